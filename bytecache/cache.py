@@ -1,0 +1,212 @@
+"""The miss path and the figures of one cached function: store, flights and counters under one lock."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+from time import perf_counter
+from typing import Any
+
+from .flight import Flight
+from .memory import MISSING, FillOnce, LeastRecentlyUsed
+from .sizes import freeze
+from .stats import CacheInfo, CacheStats, HitCounter
+
+
+class Cache:
+    """What stands behind a cached function. The wrapper answers hits itself and counts them by ``hits.tick``.
+
+    Safe for threads. After ``os.fork`` the child goes on with a copy of its own.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        maxsize: int | None,
+        maxbytes: int | None,
+        sizeof: Callable[[Any], int] | None,
+        evicts: bool,
+    ) -> None:
+        self.function, self.evicts, self._sizeof = function, evicts, sizeof
+        self.hits = HitCounter()
+        self.store: FillOnce | LeastRecentlyUsed = (
+            LeastRecentlyUsed(maxsize, maxbytes, self.hits.stamp_locked) if evicts else FillOnce(maxsize, maxbytes)
+        )
+        # Guards changes of the store, the flights and the counters. Re-entrant, because inserting a key may run a
+        # user's __eq__, and that may call the cached function.
+        self._lock = threading.RLock()
+        self._flights: dict[Hashable, Flight] = {}
+        self._zero_locked()
+        with _registry_lock:
+            _registry.add(self)
+
+    def _zero_locked(self) -> None:
+        self._misses = self._errors = self._stored = self._rejected = self._evicted = 0
+        self._load_s = 0.0
+
+    def miss(self, key: Hashable, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
+        """Answers a call whose key was not found a moment ago.
+
+        The flight is made, flown and landed inside one ``try``, so that an interrupt at any point leaves none behind
+        that others would wait for.
+        """
+        flight = Flight()
+        try:
+            value = self._join(key, flight)
+            if value is MISSING:
+                started = perf_counter()
+                try:
+                    value = self.function(*args, **kwds)
+                    size = self._size(value)
+                except BaseException as exc:
+                    self._count_run(started, error=True)
+                    flight.fail(exc)
+                    raise
+                self._count_run(started)
+                flight.arrive(value)
+                self._keep(key, flight, value, size)
+            return value
+        finally:
+            self._land(key, flight)
+            del flight  # its exception holds this frame through the traceback: no cycle for the collector
+
+    def _join(self, key: Hashable, mine: Flight) -> Any:
+        """The value that another call brought, or MISSING when this thread is to run the function."""
+        while True:
+            with self._lock:
+                value = self.store.get(key)
+                flight = mine if value is not MISSING else self._flights.setdefault(key, mine)
+            if value is not MISSING:  # stored between the caller's look-up and this lock
+                self.hits.tick()
+                return value
+            if flight.leader == mine.leader:
+                if flight is mine or self.evicts:  # functools lets a function re-enter its own key
+                    return MISSING
+                raise RecursionError(f"{self.function!r} called itself with the arguments it was called with: {key!r}")
+            flight.wait()
+            if flight.ended:
+                self.hits.tick()
+                return flight.result()
+
+    def _size(self, value: Any) -> int:
+        if self._sizeof is None:
+            return 0
+        size = self._sizeof(value)
+        if not isinstance(size, int) or size < 0:
+            raise TypeError(f"sizeof must return an int of 0 bytes or more, got {size!r}")
+        return size
+
+    def _count_run(self, started: float, *, error: bool = False) -> None:
+        elapsed = perf_counter() - started
+        with self._lock:
+            self._misses += 1
+            self._errors += error
+            self._load_s += elapsed
+
+    def _keep(self, key: Hashable, flight: Flight, value: Any, size: int) -> None:
+        evicted: list[Any] = []  # dropped after the lock: a value's destructor is the user's code
+        with self._lock:
+            current = self._flights.get(key)
+            if current is None or current.leader != flight.leader:
+                return  # cache_clear came between: what was read before it must not be found after it
+            if self.store.get(key) is not MISSING:
+                return  # a call inside this one stored it
+            if not self.store.fits(size):
+                self._rejected += 1
+                return
+            freeze(value)
+            evicted = self.store.put(key, value, size)
+            self._stored += 1
+            self._evicted += evicted.__len__()  # builtins.len may be cached itself
+
+    def _land(self, key: Hashable, flight: Flight) -> None:
+        with self._lock:
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+        flight.land()
+
+    def run_uncached(self, *args: Any, **kwds: Any) -> Any:
+        """A call of a cache of size zero: counted, never looked up, so its arguments need not be hashable."""
+        started = perf_counter()
+        try:
+            value = self.function(*args, **kwds)
+        except BaseException:
+            self._count_run(started, error=True)
+            raise
+        self._count_run(started)
+        with self._lock:
+            self._rejected += 1
+        return value
+
+    def info(self) -> CacheInfo:
+        with self._lock:
+            return CacheInfo(self.hits.hits_locked(), self._misses, self.store.maxsize, len(self.store))
+
+    def stats(self) -> CacheStats:
+        with self._lock:
+            return CacheStats(
+                hits=self.hits.hits_locked(),
+                misses=self._misses,
+                errors=self._errors,
+                stored=self._stored,
+                rejected=self._rejected,
+                evicted=self._evicted,
+                currsize=len(self.store),
+                maxsize=self.store.maxsize,
+                currbytes=self.store.currbytes if self._sizeof else None,
+                maxbytes=self.store.maxbytes,
+                load_s=self._load_s,
+            )
+
+    def clear(self) -> None:
+        """Empties the cache and sets its counters to zero. Calls that are running finish, and are not stored."""
+        with self._lock:
+            held = self.store.clear()
+            self._flights.clear()
+            self.hits.reset_locked()
+            self._zero_locked()
+        del held  # here, not under the lock: destructors are the user's code
+
+    def hold_for_fork(self) -> None:
+        self._lock.acquire()
+
+    def release_after_fork(self) -> None:
+        self._lock.release()
+
+    def forget_other_threads(self) -> None:
+        """In a forked child: the threads that led these flights are not here, nobody may wait for them."""
+        me = threading.get_ident()
+        self._flights = {key: flight for key, flight in self._flights.items() if flight.leader == me}
+
+
+_registry_lock = threading.Lock()  # guards _registry
+_registry: weakref.WeakSet[Cache] = weakref.WeakSet()
+_held: list[Cache] = []  # the caches whose locks the forking thread holds
+
+
+def _before_fork() -> None:
+    # Nobody is half way through a change while the memory is copied.
+    _registry_lock.acquire()
+    _held.extend(_registry)
+    for cache in _held:
+        cache.hold_for_fork()
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop().release_after_fork()
+    _registry_lock.release()
+
+
+def _after_fork_in_child() -> None:
+    for cache in _held:
+        cache.forget_other_threads()
+    _after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
+    )

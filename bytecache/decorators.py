@@ -1,0 +1,249 @@
+"""The two decorators: what keeps its values for ever, and what keeps those used last."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
+
+from .bulk import Bulk
+from .cache import Cache
+from .keys import make_key
+from .sizes import parse_size, sizeof as default_sizeof
+from .stats import CacheInfo, CacheStats
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_NOTHING: Any = object()  # the first argument of a call without positional arguments
+
+
+class CachedFunction(Protocol[P, R]):
+    """What the decorators return: the function, with its cache behind it."""
+
+    @property
+    def __wrapped__(self) -> Callable[P, R]: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __get__(self, instance: Any, owner: type | None = None, /) -> Callable[..., R]: ...
+    def cache_info(self) -> CacheInfo: ...
+    def cache_stats(self) -> CacheStats: ...
+    def cache_clear(self) -> None: ...
+    def cache_parameters(self) -> dict[str, Any]: ...
+    def map(
+        self, keys: Iterable[Any], threads: int | None = None, *, return_exceptions: bool = False
+    ) -> list[R]: ...
+    def warm(self, keys: Iterable[Any], threads: int | None = None, *, progress: bool = False) -> CacheStats: ...
+
+
+@overload
+def fill_once(maxsize: Callable[P, R], /) -> CachedFunction[P, R]: ...
+@overload
+def fill_once(
+    maxsize: int | None = None,
+    typed: bool = False,
+    *,
+    maxbytes: int | str | None = None,
+    key: Callable[..., Hashable] | None = None,
+    sizeof: Callable[[Any], int] | None = None,
+) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
+def fill_once(
+    maxsize: Any = None,
+    typed: bool = False,
+    *,
+    maxbytes: int | str | None = None,
+    key: Callable[..., Hashable] | None = None,
+    sizeof: Callable[[Any], int] | None = None,
+) -> Any:
+    """Decorator that keeps results until a limit is reached, then passes calls through; it never evicts.
+
+    For data read once per epoch no policy gets more hits: of N equal items C fit, and C of N calls hit.
+
+    maxsize: most entries; maxbytes: most bytes, as an int, ``"4 GiB"``, ``"500 MB"`` or ``"50%"`` of the memory
+    available to the process when the function is decorated. Without either the cache grows without a limit. The
+    bytes are those of the values, as `sizeof` (default: :func:`bytecache.sizes.sizeof`) gives them; an entry
+    takes some 150 bytes more, and its key. A value that does not fit is returned and not kept; a smaller one that
+    comes later still may be. key: a function of the call's arguments that gives the key to keep the result under.
+    typed: arguments of different types make different entries, as in ``functools.lru_cache``.
+
+    An ndarray that is kept is made read-only, also inside a tuple, list or dict. Exceptions are not kept.
+
+    Threads: simultaneous calls with equal arguments run the function once, the others get its value or exception.
+    Processes: each has a cache of its own, and a forked child starts with a copy of its parent's.
+    Methods: the instance is part of the key, so the cache keeps it alive as long as its entry: for ever, here.
+
+    Raises TypeError for a coroutine or generator function, whose result could be used only once, and TypeError or
+    ValueError for a limit that is none. A call whose function calls itself with the same arguments raises
+    RecursionError.
+
+    >>> @fill_once(maxbytes="1 MiB")
+    ... def read(path):
+    ...     with open(path, "rb") as f:
+    ...         return f.read()
+    >>> read.cache_info()
+    CacheInfo(hits=0, misses=0, maxsize=None, currsize=0)
+    """
+    options = _Options(typed, maxbytes, key, sizeof or default_sizeof, evicts=False)
+    return _decorator(maxsize, None, options)
+
+
+@overload
+def lru_cache(maxsize: Callable[P, R], /, typed: bool = False) -> CachedFunction[P, R]: ...
+@overload
+def lru_cache(
+    maxsize: int | None = 128,
+    typed: bool = False,
+    *,
+    maxbytes: int | str | None = None,
+    key: Callable[..., Hashable] | None = None,
+    sizeof: Callable[[Any], int] | None = None,
+) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
+def lru_cache(
+    maxsize: Any = 128,
+    typed: bool = False,
+    *,
+    maxbytes: int | str | None = None,
+    key: Callable[..., Hashable] | None = None,
+    sizeof: Callable[[Any], int] | None = None,
+) -> Any:
+    """``functools.lru_cache`` that also takes a budget in bytes.
+
+    Both limits hold: for a budget alone write ``lru_cache(maxsize=None, maxbytes="4 GiB")``. A value larger than
+    the whole budget is returned and not kept. Sizes are measured only where `maxbytes` or `sizeof` is given; else
+    ``cache_stats().currbytes`` is None. `key`, arrays, threads and processes as with :func:`fill_once`; one thing
+    differs from functools: simultaneous calls with equal arguments run the function once.
+
+    For data read once per epoch this is near the worst policy; use :func:`fill_once`.
+    """
+    measured = default_sizeof if sizeof is None and maxbytes is not None else sizeof
+    return _decorator(maxsize, 128, _Options(typed, maxbytes, key, measured, evicts=True))
+
+
+class _Options:
+    """A decorator's checked arguments, all but maxsize, which may be the function itself."""
+
+    def __init__(
+        self,
+        typed: bool,
+        maxbytes: int | str | None,
+        key: Callable[..., Hashable] | None,
+        sizeof: Callable[[Any], int] | None,
+        evicts: bool,
+    ) -> None:
+        for name, function in (("key", key), ("sizeof", sizeof)):
+            if function is not None and not callable(function):
+                raise TypeError(f"{name} must be a function or None, got {function!r}")
+        self.typed, self.key, self.sizeof, self.evicts = typed, key, sizeof, evicts
+        self.maxbytes = None if maxbytes is None else parse_size(maxbytes)
+
+
+def _decorator(maxsize: Any, default: int | None, options: _Options) -> Any:
+    if isinstance(maxsize, int):
+        maxsize = max(maxsize, 0)
+    elif callable(maxsize):
+        return _wrap(maxsize, default, options)
+    elif maxsize is not None:
+        raise TypeError("Expected first argument to be an integer, a callable, or None")
+    return lambda function: _wrap(function, maxsize, options)
+
+
+def _wrap(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:
+    _check_function(function)
+    cache = Cache(function, maxsize, options.maxbytes, options.sizeof, options.evicts)
+    call: Any
+    if maxsize == 0:
+        call = _uncached_call(cache)
+    else:
+        call = (_lru_call if options.evicts else _fill_once_call)(cache, options.typed, options.key)
+    return _dress(call, function, cache, options)
+
+
+def _check_function(function: Any) -> None:
+    if not callable(function):
+        raise TypeError(f"expected a function to decorate, got {function!r}")
+    for kind in ("coroutinefunction", "generatorfunction", "asyncgenfunction"):
+        if getattr(inspect, f"is{kind}")(function):
+            raise TypeError(
+                f"{function!r} is a {kind.replace('function', ' function')}: what it returns can be used only once, so "
+                "a stored one would be spent at the second call; cache a plain function that returns the final value"
+            )
+
+
+def _uncached_call(cache: Cache) -> Callable[..., Any]:
+    run = cache.run_uncached
+
+    def call(*args: Any, **kwds: Any) -> Any:
+        return run(*args, **kwds)
+
+    return call
+
+
+# The two hit paths. They differ in what a hit writes, and are kept apart because a branch or a call more is felt
+# there. A single str, the common key of a read function, is its own key; make_key does the same.
+
+
+def _fill_once_call(cache: Cache, typed: bool, key_of: Callable[..., Hashable] | None) -> Callable[..., Any]:
+    entries, tick, miss = cache.store.entries, cache.hits.tick, cache.miss
+    plain = str if key_of is None else _NOTHING
+
+    def call(first: Any = _NOTHING, /, *rest: Any, **kwds: Any) -> Any:
+        if type(first) is plain and not rest and not kwds:
+            key = first
+        else:
+            key = _key(first, rest, kwds, typed, key_of)
+        try:
+            value = entries[key]
+        except KeyError:
+            pass
+        else:
+            tick()
+            return value
+        return miss(key, rest if first is _NOTHING else (first, *rest), kwds)
+
+    return call
+
+
+def _lru_call(cache: Cache, typed: bool, key_of: Callable[..., Hashable] | None) -> Callable[..., Any]:
+    entries, tick, miss = cache.store.entries, cache.hits.tick, cache.miss
+    plain = str if key_of is None else _NOTHING
+
+    def call(first: Any = _NOTHING, /, *rest: Any, **kwds: Any) -> Any:
+        if type(first) is plain and not rest and not kwds:
+            key = first
+        else:
+            key = _key(first, rest, kwds, typed, key_of)
+        try:
+            entry = entries[key]
+        except KeyError:
+            pass
+        else:
+            entry[1] = tick()
+            return entry[0]
+        return miss(key, rest if first is _NOTHING else (first, *rest), kwds)
+
+    return call
+
+
+def _key(
+    first: Any, rest: tuple[Any, ...], kwds: dict[str, Any], typed: bool, key_of: Callable[..., Hashable] | None
+) -> Hashable:
+    args = rest if first is _NOTHING else (first, *rest)
+    if key_of is None:
+        return make_key(args, kwds, typed)
+    return make_key((key_of(*args, **kwds),), {}, typed)
+
+
+def _dress(call: Any, function: Callable[..., Any], cache: Cache, options: _Options) -> Any:
+    def cache_parameters() -> dict[str, Any]:
+        """maxsize and typed, as in functools; with a budget also maxbytes, in bytes."""
+        budget = {} if options.maxbytes is None else {"maxbytes": options.maxbytes}
+        return {"maxsize": cache.store.maxsize, "typed": options.typed, **budget}
+
+    bulk = Bulk(cache, call, lambda key: _key(key, (), {}, options.typed, options.key))
+    functools.update_wrapper(call, function)
+    call.cache_info = cache.info
+    call.cache_stats = cache.stats
+    call.cache_clear = cache.clear
+    call.cache_parameters = cache_parameters
+    call.map = bulk.map
+    call.warm = bulk.warm
+    return call

@@ -1,0 +1,117 @@
+"""Stores in this process's memory: one that never evicts, one that evicts the least recently used.
+
+A store knows nothing of threads: its cache calls it under a lock. Only a plain look-up, ``store.entries[key]``, is
+made without one.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Hashable
+from typing import Any
+
+MISSING: Any = object()
+_len = len  # bound early: a user may cache builtins.len itself
+
+
+class _Store:
+    """The limits of a store and what counts towards them."""
+
+    def __init__(self, maxsize: int | None = None, maxbytes: int | None = None) -> None:
+        self.maxsize, self.maxbytes, self.currbytes = maxsize, maxbytes, 0
+        self.entries: dict[Hashable, Any] = {}
+
+    def __len__(self) -> int:
+        return _len(self.entries)
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for one more entry of the mean size."""
+        if self.maxsize is not None and _len(self.entries) >= self.maxsize:
+            return True
+        if self.maxbytes is None or not self.entries:
+            return False
+        return self.currbytes + self.currbytes / _len(self.entries) > self.maxbytes
+
+    def clear(self) -> Any:
+        """Forgets everything; returns what was held, for the caller to drop outside its lock."""
+        held, self.currbytes = self.entries.copy(), 0
+        self.entries.clear()
+        return held
+
+
+class FillOnce(_Store):
+    """Keeps what comes first until a limit is reached; never evicts. ``entries`` maps key to value."""
+
+    def get(self, key: Hashable) -> Any:
+        """The value, or MISSING."""
+        return self.entries.get(key, MISSING)
+
+    def fits(self, size: int) -> bool:
+        """Whether a value of `size` bytes would be kept."""
+        return (self.maxsize is None or _len(self.entries) < self.maxsize) and (
+            self.maxbytes is None or self.currbytes + size <= self.maxbytes
+        )
+
+    def put(self, key: Hashable, value: Any, size: int) -> list[Any]:
+        """Keeps a new key's value, which fits; returns the values evicted for it: none, ever."""
+        self.entries[key] = value
+        self.currbytes += size
+        return []
+
+
+class LeastRecentlyUsed(_Store):
+    """Keeps what was used last. ``entries`` maps key to ``[value, stamp of the last use, size]``.
+
+    A use only writes a new stamp into its entry, which needs no lock. The heap holds each key once, under a stamp
+    that is no later than its last use; to evict, the oldest is taken out and put back under its last use until it
+    is one that was not used since: exact LRU, at the cost of one heap step per use at most.
+    """
+
+    def __init__(self, maxsize: int | None, maxbytes: int | None, stamp: Callable[[], int]) -> None:
+        super().__init__(maxsize, maxbytes)
+        self._stamp = stamp
+        self._oldest: list[tuple[int, Hashable]] = []
+
+    def get(self, key: Hashable) -> Any:
+        """The value, or MISSING; a use."""
+        entry = self.entries.get(key)
+        if entry is None:
+            return MISSING
+        entry[1] = self._stamp()
+        return entry[0]
+
+    def fits(self, size: int) -> bool:
+        """Whether a value of `size` bytes would be kept, others evicted or not."""
+        return self.maxbytes is None or size <= self.maxbytes
+
+    def put(self, key: Hashable, value: Any, size: int) -> list[Any]:
+        """Keeps a new key's value, which fits; returns the values evicted for it."""
+        stamp = self._stamp()
+        self.entries[key] = [value, stamp, size]
+        self.currbytes += size
+        heapq.heappush(self._oldest, (stamp, key))
+        evicted = []
+        while self._over():
+            evicted.append(self._evict())
+        return evicted
+
+    def _over(self) -> bool:
+        return (self.maxsize is not None and _len(self.entries) > self.maxsize) or (
+            self.maxbytes is not None and self.currbytes > self.maxbytes
+        )
+
+    def _evict(self) -> Any:
+        while True:
+            stamp, key = self._oldest[0]
+            value, used, size = self.entries[key]
+            if used == stamp:
+                heapq.heappop(self._oldest)
+                del self.entries[key]
+                self.currbytes -= size
+                return value
+            heapq.heapreplace(self._oldest, (used, key))
+
+    def clear(self) -> Any:
+        self._oldest.clear()
+        return super().clear()

@@ -1,0 +1,47 @@
+"""A progress bar by tqdm where it is installed, else a plain line; on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_LINE_EVERY_S = 1.0
+
+
+@contextmanager
+def progress_bar(name: str, total: int | None, shown: bool) -> Iterator[Callable[[], None]]:
+    """Gives a function to call once per finished item, from any thread."""
+    if not shown:
+        yield lambda: None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        line = _Line(name, total)
+        try:
+            yield line.advance
+        finally:
+            line.close()
+    else:
+        with tqdm(desc=name, total=total, file=sys.stderr) as bar:
+            yield lambda: bar.update()
+
+
+class _Line:
+    def __init__(self, name: str, total: int | None) -> None:
+        self._name, self._of = name, f" of {total}" if total else ""
+        self._done, self._next_s = 0, time.monotonic() + _LINE_EVERY_S
+
+    def advance(self) -> None:
+        self._done += 1
+        if time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + _LINE_EVERY_S
+            self._write("\r")
+
+    def close(self) -> None:
+        self._write("\n")
+
+    def _write(self, end: str) -> None:
+        print(f"{self._name}: {self._done}{self._of}", end=end, file=sys.stderr, flush=True)

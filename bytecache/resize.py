@@ -1,0 +1,24 @@
+"""Antialiased resizing of decoded images, by Pillow: it releases the GIL, and it survives fork."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def resize(image: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None:
+    """Writes `image`, uint8 (H, W, C), into `out`, uint8 (h, w, C), by the triangle filter; C is 1 or 3.
+
+    Raises ImportError where Pillow is not installed.
+    """
+    if image.shape == out.shape:
+        out[...] = image
+        return
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImportError("resizing needs the Pillow package: pip install 'bytecache[resize]'") from None
+    source = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    height, width, channels = out.shape
+    out[...] = np.asarray(source.resize((width, height), Image.Resampling.BILINEAR)).reshape(height, width, channels)
