@@ -59,7 +59,7 @@ def _inside(path: str, root: str) -> str:
     """`path` as seen below a mount of `root`; a container may see its own group as the top."""
     if root == "/":
         return path.strip("/")
-    return path[len(root):].strip("/") if (path + "/").startswith(root + "/") else ""
+    return path[len(root) :].strip("/") if (path + "/").startswith(root + "/") else ""
 
 
 def _rooms_up(mount: Path, path: str, limit: str, usage: str, reclaimable: str) -> Iterator[int]:

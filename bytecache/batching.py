@@ -1,0 +1,172 @@
+"""From paths to batches: read, decode, resize, transform; what both framework adapters are made of."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .batch import decode_into
+from .jpeg import Decoder, check_size
+from .order import epoch_order
+from .pool import cpu_count, run_shared
+from .resize import resize
+from .ring import Array, Ring
+
+logger = logging.getLogger("bytecache")
+
+
+class SampleError(RuntimeError):
+    """A sample that could not be read, decoded or transformed; ``path`` names it, ``__cause__`` is why."""
+
+    def __init__(self, path: Any, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class Batch(NamedTuple):
+    """images: (n, H, W, C); targets: (n, ...) or None; skipped: (path, reason) of each sample left out."""
+
+    images: Array
+    targets: Array | None
+    skipped: list[tuple[Any, str]]
+
+
+class BatchMaker:
+    """Makes batch `position` of an epoch. Its options are those of ImageDataset. Picklable; safe for threads."""
+
+    def __init__(
+        self,
+        paths: Sequence[Any],
+        targets: Any,
+        *,
+        batch_size: int,
+        load: Callable[[Any], Any],
+        size: tuple[int, int] | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        dtype: str = "uint8",
+        transform: Callable[[Array], Array] | None = None,
+        on_error: str = "raise",
+    ) -> None:
+        self.paths, self.targets = list(paths), None if targets is None else np.asarray(targets)
+        if not self.paths:
+            raise ValueError("paths is empty: there is nothing to read")
+        if self.targets is not None and len(self.targets) != len(self.paths):
+            raise ValueError(f"targets must have one entry per path, got {len(self.targets)} for {len(self.paths)}")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size must be a positive int, got {batch_size!r}")
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f'on_error must be "raise" or "skip", got {on_error!r}')
+        if not callable(load):
+            raise TypeError(f"load must be a function of a path, got {load!r}")
+        self.batch_size, self.load, self.transform, self.on_error = batch_size, load, transform, on_error
+        self.size = None if size is None else check_size(size, "size")
+        self.shuffle, self.seed, self.dtype = shuffle, seed, np.dtype(dtype)
+        self._decoder = Decoder(min_size=self.size)
+        self._shape: tuple[int, ...] | None = None  # of a sample, known from the first one made
+        self._ring = Ring()
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What it was made from."""
+        names = "paths targets batch_size load size shuffle seed transform on_error".split()
+        return {name: getattr(self, name) for name in names} | {"dtype": self.dtype.name}
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.paths) / self.batch_size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_ring": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _ring=Ring())
+
+    def make(self, epoch: int, position: int) -> Batch:
+        """The batch, its images in an array of the ring; raises SampleError where a sample fails and none may."""
+        order = epoch_order(len(self.paths), self.seed, epoch, self.shuffle)
+        indices = order[position * self.batch_size : (position + 1) * self.batch_size]
+        if not len(indices):
+            raise IndexError(f"batch {position} of a dataset of {len(self)} batches")
+        samples = self._load([self.paths[i] for i in indices])
+        images, failed = self._decode(samples)
+        skipped = [(self.paths[indices[place]], _reason(exc)) for place, exc in sorted(failed.items())]
+        if skipped and (self.on_error == "raise" or len(skipped) == len(indices)):
+            path, reason = skipped[0]
+            if self.on_error == "skip":
+                reason = f"every sample of this batch failed, this one first: {reason}"
+            raise SampleError(path, reason) from failed[min(failed)]
+        kept = [place for place in range(len(indices)) if place not in failed]
+        for place, source in enumerate(kept):  # close the gaps, in place
+            if place != source:
+                images[place] = images[source]
+        targets = None if self.targets is None else self.targets[indices[kept]]
+        return Batch(images[: len(kept)], targets, skipped)
+
+    def _load(self, paths: list[Any]) -> list[Any]:
+        """What `load` gives for each path, or the exception it raised; a cached function reads misses on threads."""
+        if hasattr(self.load, "cache_stats"):
+            return self.load.map(paths, return_exceptions=True)  # type: ignore[attr-defined, no-any-return]
+        samples: list[Any] = []
+        for path in paths:
+            try:
+                samples.append(self.load(path))
+            except Exception as exc:
+                samples.append(exc)
+        return samples
+
+    def _decode(self, samples: list[Any]) -> tuple[Array, dict[int, Exception]]:
+        failed = {place: sample for place, sample in enumerate(samples) if isinstance(sample, Exception)}
+        todo = [place for place in range(len(samples)) if place not in failed]
+        while todo and self._shape is None:  # the first sample that can be made tells the shape of all
+            try:
+                self._shape = self._image(samples[todo[0]]).shape
+            except Exception as exc:
+                failed[todo.pop(0)] = exc
+        images = self._ring.take((len(samples), *(self._shape or ())), self.dtype)
+
+        def write(place: int) -> None:
+            try:
+                self._write(samples[place], images[place])
+            except Exception as exc:
+                failed[place] = exc
+
+        run_shared(write, todo, min(cpu_count(), max(1, len(todo))))
+        return images, failed
+
+    def _write(self, sample: Any, row: Array) -> None:
+        if self.transform is None and not isinstance(sample, np.ndarray) and row.dtype == np.uint8:
+            plan = self._decoder.plan(sample)
+            if self.size is not None or (*plan.sides, self._decoder.channels) == row.shape:
+                decode_into(self._decoder, sample, row)  # straight into the batch
+                return
+        image = self._image(sample)
+        if image.shape != row.shape:
+            hint = "" if self.size else ": give size=(height, width) to resize them all"
+            raise ValueError(f"the sample has shape {image.shape}, the first one had {row.shape}{hint}")
+        if not np.can_cast(image.dtype, row.dtype, "safe"):
+            raise TypeError(f"the sample is {image.dtype}, which does not fit dtype={row.dtype.name!r}: give dtype=")
+        row[...] = image
+
+    def _image(self, sample: Any) -> Array:
+        """The sample as an array of its final shape."""
+        if not isinstance(sample, np.ndarray):
+            sides = self.size or self._decoder.plan(sample).sides
+            image = np.empty((*sides, self._decoder.channels), np.uint8)
+            decode_into(self._decoder, sample, image)
+        elif sample.ndim == 3 and self.size and sample.shape[:2] != self.size:
+            image = np.empty((*self.size, sample.shape[2]), sample.dtype)
+            resize(sample, image)
+        else:
+            image = sample
+        return image if self.transform is None else np.asarray(self.transform(image))
+
+
+def _reason(exc: Exception) -> str:
+    return f"{type(exc).__name__}: {exc}"

@@ -1,0 +1,154 @@
+"""bytecache for Keras 3: a dataset for ``fit``, and a callback that reports the cache per epoch."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from .ahead import Ahead
+from .batching import Batch, BatchMaker, SampleError, logger
+from .decorators import CachedFunction
+from .order import Passes
+from .ring import Array
+from .stats import CacheStats
+
+__all__ = ["CacheReport", "ImageDataset", "SampleError"]
+
+
+class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches of images for ``model.fit``, ``evaluate`` and ``predict``: ``(images, targets)`` or ``(images,)``.
+
+    paths: what `load` takes, one per sample. targets: array-like with one entry per path, or None.
+    load: the read function, cached or not; gives JPEG bytes, decoded here, or an array (H, W, C). Where it is cached,
+    a batch's misses are read on threads. size: (height, width) in pixels that images are resized to (needs Pillow);
+    without it they must be of equal size. dtype: of the images; uint8 keeps batches small, scale in the model.
+    transform: a function of one image (H, W, C) that returns one, before it goes into the batch.
+    on_error: "raise" raises SampleError, which names the path; "skip" leaves the sample out of its batch, counts it in
+    ``skipped`` and logs its path once; a batch of which no sample is left raises all the same.
+
+    shuffle, seed: each pass over the data is an epoch, whose order is a pure function of (seed, epoch), the same on
+    every backend and with any number of workers; each sample comes once. With `shuffle`, batches come in that order
+    whatever order they are asked for in, so ``fit(shuffle=...)`` changes nothing. ``epoch`` is the epoch of the
+    present pass; set it before a fit that goes on where another ended.
+
+    pydataset_options: ``workers``, ``use_multiprocessing`` and ``max_queue_size``, as in PyDataset. The workers are
+    run here and stay for all epochs, because Keras's own are made anew for each epoch and may hand over batches of a
+    pass that was broken off. A process has a copy of `load` and of its cache, unless the cache is shared.
+
+    Batch arrays are used again once nothing refers to them. Pickles as its arguments.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Any],
+        targets: Any,
+        *,
+        batch_size: int,
+        load: Callable[[Any], Any],
+        size: tuple[int, int] | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        dtype: str = "uint8",
+        transform: Callable[[Array], Array] | None = None,
+        on_error: str = "raise",
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        max_queue_size: int = 10,
+    ) -> None:
+        # Keras is told of one worker: it then asks for one batch after the other, and the rest is done here.
+        super().__init__(workers=1, use_multiprocessing=False, max_queue_size=max_queue_size)
+        self._maker = BatchMaker(
+            paths, targets, batch_size=batch_size, load=load, size=size, shuffle=shuffle, seed=seed, dtype=dtype,
+            transform=transform, on_error=on_error,
+        )  # fmt: skip
+        self._passes = Passes(len(self._maker), by_arrival=shuffle)
+        self._ahead: Ahead | None = None
+        if workers > 1 or (workers > 0 and use_multiprocessing):
+            self._ahead = Ahead(self._maker, workers, use_multiprocessing, max_queue_size)
+            weakref.finalize(self, self._ahead.close)
+        self._options = {
+            "workers": workers, "use_multiprocessing": use_multiprocessing, "max_queue_size": max_queue_size
+        }  # fmt: skip
+        self._skipped_paths: set[Any] = set()
+        self.skipped = 0
+        self.error: BaseException | None = None
+
+    def __len__(self) -> int:
+        """The number of batches; the last one may be smaller."""
+        return len(self._maker)
+
+    @property
+    def num_batches(self) -> int:
+        """The number of batches. Keras asks for it when it begins a pass, and so begins one here."""
+        self._passes.begin()
+        return len(self._maker)
+
+    @property
+    def epoch(self) -> int:
+        return self._passes.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._passes.epoch = epoch
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        epoch, position = self._passes.locate(index)
+        source = self._ahead.get if self._ahead is not None else self._maker.make
+        try:
+            batch = source(epoch, position)
+        except BaseException as exc:
+            self.error = exc  # TensorFlow raises an error of its own in its place
+            raise
+        self._note_skipped(batch)
+        return (batch.images,) if batch.targets is None else (batch.images, batch.targets)
+
+    def _note_skipped(self, batch: Batch) -> None:
+        self.skipped += len(batch.skipped)
+        for path, reason in batch.skipped:
+            if path not in self._skipped_paths:
+                self._skipped_paths.add(path)
+                logger.warning("left out %s: %s", path, reason)
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (type(self), self._maker.arguments | self._options)
+
+
+def _rebuild(kind: type[ImageDataset], arguments: dict[str, Any]) -> ImageDataset:
+    return kind(**arguments)
+
+
+class CacheReport(keras.callbacks.Callback):  # type: ignore[misc]
+    """Puts the cache's figures of each epoch into ``logs``: History, the progress bar, CSVLogger, TensorBoard.
+
+    read: the cached function. prefix: put before the names, to tell several reports apart. Place it before the
+    callbacks that are to see them. The first epoch's figures count from when the report is made, since Keras reads
+    some batches before it says that training begins. Of the training part of each epoch:
+
+    hit_rate: hits per call, 0 to 1. reads: runs of the function. read_s: seconds spent in it, added over threads.
+    held_bytes: bytes held when the epoch ends (0 where none are measured).
+
+    Validation that reads through the same function is left out; give it a function of its own, so that it does not
+    take room that training would use. Counts this process alone: with worker processes the cache must be shared.
+    """
+
+    def __init__(self, read: CachedFunction[Any, Any], prefix: str = "") -> None:
+        super().__init__()
+        self._read, self._prefix = read, prefix
+        self._then = read.cache_stats()
+        self._testing: CacheStats | None = None
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._testing = self._read.cache_stats()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        now = self._read.cache_stats()
+        trained = (self._testing or now) - self._then
+        self._then, self._testing = now, None
+        if logs is not None:
+            logs[f"{self._prefix}hit_rate"] = trained.hit_rate
+            logs[f"{self._prefix}reads"] = trained.misses
+            logs[f"{self._prefix}read_s"] = trained.load_s
+            logs[f"{self._prefix}held_bytes"] = now.currbytes or 0
