@@ -1,0 +1,68 @@
+# make demo and make test do all the set-up on a fresh Debian or Ubuntu machine with python3.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+# The build without GPU code is smaller; any other that is installed serves as well.
+TENSORFLOW ?= $(if $(filter x86_64,$(shell uname -m)),tensorflow-cpu,tensorflow)
+TORCH ?= torch==2.13.0
+DEMO ?= demo
+STORAGE_MS ?= 5
+FISH := $(RUN) -m integrations.fish_count
+
+.PHONY: demo test test-all lint bench clean
+
+demo: $(VENV)/.demo  ## draws 1,800 pictures, trains through an LRU cache and a fill-once cache, compares
+	$(FISH) make_data --out $(DEMO)/data
+	rm -rf $(DEMO)/lru $(DEMO)/fill_once
+	$(FISH) train --data $(DEMO)/data --cache lru --maxbytes "50% of data" --storage-ms $(STORAGE_MS) --out $(DEMO)/lru
+	$(FISH) train --data $(DEMO)/data --cache fill_once --maxbytes "50% of data" --storage-ms $(STORAGE_MS) --out $(DEMO)/fill_once
+	$(FISH) compare $(DEMO)/lru $(DEMO)/fill_once --out $(DEMO)/hit_rates.png
+
+test: $(VENV)/.dev lint  ## ruff, mypy, all tests
+	$(RUN) -m pytest
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+# The core on the other Pythons that are here: on the path, or under pyenv.
+test-all: test
+	@for version in 3.10 3.12 3.13; do \
+	  python=$$(command -v python$$version || ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python 2>/dev/null | tail -n 1); \
+	  if [ -z "$$python" ] || ! "$$python" -c "" 2>/dev/null; then echo "SKIPPED Python $$version: not installed"; continue; fi; \
+	  echo "== the core on Python $$version"; \
+	  env=.venv-$$version; \
+	  { [ -x $$env/bin/pytest ] || { "$$python" -m venv $$env && $$env/bin/pip install -q -e ".[resize]" hypothesis pytest; }; } && \
+	  $$env/bin/python -m pytest -q -m "not keras" || exit 1; \
+	done
+
+bench: $(VENV)/.bench  ## hit rates, cost of a hit, memory, decoding; see benchmarks/README.md
+	$(RUN) -m benchmarks.hit_rate
+	$(RUN) -m benchmarks.hit
+	$(RUN) -m benchmarks.memory
+	$(RUN) -m benchmarks.decode
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
+	  { echo "bytecache needs Python 3.10 or later: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c "import ensurepip" 2>/dev/null || { [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -q && $$sudo apt-get install -q -y python3-venv; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/pip pyproject.toml
+	$(VENV)/bin/pip install -q -e ".[plot]" tqdm tensorboard $(TENSORFLOW)
+	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/pip pyproject.toml
+	$(VENV)/bin/pip install -q -e ".[dev]" tensorboard $(TENSORFLOW) $(TORCH)
+	touch $@
+
+$(VENV)/.bench: $(VENV)/bin/pip pyproject.toml
+	$(VENV)/bin/pip install -q -e ".[bench]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-* demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,68 @@
+"""What a run leaves behind for its reader: summary.json and report.png."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def write_report(out: Path, summary: dict[str, Any], answers: np.ndarray, counts: np.ndarray) -> None:
+    """Writes summary.json, and report.png with the losses, the answers (n,) over the counts (n,), and the hit rates."""
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (losses, truth, hits) = pyplot.subplots(1, 3, figsize=(15, 4.6), layout="constrained")
+    figure.suptitle(title(summary))
+    draw_losses(losses, summary["history"])
+    draw_answers(truth, answers, counts, summary)
+    draw_hit_rates(hits, {"measured": summary})
+    figure.savefig(out / "report.png", dpi=110)
+    pyplot.close(figure)
+
+
+def title(summary: dict[str, Any]) -> str:
+    """The run in one line."""
+    options = summary["options"]
+    share = summary["budget_bytes"] / summary["training_bytes"]
+    delay = float(options["storage_ms"])
+    return f"cache {options['cache']}, budget {share:.2f} of {summary['training_bytes'] / 1e6:.1f} MB" + (
+        f", each read from storage delayed by {delay:g} ms" if delay else ""
+    )
+
+
+def draw_losses(axes: Any, history: list[dict[str, float]]) -> None:
+    epochs = [row["epoch"] + 1 for row in history]
+    axes.plot(epochs, [row["loss"] for row in history], "o-", label="training")
+    axes.plot(epochs, [row["val_loss"] for row in history], "o-", label="validation")
+    axes.set(title="Loss", xlabel="epoch", ylabel="Huber loss", ylim=(0, None))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend()
+
+
+def draw_answers(axes: Any, answers: np.ndarray, counts: np.ndarray, summary: dict[str, Any]) -> None:
+    most = max(counts.max(), answers.max()) + 1
+    axes.plot([0, most], [0, most], color="gray", linewidth=1)
+    axes.scatter(counts, answers, s=14, alpha=0.6)
+    axes.set(
+        title=f"Test images: MAE {summary['test_mae']:.2f} (the median: {summary['median_mae']:.2f})",
+        xlabel="fish in the picture",
+        ylabel="predicted",
+    )
+
+
+def draw_hit_rates(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
+    """One measured line per run, and beside it what the policy was predicted to do."""
+    for name, summary in runs.items():
+        epochs = [row["epoch"] + 1 for row in summary["history"]]
+        (line,) = axes.plot(epochs, [row["hit_rate"] for row in summary["history"]], "o-", label=name)
+        predicted = summary["predicted_hit_rate"]
+        axes.axhline(predicted, color=line.get_color(), linestyle="--", linewidth=1, label=f"predicted {predicted:.3f}")
+    axes.set(title="Hit rate of the training reads", xlabel="epoch", ylabel="hits per read", ylim=(-0.03, 1.03))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend()
