@@ -51,13 +51,13 @@ class Ahead:
             self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="bytecache-batch")
         return lambda epoch, position: self._executor.submit(self._maker.make, epoch, position)  # type: ignore[union-attr]
 
-    def close(self) -> None:
+    def close(self, wait: bool = False) -> None:
         """Ends the workers once they have made what they are at; a later ``get`` starts others."""
         with self._lock:
             executor, self._executor = self._executor, None
             self._futures.clear()
         if executor is not None:
-            executor.shutdown(wait=False, cancel_futures=True)
+            executor.shutdown(wait=wait, cancel_futures=True)
 
 
 _adopted: Any = None  # in a worker process: the maker whose batches it makes

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
         raise Problem(f"--model {args.model} cannot be loaded: {error}") from None
     size = model.input_shape[1:3]
     for path in args.images:
-        print(f"{model(pixels(path, size))[0, 0].numpy():6.1f}  {path}")
+        print(f"{model.predict(pixels(path, size), verbose=0)[0, 0]:6.1f}  {path}")
 
 
 def pixels(path: str, size: tuple[int, int]) -> np.ndarray:

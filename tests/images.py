@@ -1,0 +1,72 @@
+"""Images to decode: drawn with numpy, smooth and slightly noisy as photographs are, and encoded by simplejpeg."""
+
+from __future__ import annotations
+
+import struct
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import simplejpeg
+
+
+def make_image(height: int, width: int, seed: int = 0, channels: int = 3) -> np.ndarray[Any, Any]:
+    """A uint8 picture (height, width, channels): gradients, eight shapes, a little noise, and no symmetry."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:1:height * 1j, 0:1:width * 1j]
+    light = y[..., None] * rng.uniform(30, 120, channels) + x[..., None] * rng.uniform(30, 120, channels)
+    for _ in range(8):
+        cy, cx, ry, rx = *rng.uniform(0, 1, 2), *rng.uniform(0.05, 0.3, 2)
+        inside = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
+        light[inside] = 0.4 * light[inside] + rng.uniform(0, 150, channels)
+    light += rng.normal(0, 3, light.shape)
+    return light.clip(0, 255).astype(np.uint8)
+
+
+def make_jpeg(
+    height: int, width: int, seed: int = 0, *, colorspace: str = "RGB", quality: int = 90, subsampling: str = "420"
+) -> bytes:
+    """A baseline JPEG of make_image, colorspace being "RGB" or "GRAY"."""
+    image = make_image(height, width, seed, 1 if colorspace == "GRAY" else 3)
+    return simplejpeg.encode_jpeg(image, quality, colorspace, "Gray" if colorspace == "GRAY" else subsampling)
+
+
+def pil_jpeg(image: np.ndarray[Any, Any], mode: str = "RGB", **options: Any) -> bytes:
+    """The image (H, W, 3) encoded by Pillow, in any mode and with any option that Pillow's JPEG writer has."""
+    from PIL import Image
+
+    file = BytesIO()
+    Image.fromarray(image).convert(mode).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def exif_segment(orientation: int, order: str = ">", kind: int = 3, tag: int = 0x0112) -> bytes:
+    """An APP1 segment of three Exif entries, the orientation in the middle; order is "<" or ">" (of bytes)."""
+    tiff = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8) + struct.pack(order + "H", 3)
+    tiff += struct.pack(order + "HHII", 0x0100, 4, 1, 4321)
+    tiff += struct.pack(order + "HHIHH", tag, kind, 1, orientation, 0)
+    tiff += struct.pack(order + "HHII", 0x0131, 2, 4, 0x61626300) + struct.pack(order + "I", 0)
+    return segment(0xE1, b"Exif\0\0" + tiff)
+
+
+def segment(marker: int, payload: bytes) -> bytes:
+    """A JPEG segment: marker, length, payload."""
+    return struct.pack(">BBH", 0xFF, marker, 2 + len(payload)) + payload
+
+
+def insert(jpeg: bytes, *segments: bytes) -> bytes:
+    """The file with segments put behind its first two bytes."""
+    return jpeg[:2] + b"".join(segments) + jpeg[2:]
+
+
+def claim_size(jpeg: bytes, height: int, width: int) -> bytes:
+    """The file with other sides in its frame header (SOF0, SOF1 or SOF2): a decompression bomb."""
+    at = 2
+    while jpeg[at + 1] not in (0xC0, 0xC1, 0xC2):
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return jpeg[: at + 5] + struct.pack(">HH", height, width) + jpeg[at + 9 :]
+
+
+def flat_jpeg(height: int, width: int, gray: int) -> bytes:
+    """A picture of one gray, which tells it from others."""
+    return simplejpeg.encode_jpeg(np.full((height, width, 3), gray, np.uint8), 90)

@@ -1,0 +1,58 @@
+"""Run as a script: trains on ten batches with each kind of worker and prints, as JSON, what the model was given.
+
+A process of its own, since Keras's backend is chosen once, when it is imported (``KERAS_BACKEND``).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import bytecache
+from bytecache.keras import CacheReport, ImageDataset
+
+MODES = {"one worker": {}, "two threads": {"workers": 2}, "two processes": {"workers": 2, "use_multiprocessing": True}}
+EPOCHS, SEED = 3, 7
+
+
+class Recorder(keras.Model):
+    """Learns, and notes the target and the first pixel of each sample it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.seen = keras.layers.Dense(1), []
+
+    def call(self, x):
+        return self.dense(keras.ops.mean(keras.ops.cast(x, "float32"), axis=(1, 2)))
+
+    def train_step(self, data):
+        x, y = (keras.ops.convert_to_numpy(part) for part in data)
+        self.seen.extend(zip(y.astype(int).tolist(), x[:, 0, 0, 0].tolist(), strict=True))
+        return super().train_step(data)
+
+
+def train(paths, **options):
+    """The samples of each epoch as the model got them, and the cache's figures."""
+
+    @bytecache.fill_once
+    def read(path):
+        return Path(path).read_bytes()
+
+    model = Recorder()
+    model.compile("sgd", "mse", run_eagerly=True)
+    data = ImageDataset(paths, np.arange(len(paths), dtype="float32"), batch_size=4, load=read, seed=SEED, **options)
+    report = CacheReport(read)
+    history = model.fit(data, epochs=EPOCHS, verbose=0, callbacks=[report]).history
+    again = model.fit(data, epochs=1, verbose=0).history  # a second fit goes on with the next epoch
+    del again
+    epochs = np.array(model.seen).reshape(EPOCHS + 1, len(paths), 2).tolist()
+    return {"epochs": epochs, "history": history, "misses": read.cache_info().misses}
+
+
+if __name__ == "__main__":
+    paths = sorted(map(str, Path(sys.argv[1]).glob("*.jpg")))
+    print(json.dumps({mode: train(paths, **options) for mode, options in MODES.items()}))

@@ -1,0 +1,44 @@
+"""CPython's own tests of functools.lru_cache, run against bytecache.lru_cache."""
+
+from __future__ import annotations
+
+import functools
+import unittest
+
+import pytest
+
+import bytecache
+
+suite = pytest.importorskip("test.test_functools", reason="this Python comes without its test package")
+
+
+@bytecache.lru_cache()
+def cached_func(x, y):
+    return 3 * x + y
+
+
+class Module:
+    """What the suite takes from the functools module."""
+
+    lru_cache = staticmethod(bytecache.lru_cache)
+    partial = functools.partial
+    WRAPPER_ASSIGNMENTS = functools.WRAPPER_ASSIGNMENTS
+    WRAPPER_UPDATES = functools.WRAPPER_UPDATES
+    _CacheInfo = bytecache.CacheInfo
+
+
+class TestDropIn(suite.TestLRU, unittest.TestCase):
+    """All of it, but for the one difference that is meant."""
+
+    module = Module
+    cached_func = (cached_func,)
+    test_lru_cache_threaded2 = None  # asserts that simultaneous calls with equal arguments each run the function
+
+    @bytecache.lru_cache()
+    def cached_meth(self, x, y):
+        return 3 * x + y
+
+    @staticmethod
+    @bytecache.lru_cache()
+    def cached_staticmeth(x, y):
+        return 3 * x + y

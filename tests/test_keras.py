@@ -1,0 +1,146 @@
+"""The Keras adapter, on each backend in a process of its own, and its parts without training."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from images import flat_jpeg
+
+import bytecache
+from bytecache.order import epoch_order
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # TensorFlow's own, while it is imported
+    pytest.importorskip("keras", reason="the Keras adapter needs keras")
+    from bytecache.keras import CacheReport, ImageDataset, SampleError
+
+MODES = ["one worker", "two threads", "two processes"]
+N = 40
+
+
+def write_files(folder: Path, n: int) -> list[Path]:
+    paths = [folder / f"{i:03d}.jpg" for i in range(n)]
+    for i, path in enumerate(paths):
+        path.write_bytes(flat_jpeg(16, 16, i * 6))
+    return paths
+
+
+@pytest.fixture(scope="module", params=["tensorflow", "torch"])
+def passes(request, tmp_path_factory):
+    """What a model was given in three epochs and one more, by kind of worker."""
+    pytest.importorskip(request.param, reason=f"the {request.param} backend needs {request.param}")
+    folder = tmp_path_factory.mktemp(request.param)
+    write_files(folder, N)
+    script = Path(__file__).with_name("keras_passes.py")
+    environment = os.environ | {"KERAS_BACKEND": request.param, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    run = subprocess.run(
+        [sys.executable, script, folder], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_epoch_gives_each_sample_once_in_the_order_of_seed_and_epoch(passes, mode):
+    """Every index of every epoch, as the training step got it; a second fit goes on with the next epoch."""
+    orders = [[index for index, _ in epoch] for epoch in passes[mode]["epochs"]]
+    assert orders == [epoch_order(N, 7, epoch).tolist() for epoch in range(4)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_batch_is_overwritten_before_the_model_has_used_it(passes, mode):
+    """Each image is the one that belongs to its target."""
+    for epoch in passes[mode]["epochs"]:
+        assert all(abs(pixel - index * 6) <= 2 for index, pixel in epoch)
+
+
+@pytest.mark.parametrize("mode", ["one worker", "two threads"])
+def test_the_report_stands_in_the_history(passes, mode):
+    """All is read in the first epoch, by the reads that the backend makes ahead of it too, and nothing later."""
+    history = passes[mode]["history"]
+    assert history["reads"] == [N, 0, 0]
+    assert history["hit_rate"][1:] == [1.0, 1.0]
+    assert passes[mode]["misses"] == N
+    assert history["read_s"][0] > 0 and history["read_s"][1:] == [0, 0]
+    assert history["held_bytes"][0] == history["held_bytes"][2] > N * 300
+
+
+def dataset(paths, **options):
+    return ImageDataset(paths, np.arange(len(paths)), **{"batch_size": 4, "load": Path.read_bytes, **options})
+
+
+def test_a_loop_over_the_data_set_is_an_epoch(tmp_path):
+    """Iterating gives (images, targets) of each batch, and the next loop another order."""
+    data = dataset(write_files(tmp_path, 10))
+    loops = [[int(i) for _, targets in data for i in targets] for _ in range(2)]
+    assert loops == [epoch_order(10, 0, epoch).tolist() for epoch in range(2)]
+    assert len(data) == 3
+    assert data[0][0].dtype == np.uint8
+
+
+def test_epoch_may_be_set_to_go_on_where_another_run_ended(tmp_path):
+    """After data.epoch = 5 the order is that of epoch 5."""
+    data = dataset(write_files(tmp_path, 10))
+    data.epoch = 5
+    assert [int(i) for _, targets in data for i in targets] == epoch_order(10, 0, 5).tolist()
+
+
+def test_without_targets_there_are_images_alone(tmp_path):
+    """For predict: a tuple of one."""
+    data = ImageDataset(write_files(tmp_path, 3), None, batch_size=2, load=Path.read_bytes, shuffle=False)
+    assert [len(batch) for batch in data] == [1, 1]
+
+
+def test_skip_counts_each_time_and_logs_each_path_once(tmp_path, caplog):
+    """Two epochs over one bad file: two skips, one line."""
+    paths = write_files(tmp_path, 6)
+    paths[2].write_bytes(b"bad")
+    data = dataset(paths, on_error="skip")
+    with caplog.at_level(logging.WARNING, "bytecache"):
+        sizes = [sum(len(targets) for _, targets in data) for _ in range(2)]
+    assert sizes == [5, 5]
+    assert data.skipped == 2
+    assert [record.message.startswith(f"left out {paths[2]}") for record in caplog.records] == [True]
+
+
+def test_an_error_is_kept_where_the_backend_wraps_it(tmp_path):
+    """data.error is what was raised, naming the path."""
+    paths = write_files(tmp_path, 2)
+    paths[1].unlink()
+    data = dataset(paths, shuffle=False)
+    with pytest.raises(SampleError, match=r"001\.jpg"):
+        data[0]
+    assert data.error.path == paths[1]
+
+
+def test_a_data_set_pickles_as_its_arguments(tmp_path):
+    """Its copy gives the same batches and has the same options."""
+    data = dataset(write_files(tmp_path, 6), workers=2, seed=3, dtype="float32")
+    copy = pickle.loads(pickle.dumps(data))
+    assert copy[0][0].dtype == np.float32
+    assert [targets.tolist() for _, targets in copy] == [targets.tolist() for _, targets in data]
+
+
+def test_the_report_leaves_validation_out(tmp_path):
+    """Reads between on_test_begin and on_epoch_end are not the training's, though the function is the same."""
+    paths = write_files(tmp_path, 4)
+    read = bytecache.fill_once(Path.read_bytes)
+    report, logs = CacheReport(read, prefix="train_"), {}
+    read(paths[0]), read(paths[0])
+    report.on_test_begin()
+    read(paths[1]), read(paths[2])
+    report.on_epoch_end(0, logs)
+    assert (logs["train_reads"], logs["train_hit_rate"]) == (1, 0.5)
+    assert logs["train_held_bytes"] == read.cache_stats().currbytes
+    read(paths[3])
+    report.on_epoch_end(1, logs)
+    assert (logs["train_reads"], logs["train_hit_rate"]) == (1, 0.0)
