@@ -75,8 +75,8 @@ def _common_sides(datas: Sequence[JpegData], decoder: Decoder) -> tuple[int, int
                 common = height, width
             elif common != (height, width):
                 raise JpegError(
-                    f"is {height} x {width} pixels where image 0 is {common[0]} x {common[1]}: give "
-                    "size=(height, width) to resize them all"
+                    f"{height} x {width} pixels, where image 0 has {common[0]} x {common[1]}: "
+                    "give size=(height, width) to resize them all"
                 )
     if common is None:
         raise ValueError("datas is empty, so its images have no size: give size=(height, width)")

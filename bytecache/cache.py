@@ -81,11 +81,13 @@ class Cache:
             if value is not MISSING:  # stored between the caller's look-up and this lock
                 self.hits.tick()
                 return value
-            if flight.leader == mine.leader:
-                if flight is mine or self.evicts:  # functools lets a function re-enter its own key
-                    return MISSING
-                raise RecursionError(f"{self.function!r} called itself with the arguments it was called with: {key!r}")
-            flight.wait()
+            if flight is mine or (flight.leader == mine.leader and self.evicts):
+                return MISSING  # functools lets a function re-enter its own key
+            try:
+                flight.wait()
+            except BaseException:
+                self.hits.tick()  # a call that ends without running the function, like any other hit
+                raise
             if flight.ended:
                 self.hits.tick()
                 return flight.result()

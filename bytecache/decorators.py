@@ -214,8 +214,8 @@ def _lru_call(cache: Cache, typed: bool, key_of: Callable[..., Hashable] | None)
         except KeyError:
             pass
         else:
-            entry[1] = tick()
-            return entry[0]
+            entry.used = tick()
+            return entry.value
         return miss(key, rest if first is _NOTHING else (first, *rest), kwds)
 
     return call

@@ -58,13 +58,13 @@ class Flight:
     def wait(self) -> None:
         """Waits until the flight has landed.
 
-        Raises RecursionError where the leader itself waits for this thread, through whatever other flights: a
-        function that calls itself in a circle would stand still.
+        Raises RecursionError where this thread leads the flight itself, or its leader waits for this thread, through
+        whatever other flights: a function that calls itself in a circle would stand still.
         """
         me = threading.get_ident()
         with _lock:
             if self._waits_for(me):
-                raise RecursionError("a cached function calls itself in a circle: two threads wait for each other")
+                raise RecursionError("a cached function calls itself, directly or in a circle, with the same arguments")
             _waits[me] = self
         try:
             with self._airborne:

@@ -60,26 +60,39 @@ class FillOnce(_Store):
         return []
 
 
-class LeastRecentlyUsed(_Store):
-    """Keeps what was used last. ``entries`` maps key to ``[value, stamp of the last use, size]``.
+class Entry:
+    """A value in an LRU store. ``used`` is the stamp of its last use, ``queued`` the one it has in the queue."""
 
-    A use only writes a new stamp into its entry, which needs no lock. The heap holds each key once, under a stamp
-    that is no later than its last use; to evict, the oldest is taken out and put back under its last use until it
-    is one that was not used since: exact LRU, at the cost of one heap step per use at most.
+    __slots__ = ("key", "queued", "size", "used", "value")
+
+    def __init__(self, key: Hashable, value: Any, size: int, stamp: int) -> None:
+        self.key, self.value, self.size = key, value, size
+        self.used = self.queued = stamp
+
+    def __lt__(self, other: Entry) -> bool:
+        return self.queued < other.queued
+
+
+class LeastRecentlyUsed(_Store):
+    """Keeps what was used last. ``entries`` maps key to Entry.
+
+    A use only writes a new stamp into its entry, which needs no lock. The queue, a heap, holds each entry under a
+    stamp that is no later than its last use; to evict, the oldest is put back under its last use until it is one that
+    was not used since: exact LRU, at the cost of one step in the heap per use at most.
     """
 
     def __init__(self, maxsize: int | None, maxbytes: int | None, stamp: Callable[[], int]) -> None:
         super().__init__(maxsize, maxbytes)
         self._stamp = stamp
-        self._oldest: list[tuple[int, Hashable]] = []
+        self._queue: list[Entry] = []
 
     def get(self, key: Hashable) -> Any:
         """The value, or MISSING; a use."""
         entry = self.entries.get(key)
         if entry is None:
             return MISSING
-        entry[1] = self._stamp()
-        return entry[0]
+        entry.used = self._stamp()
+        return entry.value
 
     def fits(self, size: int) -> bool:
         """Whether a value of `size` bytes would be kept, others evicted or not."""
@@ -87,10 +100,9 @@ class LeastRecentlyUsed(_Store):
 
     def put(self, key: Hashable, value: Any, size: int) -> list[Any]:
         """Keeps a new key's value, which fits; returns the values evicted for it."""
-        stamp = self._stamp()
-        self.entries[key] = [value, stamp, size]
+        entry = self.entries[key] = Entry(key, value, size, self._stamp())
         self.currbytes += size
-        heapq.heappush(self._oldest, (stamp, key))
+        heapq.heappush(self._queue, entry)
         evicted = []
         while self._over():
             evicted.append(self._evict())
@@ -103,15 +115,16 @@ class LeastRecentlyUsed(_Store):
 
     def _evict(self) -> Any:
         while True:
-            stamp, key = self._oldest[0]
-            value, used, size = self.entries[key]
-            if used == stamp:
-                heapq.heappop(self._oldest)
-                del self.entries[key]
-                self.currbytes -= size
-                return value
-            heapq.heapreplace(self._oldest, (used, key))
+            oldest = self._queue[0]
+            used = oldest.used  # read once: hits write it at any time
+            if used == oldest.queued:
+                heapq.heappop(self._queue)
+                del self.entries[oldest.key]
+                self.currbytes -= oldest.size
+                return oldest.value
+            oldest.queued = used
+            heapq.heapreplace(self._queue, oldest)
 
     def clear(self) -> Any:
-        self._oldest.clear()
+        self._queue.clear()
         return super().clear()

@@ -17,7 +17,7 @@ import pytest
 
 import bytecache
 
-PATIENCE_S = 30  # for what ought to happen at once; reached only by a failing test
+PATIENCE_S = 20  # for what ought to happen at once; reached only by a failing test
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -112,7 +112,7 @@ def together(*functions: Callable[[], Any]) -> list[Any]:
     return [end() for end in ends]
 
 
-def in_child(function: Callable[[], Any]) -> Any:
+def in_child(function: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
     """The result of a function that runs in a forked child; a child that hangs is killed, and the test fails."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
@@ -129,7 +129,7 @@ def in_child(function: Callable[[], Any]) -> Any:
             os._exit(0)
     os.close(writing)
     with open(reading, "rb") as answer:
-        done = select.select([answer], [], [], PATIENCE_S)[0]
+        done = select.select([answer], [], [], patience_s)[0]
         if not done:
             os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -13,7 +13,7 @@ import simplejpeg
 def make_image(height: int, width: int, seed: int = 0, channels: int = 3) -> np.ndarray[Any, Any]:
     """A uint8 picture (height, width, channels): gradients, eight shapes, a little noise, and no symmetry."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:1:height * 1j, 0:1:width * 1j]
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     light = y[..., None] * rng.uniform(30, 120, channels) + x[..., None] * rng.uniform(30, 120, channels)
     for _ in range(8):
         cy, cx, ry, rx = *rng.uniform(0, 1, 2), *rng.uniform(0.05, 0.3, 2)

@@ -1,0 +1,102 @@
+"""What the benchmarks share: interleaved rounds, medians with spread, a header that says what was measured where."""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import bytecache
+
+
+class Summary(NamedTuple):
+    """Median, 10th and 90th percentile of some figures."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+def interleave(functions: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
+    """Seconds of each call of each function: every round calls all of them once, beginning with another each time."""
+    names = list(functions)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    gc.collect()
+    gc.disable()
+    try:
+        for turn in range(-warmup, rounds):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                start = perf_counter()
+                functions[name]()
+                end = perf_counter()
+                if turn >= 0:
+                    seconds[name].append(end - start)
+    finally:
+        gc.enable()
+    return seconds
+
+
+def summary(figures: Iterable[float]) -> Summary:
+    """Median, 10th and 90th percentile, by linear interpolation."""
+    ordered = sorted(figures)
+
+    def quantile(share: float) -> float:
+        place = share * (len(ordered) - 1)
+        below = int(place)
+        above = min(below + 1, len(ordered) - 1)
+        return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+    return Summary(quantile(0.5), quantile(0.1), quantile(0.9))
+
+
+def speed(seconds: Mapping[str, Sequence[float]], name: str, baseline: str) -> Summary:
+    """How many times faster `name` was than `baseline`, compared within each round, so that drift cancels."""
+    return summary(slow / fast for slow, fast in zip(seconds[baseline], seconds[name], strict=True))
+
+
+def environment(*packages: str) -> dict[str, str]:
+    """Versions of Python, bytecache and the packages named, the processor, and how many cores may be used."""
+    found = {"python": platform.python_version(), "bytecache": bytecache.__version__}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found | {"system": platform.system(), "processor": _processor(), "cores": str(_cores())}
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints rows under their columns; numbers are shown as given, so format them first."""
+    cells = [list(columns), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    print("", title, lines[0], "  ".join("-" * width for width in widths), *lines[1:], sep="\n", flush=True)
+
+
+def write_json(path: str | os.PathLike[str] | None, report: Mapping[str, Any]) -> None:
+    """Writes the report where a path is given; a Summary becomes [median, low, high]."""
+    if path is not None:
+        Path(path).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

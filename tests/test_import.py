@@ -1,0 +1,31 @@
+"""What importing bytecache costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+HEAVY = {"keras", "tensorflow", "torch", "redis", "matplotlib", "PIL", "cv2", "tqdm"}
+
+
+def modules_after(statement: str) -> set[str]:
+    """The top-level names of the modules a fresh interpreter has loaded after `statement`."""
+    code = f"import sys, json; {statement}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in json.loads(done.stdout)}
+
+
+def test_import_is_light() -> None:
+    """`import bytecache` loads none of the frameworks and none of the optional packages."""
+    loaded = modules_after("import bytecache; bytecache.fill_once(maxbytes='1 MiB')(len)('x')")
+    assert {"bytecache", "numpy"} <= loaded
+    assert loaded & HEAVY == set()
+
+
+def test_public_names_are_there_and_sorted() -> None:
+    """Every name in __all__ can be imported, and the list is in order."""
+    import bytecache
+
+    assert [name for name in bytecache.__all__ if not hasattr(bytecache, name)] == []
+    assert bytecache.__all__ == sorted(bytecache.__all__)

@@ -1,0 +1,95 @@
+"""Both decorators against models of a few lines, under random calls."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+import bytecache
+
+LIMIT = st.none() | st.integers(1, 6)
+
+
+class Model:
+    """What a cache of `maxsize` entries and `maxbytes` bytes ought to hold, least recently used first."""
+
+    def __init__(self, evicts: bool, maxsize: int | None, maxbytes: int | None) -> None:
+        self.evicts, self.maxsize, self.maxbytes = evicts, maxsize or 10**9, maxbytes or 10**9
+        self.held: OrderedDict[int, int] = OrderedDict()
+        self.counts = dict.fromkeys(("hits", "misses", "errors", "stored", "rejected", "evicted"), 0)
+
+    def call(self, key: int, size: int | None) -> None:
+        if key in self.held:
+            self.held.move_to_end(key)
+            self.counts["hits"] += 1
+            return
+        self.counts["misses"] += 1
+        if size is None:
+            self.counts["errors"] += 1
+        elif size > self.maxbytes or not self.evicts and not self._fits({**self.held, key: size}):
+            self.counts["rejected"] += 1
+        else:
+            self.held[key] = size
+            self.counts["stored"] += 1
+            while not self._fits(self.held):
+                self.held.popitem(last=False)
+                self.counts["evicted"] += 1
+
+    def _fits(self, held: dict[int, int]) -> bool:
+        return len(held) <= self.maxsize and sum(held.values()) <= self.maxbytes
+
+
+class CacheMachine(RuleBasedStateMachine):
+    @initialize(evicts=st.booleans(), maxsize=LIMIT, maxbytes=LIMIT.map(lambda limit: limit and limit * 4))
+    def decorate(self, evicts: bool, maxsize: int | None, maxbytes: int | None) -> None:
+        self.model = Model(evicts, maxsize, maxbytes)
+        self.size: int | None = 0
+        make = bytecache.lru_cache if evicts else bytecache.fill_once
+        self.read = make(maxsize, maxbytes=maxbytes, sizeof=lambda value: value[1])(self._read)
+
+    def _read(self, key: int) -> Any:
+        if self.size is None:
+            raise LookupError(key)
+        return [key, self.size]
+
+    def _call(self, read: Any, key: int, size: int | None) -> None:
+        self.size = size
+        expected = [key, self.model.held.get(key, size)]
+        try:
+            value = read(key)
+        except LookupError:
+            value = [key, None]
+        assert value == expected
+        self.model.call(key, size)
+
+    @rule(key=st.integers(0, 7), size=st.integers(0, 9))
+    def call(self, key: int, size: int) -> None:
+        self._call(self.read, key, size)
+
+    @rule(key=st.integers(0, 7))
+    def call_that_raises(self, key: int) -> None:
+        self._call(self.read, key, None)
+
+    @rule(key=st.integers(0, 7), size=st.integers(0, 9))
+    def map_one(self, key: int, size: int) -> None:
+        self._call(lambda key: self.read.map([key], threads=1)[0], key, size)
+
+    @rule()
+    @precondition(lambda self: self.model.held)
+    def clear(self) -> None:
+        self.read.cache_clear()
+        self.model = Model(self.model.evicts, self.model.maxsize, self.model.maxbytes)
+
+    @invariant()
+    def figures_agree(self) -> None:
+        stats = self.read.cache_stats()
+        assert {name: getattr(stats, name) for name in self.model.counts} == self.model.counts
+        assert (stats.currsize, stats.currbytes) == (len(self.model.held), sum(self.model.held.values()))
+
+
+CacheMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestAgainstModel = CacheMachine.TestCase
+TestAgainstModel.__doc__ = "Values, sizes and counters are the model's after every step."

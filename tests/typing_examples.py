@@ -1,0 +1,44 @@
+"""Type-checked by mypy --strict and never run: what a user's editor knows about cached functions."""
+
+from __future__ import annotations
+
+import numpy as np
+from typing_extensions import assert_type
+
+import bytecache
+
+
+@bytecache.fill_once
+def bare(path: str) -> bytes:
+    return path.encode()
+
+
+@bytecache.fill_once(maxbytes="4 GiB", key=lambda path, offset=0: (path, offset))
+def called(path: str, offset: int = 0) -> bytes:
+    return path.encode()[offset:]
+
+
+@bytecache.lru_cache(maxsize=None, typed=True)
+def recent(n: int) -> float:
+    return n / 2
+
+
+class Folder:
+    @bytecache.lru_cache
+    def read(self, name: str) -> bytes:
+        return name.encode()
+
+
+assert_type(bare("a"), bytes)
+assert_type(called("a", offset=3), bytes)
+assert_type(recent(3), float)
+assert_type(Folder().read("a"), bytes)
+assert_type(bare.map(["a", "b"]), list[bytes])
+assert_type(bare.cache_info(), bytecache.CacheInfo)
+assert_type((bare.cache_stats() - bare.warm(["a"])).hit_rate, float)
+assert_type(bare.__wrapped__("a"), bytes)
+assert_type(bytecache.decode_jpeg(bare("a")).dtype, np.dtype[np.uint8])
+
+bare(1)  # type: ignore[arg-type]
+called("a", offset="b")  # type: ignore[arg-type]
+bytecache.fill_once(maxbytes=1.5)  # type: ignore[call-overload]
