@@ -46,6 +46,20 @@ def interleave(functions: Mapping[str, Callable[[], Any]], rounds: int, warmup: 
     return seconds
 
 
+def others_cpu_s() -> float:
+    """Processor seconds that other processes have used since the machine started; 0 where /proc is not.
+
+    Take it before and after a measurement: on a busy machine a figure for threads says little.
+    """
+    try:
+        fields = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:]
+    except OSError:
+        return 0.0
+    user, nice, system, _, _, irq, softirq = (int(field) for field in fields[:7])
+    own = os.times()
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK") - own.user - own.system
+
+
 def summary(figures: Iterable[float]) -> Summary:
     """Median, 10th and 90th percentile, by linear interpolation."""
     ordered = sorted(figures)

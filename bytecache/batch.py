@@ -88,8 +88,12 @@ def _numbered(index: int) -> Iterator[None]:
     """Puts the image's place in the batch into what a bad image raises."""
     try:
         yield
-    except (JpegError, TypeError) as exc:
-        numbered = type(exc)(f"image {index}: {exc}")
-        if isinstance(numbered, JpegError):
-            numbered.index = index
-        raise numbered from None
+    except (JpegError, TypeError, ValueError) as exc:
+        raise _with_index(exc, index) from None
+
+
+def _with_index(exc: JpegError | TypeError | ValueError, index: int) -> Exception:
+    numbered = type(exc)(f"image {index}: {exc}")
+    if isinstance(numbered, JpegError):
+        numbered.index = index
+    return numbered

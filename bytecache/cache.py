@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable
+from operator import index
 from time import perf_counter
 from typing import Any
 
@@ -47,58 +48,66 @@ class Cache:
         self._load_s = 0.0
 
     def miss(self, key: Hashable, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
-        """Answers a call whose key was not found a moment ago.
-
-        The flight is made, flown and landed inside one ``try``, so that an interrupt at any point leaves none behind
-        that others would wait for.
-        """
+        """Answers a call whose key was not found a moment ago."""
         flight = Flight()
-        try:
-            value = self._join(key, flight)
-            if value is MISSING:
-                started = perf_counter()
-                try:
-                    value = self.function(*args, **kwds)
-                    size = self._size(value)
-                except BaseException as exc:
-                    self._count_run(started, error=True)
-                    flight.fail(exc)
-                    raise
-                self._count_run(started)
-                flight.arrive(value)
-                self._keep(key, flight, value, size)
-            return value
-        finally:
-            self._land(key, flight)
-            del flight  # its exception holds this frame through the traceback: no cycle for the collector
+        with flight.airborne:
+            try:
+                value = self._join(key, flight)
+                if value is MISSING:
+                    started = perf_counter()
+                    try:
+                        value = self.function(*args, **kwds)
+                        size = self._size(value)
+                    except BaseException as exc:
+                        self._count_run(started, error=True)
+                        flight.fail(exc)
+                        raise
+                    self._count_run(started)
+                    flight.arrive(value)
+                    self._keep(key, flight, value, size)
+                return value
+            finally:
+                with self._lock:
+                    if self._flights.get(key) is flight:
+                        del self._flights[key]
+                del flight  # its exception holds this frame through the traceback: no cycle for the collector
 
     def _join(self, key: Hashable, mine: Flight) -> Any:
         """The value that another call brought, or MISSING when this thread is to run the function."""
         while True:
             with self._lock:
                 value = self.store.get(key)
-                flight = mine if value is not MISSING else self._flights.setdefault(key, mine)
-            if value is not MISSING:  # stored between the caller's look-up and this lock
-                self.hits.tick()
-                return value
-            if flight is mine or (flight.leader == mine.leader and self.evicts):
-                return MISSING  # functools lets a function re-enter its own key
+                if value is not MISSING:  # stored between the caller's look-up and this lock
+                    self.hits.tick()
+                    return value
+                flight = self._flights.setdefault(key, mine)
+                if not flight.airborne.locked():  # an interrupt struck its leader in the very act of landing
+                    flight = self._flights[key] = mine
             try:
+                if flight is mine or (flight.leader == mine.leader and self.evicts):
+                    return MISSING  # functools lets a function re-enter its own key
                 flight.wait()
+                if flight.ended:
+                    value = flight.result()
+                    self.hits.tick()
+                    return value
             except BaseException:
-                self.hits.tick()  # a call that ends without running the function, like any other hit
+                self.hits.tick()  # ended without running the function, like any other hit
                 raise
-            if flight.ended:
-                self.hits.tick()
-                return flight.result()
+            finally:
+                del flight
 
     def _size(self, value: Any) -> int:
         if self._sizeof is None:
             return 0
         size = self._sizeof(value)
-        if not isinstance(size, int) or size < 0:
+        try:
+            nbytes = index(size)
+        except TypeError:
+            nbytes = -1
+        if nbytes < 0:
             raise TypeError(f"sizeof must return an int of 0 bytes or more, got {size!r}")
-        return size
+        return nbytes
 
     def _count_run(self, started: float, *, error: bool = False) -> None:
         elapsed = perf_counter() - started
@@ -122,12 +131,6 @@ class Cache:
             evicted = self.store.put(key, value, size)
             self._stored += 1
             self._evicted += evicted.__len__()  # builtins.len may be cached itself
-
-    def _land(self, key: Hashable, flight: Flight) -> None:
-        with self._lock:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
-        flight.land()
 
     def run_uncached(self, *args: Any, **kwds: Any) -> Any:
         """A call of a cache of size zero: counted, never looked up, so its arguments need not be hashable."""

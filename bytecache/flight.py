@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any
+
+from .pool import helpers_of
 
 _lock = threading.Lock()  # guards _waits
 _waits: dict[int, Flight] = {}  # thread identifier -> the flight it waits for
 
 
 class Flight:
-    """A run of the function for one key, led by the thread that made the flight.
+    """A run of the function for one key, led by the thread that made the flight, inside ``with flight.airborne:``.
 
-    It lands with a value or an exception, or is abandoned (``landed`` alone is set) when its leader dies of a
-    KeyboardInterrupt, SystemExit or the like: then the waiters try again, and one of them leads.
+    The lock is C's, so it is released whatever strikes the leader, and its waiters go on. Then the flight has ended
+    with a value or an exception, or was abandoned by a KeyboardInterrupt, SystemExit or the like: the waiters try
+    again, and one of them leads.
     """
 
-    __slots__ = ("_airborne", "_exception", "_value", "ended", "landed", "leader")
+    __slots__ = ("_exception", "_value", "airborne", "ended", "leader")
 
     def __init__(self) -> None:
         self.leader = threading.get_ident()
-        self.landed = False
-        self._airborne = threading.Lock()  # held until the flight has landed
-        self._airborne.acquire()
-        self.ended = False  # with a value or an exception, not abandoned
+        self.airborne = threading.Lock()
+        self.ended = False
         self._value: Any = None
         self._exception: Exception | None = None
 
@@ -40,11 +42,6 @@ class Flight:
         """Notes what the run raised; anything but an Exception abandons the flight."""
         if isinstance(exc, Exception):
             self._exception, self.ended = exc, True
-
-    def land(self) -> None:
-        """Frees the waiters."""
-        self.landed = True
-        self._airborne.release()
 
     def result(self) -> Any:
         """The value of a flight that ended; raises its exception."""
@@ -58,29 +55,40 @@ class Flight:
     def wait(self) -> None:
         """Waits until the flight has landed.
 
-        Raises RecursionError where this thread leads the flight itself, or its leader waits for this thread, through
-        whatever other flights: a function that calls itself in a circle would stand still.
+        Raises RecursionError where this thread leads the flight itself, or its leader cannot go on before this
+        thread does, through whatever other waits: a function that calls itself in a circle would stand still.
         """
         me = threading.get_ident()
-        with _lock:
-            if self._waits_for(me):
-                raise RecursionError("a cached function calls itself, directly or in a circle, with the same arguments")
-            _waits[me] = self
         try:
-            with self._airborne:
+            with _lock:
+                if me in _held_up_by(self):
+                    raise RecursionError(
+                        "a cached function calls itself, directly or in a circle, with the same arguments"
+                    )
+                _waits[me] = self
+            with self.airborne:
                 pass
         finally:
             with _lock:
                 _waits.pop(me, None)
+            del self  # the traceback holds this frame
 
-    def _waits_for(self, thread: int) -> bool:
-        flight: Flight | None = self
-        # A thread that was just woken still stands in _waits, beside a flight that has landed: no wait any more.
-        while flight is not None and not flight.landed:
-            if flight.leader == thread:
-                return True
-            flight = _waits.get(flight.leader)
-        return False
+
+def _held_up_by(flight: Flight) -> Iterator[int]:
+    """The threads that have to go on before `flight` can land: its leader, and whomever that one waits for."""
+    seen: set[int] = set()
+    pending = _leaders(flight)
+    while pending:
+        thread = pending.pop()
+        if thread not in seen:
+            seen.add(thread)
+            yield thread
+            pending += _leaders(_waits.get(thread)) + helpers_of(thread)
+
+
+def _leaders(flight: Flight | None) -> list[int]:
+    # A thread that was just woken still stands in _waits, beside a flight that holds up nobody any more.
+    return [flight.leader] if flight is not None and flight.airborne.locked() and not flight.ended else []
 
 
 def _forget_waits() -> None:

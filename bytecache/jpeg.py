@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from operator import index
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import simplejpeg
@@ -155,10 +156,10 @@ def shrink_jpeg(data: JpegData, *, max_side: int, quality: int = 90) -> bytes:
     Raises JpegError for data that is no JPEG image, ValueError for a side or quality out of range, ImportError
     without Pillow.
     """
-    if max_side < 1:
-        raise ValueError(f"max_side must be 1 pixel or more, got {max_side!r}")
-    if not 1 <= quality <= 100:
-        raise ValueError(f"quality must be from 1 to 100, got {quality!r}")
+    if not isinstance(max_side, int) or max_side < 1:
+        raise ValueError(f"max_side must be an int of 1 pixel or more, got {max_side!r}")
+    if not isinstance(quality, int) or not 1 <= quality <= 100:
+        raise ValueError(f"quality must be an int from 1 to 100, got {quality!r}")
     header = jpeg_header(data)
     longest = max(header.height, header.width)
     if longest <= max_side:
@@ -178,22 +179,33 @@ def shrink_jpeg(data: JpegData, *, max_side: int, quality: int = 90) -> bytes:
 
 def read_header(data: JpegData, strict: bool) -> tuple[int, int, str, str]:
     """Height, width, colorspace and subsampling; raises JpegError, or TypeError for what is not bytes-like."""
-    if type(data) is not bytes and not isinstance(data, (bytearray, memoryview, np.ndarray)):
-        raise TypeError(f"data must be the bytes of a JPEG file, got {type(data).__name__}: read the file first")
-    if type(data) is not bytes and not memoryview(data).c_contiguous:
-        raise ValueError("data must be contiguous bytes, got a strided view: pass bytes(data)")
+    if type(data) is not bytes:
+        _check_data(data)
     try:
         return simplejpeg.decode_jpeg_header(data, strict=strict)  # type: ignore[no-any-return]
     except (ValueError, KeyError) as exc:  # KeyError: a subsampling or colorspace that it has no name for
         raise _explain(data, exc) from None
 
 
+def _check_data(data: Any) -> None:
+    if not isinstance(data, (bytes, bytearray, memoryview)) and type(data) is not np.ndarray:
+        raise TypeError(f"data must be the bytes of a JPEG file, got {type(data).__name__}: read the file first")
+    view = memoryview(cast(Any, data))
+    if view.ndim != 1 or view.format not in ("B", "b", "c"):
+        raise TypeError(
+            f"data must be the bytes of a JPEG file, got items of format {view.format!r} in {view.ndim} dimensions: "
+            "an image that is decoded already?"
+        )
+    if not view.c_contiguous:
+        raise ValueError("data must be contiguous bytes, got a strided view: pass bytes(data)")
+
+
 def check_size(size: Any, name: str) -> tuple[int, int]:
     """`size` as (height, width); raises ValueError for anything but two positive ints."""
     try:
-        height, width = size
-        if height == int(height) > 0 and width == int(width) > 0:
-            return int(height), int(width)
+        height, width = map(index, size)
+        if height > 0 and width > 0:
+            return height, width
     except (TypeError, ValueError):
         pass
     raise ValueError(f"{name} must be two positive ints, (height, width) in pixels, got {size!r}")

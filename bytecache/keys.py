@@ -11,16 +11,17 @@ _PLAIN = frozenset({str, int, float, bool, bytes, type(None), type, object})
 _len = len  # bound early: a user may cache builtins.len itself
 
 
-class HashedKey(list[Any]):
-    """A key whose arguments are hashed once, however many look-ups it takes part in."""
+class HashedKey(tuple[Any, ...]):
+    """A key whose arguments are hashed once, however many look-ups it takes part in; equal to the plain tuple."""
 
-    __slots__ = ("_hash",)
+    _hash: int
 
-    def __init__(self, parts: tuple[Any, ...]) -> None:
-        super().__init__(parts)
-        self._hash = hash(parts)
+    def __new__(cls, parts: tuple[Any, ...]) -> HashedKey:
+        key = super().__new__(cls, parts)
+        key._hash = hash(parts)
+        return key
 
-    def __hash__(self) -> int:  # type: ignore[override]
+    def __hash__(self) -> int:
         return self._hash
 
 

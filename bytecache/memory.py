@@ -55,8 +55,8 @@ class FillOnce(_Store):
 
     def put(self, key: Hashable, value: Any, size: int) -> list[Any]:
         """Keeps a new key's value, which fits; returns the values evicted for it: none, ever."""
+        self.currbytes += size  # first: an interrupt in between may cost room, never the budget
         self.entries[key] = value
-        self.currbytes += size
         return []
 
 
@@ -100,9 +100,10 @@ class LeastRecentlyUsed(_Store):
 
     def put(self, key: Hashable, value: Any, size: int) -> list[Any]:
         """Keeps a new key's value, which fits; returns the values evicted for it."""
-        entry = self.entries[key] = Entry(key, value, size, self._stamp())
-        self.currbytes += size
+        entry = Entry(key, value, size, self._stamp())
+        self.currbytes += size  # in this order an interrupt in between leaves nothing that is never evicted
         heapq.heappush(self._queue, entry)
+        self.entries[key] = entry
         evicted = []
         while self._over():
             evicted.append(self._evict())
@@ -119,7 +120,7 @@ class LeastRecentlyUsed(_Store):
             used = oldest.used  # read once: hits write it at any time
             if used == oldest.queued:
                 heapq.heappop(self._queue)
-                del self.entries[oldest.key]
+                self.entries.pop(oldest.key, None)
                 self.currbytes -= oldest.size
                 return oldest.value
             oldest.queued = used

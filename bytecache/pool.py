@@ -1,21 +1,21 @@
 """Work on threads: the calling thread and helpers take the next item from one iterator.
 
-The helpers come from one pool for the whole process, made on first use and made anew in a forked child. The caller
-works too and never waits for a helper that has not begun, so nested and concurrent use cannot starve.
+The helpers are daemon threads of one pool for the whole process, as many as were ever asked for at one time; a forked
+child starts a pool of its own. The caller works too and never waits for a helper that has not begun, so nested and
+concurrent use cannot starve.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from queue import SimpleQueue
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 _MOST_HELPERS = 128
-_executor: ThreadPoolExecutor | None = None
-_executor_lock = threading.Lock()  # guards _executor
 
 
 def cpu_count() -> int:
@@ -36,72 +36,138 @@ def check_threads(threads: int | None, default: int) -> int:
     return threads
 
 
-class _Source(Iterator[tuple[int, T]]):
-    """Numbers the items and hands each to one thread, until it is stopped."""
-
-    def __init__(self, items: Iterable[T]) -> None:
-        self._items = enumerate(items)
-        self._lock = threading.Lock()  # guards _items: a generator runs in one thread at a time
-        self._stopped = False
-
-    def __next__(self) -> tuple[int, T]:
-        with self._lock:
-            if self._stopped:
-                raise StopIteration
-            return next(self._items)
-
-    def stop(self) -> None:
-        self._stopped = True
-
-
-def run_shared(work: Callable[[T], Any], items: Iterable[T], threads: int) -> None:
+def run_shared(work: Callable[[T], None], items: Iterable[T], threads: int) -> None:
     """Calls ``work(item)`` once for each item, on the calling thread and ``threads - 1`` helpers.
 
     Items are begun in order. After an exception none is begun; when all that run have ended, the exception of the
-    first such item, in the order of the items, is raised. No call of `work` outlives this function.
+    first such item, in the order of the items, is raised. No call of `work` outlives this function: Ctrl-C is raised
+    when the calls that were begun have ended.
     """
-    source = _Source(items)
-    failures: list[tuple[int, BaseException]] = []
-
-    def take_turns() -> None:
-        for index, item in source:
-            try:
-                work(item)
-            except BaseException as exc:
-                source.stop()
-                failures.append((index, exc))
-                return
-
-    helpers = [_submit(take_turns) for _ in range(threads - 1)]
+    turns = _Turns(work, items)
     try:
-        take_turns()
+        _pool.call(turns.help, threads - 1)
+        turns.take()
     finally:
-        source.stop()
-        wait([helper for helper in helpers if helper is not None and not helper.cancel()])
-    if failures:
+        turns.finish()
+        _pool.release(threads - 1)
+    if turns.failures:
         try:
-            raise min(failures, key=lambda failure: failure[0])[1]
+            raise min(turns.failures, key=lambda failure: failure[0])[1]
         finally:
-            failures.clear()  # the traceback holds this frame
+            turns.failures.clear()  # the traceback holds the frames that hold them
 
 
-def _submit(task: Callable[[], None]) -> Future[None] | None:
-    """A helper for `task`, or None where the interpreter is ending: then the caller does it all."""
-    global _executor
-    with _executor_lock:
-        if _executor is None:
-            _executor = ThreadPoolExecutor(_MOST_HELPERS, thread_name_prefix="bytecache")
+def helpers_of(thread: int) -> list[int]:
+    """The threads that work for `thread` now: it cannot go on before they have ended."""
+    return [helper for helper, caller in list(_callers.items()) if caller == thread]
+
+
+_callers: dict[int, int] = {}  # helper -> the thread it works for; each helper writes its own entry
+
+
+class _Turns(Generic[T]):
+    """One ``run_shared``: its items, its failures, and how many helpers are at work."""
+
+    def __init__(self, work: Callable[[T], None], items: Iterable[T]) -> None:
+        self._work, self._items, self._caller = work, enumerate(items), threading.get_ident()
+        self._next = threading.Lock()  # guards _items: a generator runs in one thread at a time
+        self._changed = threading.Condition()  # guards _helping, and _over for those that begin
+        self._over, self._helping = False, 0
+        self.failures: list[tuple[float, BaseException]] = []
+
+    def take(self) -> None:
+        """Works on one item after the other until none is left, or anybody failed."""
+        while True:
+            index: float = math.inf  # a failure of the iterator comes after all items
+            try:
+                with self._next:
+                    if self._over:
+                        return
+                    index, item = next(self._items)
+                self._work(item)
+            except StopIteration as exc:
+                if index == math.inf:
+                    return
+                self._fail(index, exc)
+            except BaseException as exc:
+                self._fail(index, exc)
+
+    def _fail(self, index: float, exc: BaseException) -> None:
+        self._over = True
+        self.failures.append((index, exc))
+
+    def help(self) -> None:
+        """What a helper does: nothing, if all is over before it begins."""
+        with self._changed:
+            if self._over:
+                return
+            self._helping += 1
+        _callers[threading.get_ident()] = self._caller
         try:
-            return _executor.submit(task)
-        except RuntimeError:
-            return None
+            self.take()
+        finally:
+            del _callers[threading.get_ident()]
+            with self._changed:
+                self._helping -= 1
+                self._changed.notify_all()
+
+    def finish(self) -> None:
+        """Lets no helper begin, and waits for those that have; an interrupt is raised after that."""
+        self._over = True
+        interrupt: BaseException | None = None
+        while True:
+            try:
+                with self._changed:
+                    self._changed.wait_for(lambda: not self._helping)
+                break
+            except BaseException as exc:
+                interrupt = exc
+        if interrupt is not None:
+            raise interrupt
 
 
-def _forget_executor() -> None:
-    # A forked child has none of its parent's threads, and the lock may have been held.
-    global _executor, _executor_lock
-    _executor, _executor_lock = None, threading.Lock()
+class _Pool:
+    """Daemon threads that wait for tasks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards _asked and _threads
+        self._asked = self._threads = 0
+        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def call(self, task: Callable[[], None], helpers: int) -> None:
+        """Has `task` run by so many helpers, or by fewer where no more threads can be had."""
+        with self._lock:
+            self._asked += helpers
+            started, self._threads = self._threads, max(self._threads, min(self._asked, _MOST_HELPERS))
+            wanted = self._threads
+        for number in range(started, wanted):
+            try:
+                threading.Thread(target=self._serve, name=f"bytecache helper {number}", daemon=True).start()
+            except RuntimeError:  # no more threads, or the interpreter is ending: the caller does it
+                with self._lock:
+                    self._threads -= 1
+        for _ in range(helpers):
+            self._tasks.put(task)
+
+    def release(self, helpers: int) -> None:
+        """They are not needed any more; their threads stay for the next call."""
+        with self._lock:
+            self._asked -= helpers
+
+    def _serve(self) -> None:
+        while True:
+            self._tasks.get()()
+
+
+_pool = _Pool()
+
+
+def _start_anew() -> None:
+    # A forked child has none of its parent's threads, and a lock may have been held.
+    global _pool
+    _pool = _Pool()
+    _callers.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_executor)
+    os.register_at_fork(after_in_child=_start_anew)

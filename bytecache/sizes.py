@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from typing import Any
@@ -15,7 +16,8 @@ _UNITS = {
     "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
 }  # fmt: skip
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*|%)\s*", re.IGNORECASE)
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*|%)\s*", re.IGNORECASE | re.ASCII)
+_ARRAY_HEADER = sys.getsizeof(np.ndarray(()))
 _CONTAINERS = (tuple, list, set, frozenset, dict)
 
 
@@ -44,6 +46,8 @@ def _parse_text(text: str) -> int | None:
     if match is None:
         return None
     number, unit = float(match[1]), match[2].upper()
+    if number == math.inf:
+        return None
     if unit == "%":
         return int(available_memory() * number / 100) if number <= 100 else None
     return int(number * _UNITS[unit]) if unit in _UNITS else None
@@ -71,9 +75,14 @@ def sizeof(value: Any) -> int:
 
 
 def _array_bytes(array: np.ndarray[Any, Any]) -> int:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return sys.getsizeof(np.ndarray(())) + array.nbytes
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and owner.base is not None:
+        owner = owner.base
+    while isinstance(owner, memoryview):
+        owner = owner.obj
+    if isinstance(owner, (bytes, bytearray)):
+        return _ARRAY_HEADER + sys.getsizeof(owner)
+    return _ARRAY_HEADER + (owner.nbytes if isinstance(owner, np.ndarray) else array.nbytes)
 
 
 def _parts(item: Any) -> list[Any]:

@@ -184,7 +184,7 @@ def test_orientation() -> None:
     datas = [insert(make_jpeg(48, 80), exif_segment(1)), insert(make_jpeg(80, 48), exif_segment(6))]
     batch = decode_batch(datas, orient=True, threads=2)
     assert np.array_equal(batch, np.stack([decode_jpeg(data, orient=True) for data in datas]))
-    with pytest.raises(JpegError, match="^image 1: is 80 x 48 pixels where image 0 is 48 x 80"):
+    with pytest.raises(JpegError, match="^image 1: 80 x 48 pixels, where image 0 has 48 x 80: give size="):
         decode_batch(datas)
 
 
@@ -259,7 +259,7 @@ def test_one_image_is_not_a_batch(datas: object) -> None:
 def test_unequal_sizes() -> None:
     """Without size, JpegError names the first image that differs, both sizes and the remedy."""
     datas = [*BATCH[:3], make_jpeg(48, 81), make_jpeg(9, 9), BATCH[4]]
-    message = r"^image 3: is 48 x 81 pixels where image 0 is 48 x 80: give size=\(height, width\) to resize them all$"
+    message = r"^image 3: 48 x 81 pixels, where image 0 has 48 x 80: give size=\(height, width\) to resize them all$"
     for threads in (1, 2):
         with pytest.raises(JpegError, match=message) as caught:
             decode_batch(datas, threads=threads)

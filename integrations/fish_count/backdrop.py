@@ -98,9 +98,7 @@ def _add_rocks(layer: Image.Image, water: np.ndarray, horizon: np.ndarray, rng: 
         _stone(draw, (x, base), width, colour, rng)
 
 
-def _stone(
-    draw: ImageDraw.ImageDraw, foot: Point, width: float, colour: Colour, rng: np.random.Generator
-) -> None:
+def _stone(draw: ImageDraw.ImageDraw, foot: Point, width: float, colour: Colour, rng: np.random.Generator) -> None:
     """A boulder: ever smaller and lighter outlines towards the light from above."""
     turns = np.linspace(0, 2 * np.pi, 28)
     rough = 1 + rng.normal(0, 0.05, 28) + 0.12 * np.sin(3 * turns + rng.uniform(0, 6))
