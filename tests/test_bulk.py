@@ -8,7 +8,6 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import wait
 from typing import Any
 
 import numpy as np
@@ -316,9 +315,9 @@ def test_run_shared_lets_begun_work_end() -> None:
 
 
 def waits_for_helpers(thread: int) -> bool:
-    """Whether a thread is in concurrent.futures.wait now."""
+    """Whether a thread waits in run_shared for the end of its helpers' work."""
     frame = sys._current_frames()[thread]
-    while frame is not None and frame.f_code is not wait.__code__:
+    while frame is not None and frame.f_code is not pool._Turns.finish.__code__:
         frame = frame.f_back  # type: ignore[assignment]
     return frame is not None
 
@@ -354,31 +353,25 @@ def test_run_shared_outlives_no_work_when_interrupted() -> None:
     assert outlived == [False]
 
 
-@pytest.mark.parametrize("stop_at", [1, 2, 3])
-def test_run_shared_stops_helpers_when_interrupted_early(monkeypatch: pytest.MonkeyPatch, stop_at: int) -> None:
-    """A Ctrl-C that strikes while helpers are being called up stops those that have begun."""
-    submit, calls = pool._submit, []
+def test_run_shared_stops_helpers_when_interrupted_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ctrl-C that strikes as soon as helpers are called up stops those that have begun."""
+    call = pool._Pool.call
 
-    def interrupted(task: Any) -> Any:
-        calls.append(submit(task))
-        if len(calls) == stop_at:
-            raise KeyboardInterrupt
-        return calls[-1]
+    def interrupted(self: Any, task: Any, helpers: int) -> None:
+        call(self, task, helpers)
+        raise KeyboardInterrupt
 
     def items() -> Iterator[int]:
         for item in range(10**9):
             late.extend([item] * returned.is_set())
-            if len(late) > 1:  # one may be drawn while the interrupt is on its way
-                return
             yield item
 
     returned, late = threading.Event(), []
-    monkeypatch.setattr(pool, "_submit", interrupted)
+    monkeypatch.setattr(pool._Pool, "call", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_shared(lambda item: None, items(), 4)
     returned.set()
-    wait(calls)
-    assert len(late) <= 1
+    assert pool.helpers_of(threading.get_ident()) == late == []
 
 
 def test_run_shared_leaves_no_cycle(plain_gc: None) -> None:
@@ -402,23 +395,39 @@ def test_run_shared_leaves_no_cycle(plain_gc: None) -> None:
 
 
 def test_work_is_done_where_no_helper_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the pool takes no work any more, as when the interpreter ends, the caller does it all."""
-    run_shared(lambda item: None, range(2), 2)
-    pool._executor.shutdown()  # type: ignore[union-attr]
-    try:
-        done: list[int] = []
-        run_shared(done.append, range(5), 4)
-        assert done == list(range(5))
-    finally:
-        pool._executor = None
+    """When no thread can be started, as when the interpreter ends, the caller does it all."""
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(pool, "_pool", pool._Pool())
+    done: list[int] = []
+    run_shared(done.append, range(5), 4)
+    assert done == list(range(5))
 
 
-def test_the_pool_is_reused() -> None:
-    """Two bulk reads draw on one pool, which keeps its threads."""
-    run_shared(lambda item: None, range(2), 2)
-    first = pool._executor
-    run_shared(lambda item: None, range(2), 2)
-    assert pool._executor is first is not None
+def test_helpers_that_were_refused_once_are_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool that could not start its threads starts them at a later call."""
+    monkeypatch.setattr(pool, "_pool", pool._Pool())
+    with monkeypatch.context() as refusing:
+        refusing.setattr(threading.Thread, "start", lambda self: (_ for _ in ()).throw(RuntimeError()))
+        run_shared(lambda item: None, range(2), 2)
+    both_in = threading.Barrier(2)
+    run_shared(lambda item: both_in.wait(PATIENCE_S), range(2), 2)
+    assert not both_in.broken
+
+
+def test_the_iterators_own_exception_reaches_the_caller() -> None:
+    """Whichever thread draws it, what the items raise is raised, and nothing of it is lost."""
+
+    def items() -> Iterator[int]:
+        yield 1
+        raise LookupError("no more")
+
+    for threads in 1, 3:
+        with pytest.raises(LookupError, match="no more"):
+            run_shared(lambda item: None, items(), threads)
 
 
 def test_the_pool_survives_a_fork(both: Any) -> None:
