@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
+import os
 import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 from .batching import Batch, BatchMaker
@@ -16,48 +16,64 @@ from .batching import Batch, BatchMaker
 class Ahead:
     """Gives a maker's batches, and has the next `depth` of the same epoch made by workers meanwhile.
 
-    The workers are started on first use and stay for all epochs: threads, or processes started by the method that
-    ``multiprocessing`` is set to. Safe for threads.
+    That is done for batches asked for in their order; one asked for out of it is made alone. The workers are started
+    on first use and stay for all epochs: threads, or processes started by the method that ``multiprocessing`` is set
+    to. Safe for threads; a forked child starts workers of its own.
     """
 
     def __init__(self, maker: BatchMaker, workers: int, processes: bool, depth: int) -> None:
         self._maker, self._workers, self._processes = maker, workers, processes
         self._depth = max(depth, workers)
-        self._lock = threading.Lock()  # guards _executor and _futures
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()  # guards what follows
         self._executor: Executor | None = None
         self._futures: dict[tuple[int, int], Future[Batch]] = {}
+        self._next: tuple[int, int] | None = None  # what is asked for next if the order is kept
 
     def get(self, epoch: int, position: int) -> Batch:
-        """Batch `position` of `epoch`."""
+        """Batch `position` of `epoch`; raises BrokenExecutor where a worker process was killed."""
+        if self._pid != os.getpid():
+            self._start_anew()
         with self._lock:
-            make = self._start_locked()
-            last = min(position + self._depth, len(self._maker) - 1)
-            wanted = [(epoch, p) for p in range(position, last + 1)]
-            for key in [key for key in self._futures if key not in wanted]:
-                self._futures.pop(key).cancel()
-            for key in wanted:
-                if key not in self._futures:
-                    self._futures[key] = make(*key)
-            future = self._futures.pop((epoch, position))
-        return future.result()
+            future = self._submit_locked(epoch, position)
+        try:
+            return future.result()
+        except BrokenExecutor:
+            self.close()  # the next call starts others
+            raise
 
-    def _start_locked(self) -> Callable[[int, int], Future[Batch]]:
+    def _submit_locked(self, epoch: int, position: int) -> Future[Batch]:
+        last = len(self._maker) - 1
+        in_order = self._next in (None, (epoch, position))
+        self._next = (epoch, position + 1) if position < last else (epoch + 1, 0)
+        wanted = [(epoch, p) for p in range(position, min(position + self._depth * in_order, last) + 1)]
+        for key in [key for key in self._futures if key not in wanted]:
+            self._futures.pop(key).cancel()
+        for key in wanted:
+            if key not in self._futures:
+                self._futures[key] = self._make_locked(*key)
+        return self._futures.pop((epoch, position))
+
+    def _make_locked(self, epoch: int, position: int) -> Future[Batch]:
         if self._processes:
             if self._executor is None:
                 context = multiprocessing.get_context()
                 self._executor = ProcessPoolExecutor(self._workers, context, _adopt, (self._maker,))
-            return lambda epoch, position: self._executor.submit(_make, epoch, position)  # type: ignore[union-attr]
+            return self._executor.submit(_make, epoch, position)
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="bytecache-batch")
-        return lambda epoch, position: self._executor.submit(self._maker.make, epoch, position)  # type: ignore[union-attr]
+        return self._executor.submit(self._maker.make, epoch, position)
 
-    def close(self, wait: bool = False) -> None:
-        """Ends the workers once they have made what they are at; a later ``get`` starts others."""
+    def close(self) -> None:
+        """Ends the workers when they have made what they are at; a later ``get`` starts others."""
         with self._lock:
             executor, self._executor = self._executor, None
             self._futures.clear()
         if executor is not None:
-            executor.shutdown(wait=wait, cancel_futures=True)
+            executor.shutdown(wait=False, cancel_futures=True)
 
 
 _adopted: Any = None  # in a worker process: the maker whose batches it makes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
@@ -47,14 +48,13 @@ def decode_batch(
         out = np.empty(shape, np.uint8)
     else:
         check_out(out, shape)
-    images = out
-
-    def work(index: int) -> None:
-        with _numbered(index):
-            decode_into(decoder, datas[index], images[index])
-
-    run_shared(work, range(len(datas)), threads)
+    run_shared(partial(_decode_one, decoder, datas, out), range(len(datas)), threads)
     return out
+
+
+def _decode_one(decoder: Decoder, datas: Sequence[JpegData], out: Image, index: int) -> None:
+    with _numbered(index):
+        decode_into(decoder, datas[index], out[index])
 
 
 def decode_into(decoder: Decoder, data: JpegData, out: Image) -> None:

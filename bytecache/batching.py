@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
+import operator
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -60,24 +63,17 @@ class BatchMaker:
             raise ValueError("paths is empty: there is nothing to read")
         if self.targets is not None and len(self.targets) != len(self.paths):
             raise ValueError(f"targets must have one entry per path, got {len(self.targets)} for {len(self.paths)}")
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size must be a positive int, got {batch_size!r}")
         if on_error not in ("raise", "skip"):
             raise ValueError(f'on_error must be "raise" or "skip", got {on_error!r}')
-        if not callable(load):
-            raise TypeError(f"load must be a function of a path, got {load!r}")
-        self.batch_size, self.load, self.transform, self.on_error = batch_size, load, transform, on_error
+        if not callable(load) or not (transform is None or callable(transform)):
+            raise TypeError(f"load and transform must be functions, got {load!r} and {transform!r}")
+        self.batch_size, self.seed = check_int(batch_size, "batch_size", 1), check_int(seed, "seed", 0)
+        self.load, self.transform, self.on_error, self.shuffle = load, transform, on_error, shuffle
         self.size = None if size is None else check_size(size, "size")
-        self.shuffle, self.seed, self.dtype = shuffle, seed, np.dtype(dtype)
+        self.dtype = np.dtype(dtype)
         self._decoder = Decoder(min_size=self.size)
-        self._shape: tuple[int, ...] | None = None  # of a sample, known from the first one made
+        self._shape: tuple[int, ...] | None = None  # of a sample, settled by the first batch made
         self._ring = Ring()
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """What it was made from."""
-        names = "paths targets batch_size load size shuffle seed transform on_error".split()
-        return {name: getattr(self, name) for name in names} | {"dtype": self.dtype.name}
 
     def __len__(self) -> int:
         return math.ceil(len(self.paths) / self.batch_size)
@@ -97,9 +93,10 @@ class BatchMaker:
         samples = self._load([self.paths[i] for i in indices])
         images, failed = self._decode(samples)
         skipped = [(self.paths[indices[place]], _reason(exc)) for place, exc in sorted(failed.items())]
-        if skipped and (self.on_error == "raise" or len(skipped) == len(indices)):
+        missing_package = any(isinstance(exc, ImportError) for exc in failed.values())
+        if skipped and (self.on_error == "raise" or missing_package or len(skipped) == len(indices)):
             path, reason = skipped[0]
-            if self.on_error == "skip":
+            if self.on_error == "skip" and not missing_package:
                 reason = f"every sample of this batch failed, this one first: {reason}"
             raise SampleError(path, reason) from failed[min(failed)]
         kept = [place for place in range(len(indices)) if place not in failed]
@@ -111,7 +108,7 @@ class BatchMaker:
 
     def _load(self, paths: list[Any]) -> list[Any]:
         """What `load` gives for each path, or the exception it raised; a cached function reads misses on threads."""
-        if hasattr(self.load, "cache_stats"):
+        if hasattr(self.load, "cache_stats") and not inspect.ismethod(self.load):
             return self.load.map(paths, return_exceptions=True)  # type: ignore[attr-defined, no-any-return]
         samples: list[Any] = []
         for path in paths:
@@ -124,11 +121,8 @@ class BatchMaker:
     def _decode(self, samples: list[Any]) -> tuple[Array, dict[int, Exception]]:
         failed = {place: sample for place, sample in enumerate(samples) if isinstance(sample, Exception)}
         todo = [place for place in range(len(samples)) if place not in failed]
-        while todo and self._shape is None:  # the first sample that can be made tells the shape of all
-            try:
-                self._shape = self._image(samples[todo[0]]).shape
-            except Exception as exc:
-                failed[todo.pop(0)] = exc
+        if self._shape is None:
+            self._shape = self._common_shape([samples[place] for place in todo])
         images = self._ring.take((len(samples), *(self._shape or ())), self.dtype)
 
         def write(place: int) -> None:
@@ -140,17 +134,33 @@ class BatchMaker:
         run_shared(write, todo, min(cpu_count(), max(1, len(todo))))
         return images, failed
 
+    def _common_shape(self, samples: list[Any]) -> tuple[int, ...] | None:
+        """The shape that most samples will have, so that one odd sample does not make all others odd."""
+        shapes: Counter[tuple[int, ...]] = Counter()
+        for sample in samples:
+            try:
+                shapes[self._shape_of(sample)] += 1
+            except Exception:  # it is reported when it is written into its batch
+                continue
+        return shapes.most_common(1)[0][0] if shapes else None
+
+    def _shape_of(self, sample: Any) -> tuple[int, ...]:
+        if self.transform is not None:
+            return tuple(self._image(sample).shape)
+        if isinstance(sample, np.ndarray):
+            return (*self.size, *sample.shape[2:]) if self.size and sample.ndim == 3 else tuple(sample.shape)
+        return (*(self.size or self._decoder.plan(sample).sides), self._decoder.channels)
+
     def _write(self, sample: Any, row: Array) -> None:
         if self.transform is None and not isinstance(sample, np.ndarray) and row.dtype == np.uint8:
-            plan = self._decoder.plan(sample)
-            if self.size is not None or (*plan.sides, self._decoder.channels) == row.shape:
+            if self._shape_of(sample) == row.shape:
                 decode_into(self._decoder, sample, row)  # straight into the batch
                 return
         image = self._image(sample)
         if image.shape != row.shape:
             hint = "" if self.size else ": give size=(height, width) to resize them all"
-            raise ValueError(f"the sample has shape {image.shape}, the first one had {row.shape}{hint}")
-        if not np.can_cast(image.dtype, row.dtype, "safe"):
+            raise ValueError(f"the sample has shape {image.shape}, most of the first batch had {row.shape}{hint}")
+        if not np.can_cast(image.dtype, row.dtype, "same_kind"):
             raise TypeError(f"the sample is {image.dtype}, which does not fit dtype={row.dtype.name!r}: give dtype=")
         row[...] = image
 
@@ -166,6 +176,17 @@ class BatchMaker:
         else:
             image = sample
         return image if self.transform is None else np.asarray(self.transform(image))
+
+
+def check_int(value: Any, name: str, least: int) -> int:
+    """`value` as an int; raises TypeError for another type, ValueError for less than `least`."""
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int of {least} or more, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name} must be an int of {least} or more, got {value!r}")
+    return number
 
 
 def _reason(exc: Exception) -> str:

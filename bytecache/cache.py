@@ -59,10 +59,10 @@ class Cache:
                         value = self.function(*args, **kwds)
                         size = self._size(value)
                     except BaseException as exc:
-                        self._count_run(started, error=True)
+                        self._note_run(started, error=True)
                         flight.fail(exc)
                         raise
-                    self._count_run(started)
+                    self._note_run(started)
                     flight.arrive(value)
                     self._keep(key, flight, value, size)
                 return value
@@ -83,9 +83,11 @@ class Cache:
                 flight = self._flights.setdefault(key, mine)
                 if not flight.airborne.locked():  # an interrupt struck its leader in the very act of landing
                     flight = self._flights[key] = mine
-            try:
+                # functools lets a function re-enter its own key, so lru_cache does
                 if flight is mine or (flight.leader == mine.leader and self.evicts):
-                    return MISSING  # functools lets a function re-enter its own key
+                    self._misses += 1
+                    return MISSING
+            try:
                 flight.wait()
                 if flight.ended:
                     value = flight.result()
@@ -109,21 +111,19 @@ class Cache:
             raise TypeError(f"sizeof must return an int of 0 bytes or more, got {size!r}")
         return nbytes
 
-    def _count_run(self, started: float, *, error: bool = False) -> None:
+    def _note_run(self, started: float, *, error: bool = False) -> None:
         elapsed = perf_counter() - started
         with self._lock:
-            self._misses += 1
             self._errors += error
             self._load_s += elapsed
 
     def _keep(self, key: Hashable, flight: Flight, value: Any, size: int) -> None:
-        evicted: list[Any] = []  # dropped after the lock: a value's destructor is the user's code
+        evicted: list[Any] = []  # dropped after the lock: destructors are the user's code
         with self._lock:
-            current = self._flights.get(key)
-            if current is None or current.leader != flight.leader:
+            if self._flights.get(key) is not flight and not self.evicts:
                 return  # cache_clear came between: what was read before it must not be found after it
             if self.store.get(key) is not MISSING:
-                return  # a call inside this one stored it
+                return  # a call inside this one stored it: functools keeps that, and stores after a clear too
             if not self.store.fits(size):
                 self._rejected += 1
                 return
@@ -134,22 +134,26 @@ class Cache:
 
     def run_uncached(self, *args: Any, **kwds: Any) -> Any:
         """A call of a cache of size zero: counted, never looked up, so its arguments need not be hashable."""
+        with self._lock:
+            self._misses += 1
         started = perf_counter()
         try:
             value = self.function(*args, **kwds)
         except BaseException:
-            self._count_run(started, error=True)
+            self._note_run(started, error=True)
             raise
-        self._count_run(started)
+        self._note_run(started)
         with self._lock:
             self._rejected += 1
         return value
 
     def info(self) -> CacheInfo:
+        """Hits, misses, maxsize and currsize, as in functools; exact once the calls that it counts have ended."""
         with self._lock:
             return CacheInfo(self.hits.hits_locked(), self._misses, self.store.maxsize, len(self.store))
 
     def stats(self) -> CacheStats:
+        """All figures of this process's cache; see CacheStats."""
         with self._lock:
             return CacheStats(
                 hits=self.hits.hits_locked(),
@@ -166,7 +170,11 @@ class Cache:
             )
 
     def clear(self) -> None:
-        """Empties the cache and sets its counters to zero. Calls that are running finish, and are not stored."""
+        """Empties the cache and sets its counters to zero.
+
+        What fill_once is reading meanwhile is not stored, since it may be what the clear was to get rid of;
+        lru_cache stores it, as functools does.
+        """
         with self._lock:
             held = self.store.clear()
             self._flights.clear()
@@ -175,9 +183,11 @@ class Cache:
         del held  # here, not under the lock: destructors are the user's code
 
     def hold_for_fork(self) -> None:
+        """Takes the lock, so that nobody is half way through a change while the memory is copied."""
         self._lock.acquire()
 
     def release_after_fork(self) -> None:
+        """Gives the lock back, in the parent and in the child."""
         self._lock.release()
 
     def forget_other_threads(self) -> None:
@@ -192,17 +202,18 @@ _held: list[Cache] = []  # the caches whose locks the forking thread holds
 
 
 def _before_fork() -> None:
-    # Nobody is half way through a change while the memory is copied.
     _registry_lock.acquire()
-    _held.extend(_registry)
-    for cache in _held:
+    for cache in list(_registry):
         cache.hold_for_fork()
+        _held.append(cache)
 
 
 def _after_fork() -> None:
-    while _held:
-        _held.pop().release_after_fork()
-    _registry_lock.release()
+    try:
+        while _held:
+            _held.pop().release_after_fork()
+    finally:
+        _registry_lock.release()
 
 
 def _after_fork_in_child() -> None:

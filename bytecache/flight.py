@@ -11,9 +11,9 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from .pool import helpers_of
+from .pool import helpers_of, moment
 
-_lock = threading.Lock()  # guards _waits
+_lock = threading.RLock()  # guards _waits; re-entrant, for a signal handler that calls a cached function
 _waits: dict[int, Flight] = {}  # thread identifier -> the flight it waits for
 
 
@@ -25,10 +25,10 @@ class Flight:
     again, and one of them leads.
     """
 
-    __slots__ = ("_exception", "_value", "airborne", "ended", "leader")
+    __slots__ = ("_exception", "_value", "airborne", "began", "ended", "leader")
 
     def __init__(self) -> None:
-        self.leader = threading.get_ident()
+        self.leader, self.began = threading.get_ident(), moment()
         self.airborne = threading.Lock()
         self.ended = False
         self._value: Any = None
@@ -75,25 +75,30 @@ class Flight:
 
 
 def _held_up_by(flight: Flight) -> Iterator[int]:
-    """The threads that have to go on before `flight` can land: its leader, and whomever that one waits for."""
-    seen: set[int] = set()
+    """The threads that have to go on before `flight` can land: its leader, and whomever that one waits for.
+
+    Helpers that were called up before a flight began do not hold it up: it is one of the items they share.
+    """
+    seen: set[tuple[int, int]] = set()
     pending = _leaders(flight)
     while pending:
-        thread = pending.pop()
-        if thread not in seen:
-            seen.add(thread)
+        thread, since = one = pending.pop()
+        if one not in seen:
+            seen.add(one)
             yield thread
-            pending += _leaders(_waits.get(thread)) + helpers_of(thread)
+            pending += _leaders(_waits.get(thread)) + [(helper, since) for helper in helpers_of(thread, since)]
 
 
-def _leaders(flight: Flight | None) -> list[int]:
+def _leaders(flight: Flight | None) -> list[tuple[int, int]]:
     # A thread that was just woken still stands in _waits, beside a flight that holds up nobody any more.
-    return [flight.leader] if flight is not None and flight.airborne.locked() and not flight.ended else []
+    if flight is None or flight.ended or not flight.airborne.locked():
+        return []
+    return [(flight.leader, flight.began)]
 
 
 def _forget_waits() -> None:
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _waits.clear()
 
 

@@ -86,7 +86,7 @@ class Decoder:
         if self._max_pixels is not None and height * width > self._max_pixels:
             raise JpegError(
                 f"the image has {height} x {width} = {height * width} pixels, more than max_pixels={self._max_pixels}: "
-                "pass a larger max_pixels if it is no decompression bomb"
+                "decode it with a larger max_pixels if it is no decompression bomb"
             )
         orientation = read_orientation(data) if self._orient else 1
         if self.min_size is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from .ahead import Ahead
-from .batching import Batch, BatchMaker, SampleError, logger
+from .batching import Batch, BatchMaker, SampleError, check_int, logger
 from .decorators import CachedFunction
 from .order import Passes
 from .ring import Array
@@ -31,8 +31,10 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     shuffle, seed: each pass over the data is an epoch, whose order is a pure function of (seed, epoch), the same on
     every backend and with any number of workers; each sample comes once. With `shuffle`, batches come in that order
-    whatever order they are asked for in, so ``fit(shuffle=...)`` changes nothing. ``epoch`` is the epoch of the
-    present pass; set it before a fit that goes on where another ended.
+    whatever order they are asked for in, so ``fit(shuffle=...)`` changes nothing. For ``predict``, and wherever answers
+    are put beside the paths, pass ``shuffle=False``. ``epoch`` is the epoch of the present pass, 0 for the first; set
+    it before a fit that goes on where another ended. (Of one or two batches, those that Keras looks at ahead of
+    training already are a pass.)
 
     pydataset_options: ``workers``, ``use_multiprocessing`` and ``max_queue_size``, as in PyDataset. The workers are
     run here and stay for all epochs, because Keras's own are made anew for each epoch and may hand over batches of a
@@ -60,18 +62,20 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     ) -> None:
         # Keras is told of one worker: it then asks for one batch after the other, and the rest is done here.
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=max_queue_size)
-        self._maker = BatchMaker(
-            paths, targets, batch_size=batch_size, load=load, size=size, shuffle=shuffle, seed=seed, dtype=dtype,
-            transform=transform, on_error=on_error,
-        )  # fmt: skip
+        made: dict[str, Any] = {
+            "batch_size": batch_size, "load": load, "size": size, "shuffle": shuffle, "seed": seed, "dtype": dtype,
+            "transform": transform, "on_error": on_error,
+        }  # fmt: skip
+        run = {"workers": workers, "use_multiprocessing": use_multiprocessing, "max_queue_size": max_queue_size}
+        self._arguments = {"paths": paths, "targets": targets, **made, **run}
+        self._maker = BatchMaker(paths, targets, **made)
         self._passes = Passes(len(self._maker), by_arrival=shuffle)
         self._ahead: Ahead | None = None
-        if workers > 1 or (workers > 0 and use_multiprocessing):
-            self._ahead = Ahead(self._maker, workers, use_multiprocessing, max_queue_size)
+        if check_int(workers, "workers", 0) > 1 or (workers > 0 and use_multiprocessing):
+            self._ahead = Ahead(
+                self._maker, workers, use_multiprocessing, check_int(max_queue_size, "max_queue_size", 1)
+            )
             weakref.finalize(self, self._ahead.close)
-        self._options = {
-            "workers": workers, "use_multiprocessing": use_multiprocessing, "max_queue_size": max_queue_size
-        }  # fmt: skip
         self._skipped_paths: set[Any] = set()
         self.skipped = 0
         self.error: BaseException | None = None
@@ -82,12 +86,14 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     @property
     def num_batches(self) -> int:
-        """The number of batches. Keras asks for it when it begins a pass, and so begins one here."""
+        """The number of batches. Asking BEGINS A PASS, since Keras asks before each; for the number alone, len()."""
         self._passes.begin()
+        self.error = None
         return len(self._maker)
 
     @property
     def epoch(self) -> int:
+        """The epoch of the present pass, from 0; may be set."""
         return self._passes.epoch
 
     @epoch.setter
@@ -95,7 +101,9 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         self._passes.epoch = epoch
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        epoch, position = self._passes.locate(index)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"batch {index} of a data set of {len(self)} batches")
+        epoch, position = self._passes.locate(index % len(self))
         source = self._ahead.get if self._ahead is not None else self._maker.make
         try:
             batch = source(epoch, position)
@@ -113,7 +121,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
                 logger.warning("left out %s: %s", path, reason)
 
     def __reduce__(self) -> Any:
-        return _rebuild, (type(self), self._maker.arguments | self._options)
+        return _rebuild, (type(self), self._arguments)
 
 
 def _rebuild(kind: type[ImageDataset], arguments: dict[str, Any]) -> ImageDataset:
@@ -136,9 +144,14 @@ class CacheReport(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, read: CachedFunction[Any, Any], prefix: str = "") -> None:
         super().__init__()
+        if not hasattr(read, "cache_stats"):
+            raise TypeError(f"read must be a cached function, got {read!r}: decorate it with @bytecache.fill_once")
         self._read, self._prefix = read, prefix
         self._then = read.cache_stats()
         self._testing: CacheStats | None = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._testing = None  # of an evaluate before
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._testing = self._read.cache_stats()

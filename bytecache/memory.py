@@ -29,9 +29,10 @@ class _Store:
         """Whether there is no room for one more entry of the mean size."""
         if self.maxsize is not None and _len(self.entries) >= self.maxsize:
             return True
-        if self.maxbytes is None or not self.entries:
+        count = _len(self.entries)
+        if self.maxbytes is None or not count:
             return False
-        return self.currbytes + self.currbytes / _len(self.entries) > self.maxbytes
+        return self.currbytes + self.currbytes / count > self.maxbytes
 
     def clear(self) -> Any:
         """Forgets everything; returns what was held, for the caller to drop outside its lock."""
@@ -54,7 +55,7 @@ class FillOnce(_Store):
         )
 
     def put(self, key: Hashable, value: Any, size: int) -> list[Any]:
-        """Keeps a new key's value, which fits; returns the values evicted for it: none, ever."""
+        """Keeps a new key's value, which fits; returns what was evicted for it: nothing, ever."""
         self.currbytes += size  # first: an interrupt in between may cost room, never the budget
         self.entries[key] = value
         return []
@@ -78,7 +79,8 @@ class LeastRecentlyUsed(_Store):
 
     A use only writes a new stamp into its entry, which needs no lock. The queue, a heap, holds each entry under a
     stamp that is no later than its last use; to evict, the oldest is put back under its last use until it is one that
-    was not used since: exact LRU, at the cost of one step in the heap per use at most.
+    was not used since: exact LRU. That costs one step in the heap per use at most, but after many uses
+    without a miss they all fall due at the next one.
     """
 
     def __init__(self, maxsize: int | None, maxbytes: int | None, stamp: Callable[[], int]) -> None:
@@ -99,7 +101,7 @@ class LeastRecentlyUsed(_Store):
         return self.maxbytes is None or size <= self.maxbytes
 
     def put(self, key: Hashable, value: Any, size: int) -> list[Any]:
-        """Keeps a new key's value, which fits; returns the values evicted for it."""
+        """Keeps a new key's value, which fits; returns the entries evicted for it."""
         entry = Entry(key, value, size, self._stamp())
         self.currbytes += size  # in this order an interrupt in between leaves nothing that is never evicted
         heapq.heappush(self._queue, entry)
@@ -114,7 +116,7 @@ class LeastRecentlyUsed(_Store):
             self.maxbytes is not None and self.currbytes > self.maxbytes
         )
 
-    def _evict(self) -> Any:
+    def _evict(self) -> Entry:
         while True:
             oldest = self._queue[0]
             used = oldest.used  # read once: hits write it at any time
@@ -122,10 +124,11 @@ class LeastRecentlyUsed(_Store):
                 heapq.heappop(self._queue)
                 self.entries.pop(oldest.key, None)
                 self.currbytes -= oldest.size
-                return oldest.value
+                return oldest
             oldest.queued = used
             heapq.heapreplace(self._queue, oldest)
 
     def clear(self) -> Any:
+        """Forgets everything; returns what was held, for the caller to drop outside its lock."""
         self._queue.clear()
         return super().clear()

@@ -7,10 +7,12 @@ concurrent use cannot starve.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -40,36 +42,38 @@ def run_shared(work: Callable[[T], None], items: Iterable[T], threads: int) -> N
     """Calls ``work(item)`` once for each item, on the calling thread and ``threads - 1`` helpers.
 
     Items are begun in order. After an exception none is begun; when all that run have ended, the exception of the
-    first such item, in the order of the items, is raised. No call of `work` outlives this function: Ctrl-C is raised
-    when the calls that were begun have ended.
+    first such item, in the order of the items, is raised; a KeyboardInterrupt and its like before any other. No call
+    of `work` outlives this function, unless a second Ctrl-C comes while it waits for those that were begun.
     """
     turns = _Turns(work, items)
     try:
-        _pool.call(turns.help, threads - 1)
-        turns.take()
+        with _pool.called(turns.help, threads - 1):
+            turns.take()
     finally:
         turns.finish()
-        _pool.release(threads - 1)
     if turns.failures:
         try:
-            raise min(turns.failures, key=lambda failure: failure[0])[1]
+            raise min(turns.failures, key=lambda failure: (isinstance(failure[1], Exception), failure[0]))[1]
         finally:
             turns.failures.clear()  # the traceback holds the frames that hold them
 
 
-def helpers_of(thread: int) -> list[int]:
-    """The threads that work for `thread` now: it cannot go on before they have ended."""
-    return [helper for helper, caller in list(_callers.items()) if caller == thread]
+moment = itertools.count().__next__  # orders in time what begins
 
 
-_callers: dict[int, int] = {}  # helper -> the thread it works for; each helper writes its own entry
+def helpers_of(thread: int, since: int = -1) -> list[int]:
+    """The threads that work for `thread` now, called up after `since`: what it began earlier cannot end before them."""
+    return [helper for helper, (caller, when) in list(_callers.items()) if caller == thread and when > since]
+
+
+_callers: dict[int, tuple[int, int]] = {}  # helper -> the thread it works for, and when it was called up
 
 
 class _Turns(Generic[T]):
     """One ``run_shared``: its items, its failures, and how many helpers are at work."""
 
     def __init__(self, work: Callable[[T], None], items: Iterable[T]) -> None:
-        self._work, self._items, self._caller = work, enumerate(items), threading.get_ident()
+        self._work, self._items, self._caller = work, enumerate(items), (threading.get_ident(), moment())
         self._next = threading.Lock()  # guards _items: a generator runs in one thread at a time
         self._changed = threading.Condition()  # guards _helping, and _over for those that begin
         self._over, self._helping = False, 0
@@ -112,18 +116,17 @@ class _Turns(Generic[T]):
                 self._changed.notify_all()
 
     def finish(self) -> None:
-        """Lets no helper begin, and waits for those that have; an interrupt is raised after that."""
+        """Lets no helper begin, and waits for those that have; a first interrupt is raised after that."""
         self._over = True
-        interrupt: BaseException | None = None
-        while True:
-            try:
-                with self._changed:
-                    self._changed.wait_for(lambda: not self._helping)
-                break
-            except BaseException as exc:
-                interrupt = exc
-        if interrupt is not None:
-            raise interrupt
+        try:
+            self._wait()
+        except BaseException:
+            self._wait()  # a read that hangs must not hold a user who asks twice
+            raise
+
+    def _wait(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._helping)
 
 
 class _Pool:
@@ -134,25 +137,32 @@ class _Pool:
         self._asked = self._threads = 0
         self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
-    def call(self, task: Callable[[], None], helpers: int) -> None:
-        """Has `task` run by so many helpers, or by fewer where no more threads can be had."""
+    @contextmanager
+    def called(self, task: Callable[[], None], helpers: int) -> Iterator[None]:
+        """Has `task` run by so many helpers meanwhile, or by fewer where no more threads can be had."""
         with self._lock:
             self._asked += helpers
-            started, self._threads = self._threads, max(self._threads, min(self._asked, _MOST_HELPERS))
-            wanted = self._threads
-        for number in range(started, wanted):
-            try:
-                threading.Thread(target=self._serve, name=f"bytecache helper {number}", daemon=True).start()
-            except RuntimeError:  # no more threads, or the interpreter is ending: the caller does it
-                with self._lock:
-                    self._threads -= 1
-        for _ in range(helpers):
-            self._tasks.put(task)
+            wanted = min(self._asked, _MOST_HELPERS)
+        try:
+            threads = self._start(wanted)
+            for _ in range(min(helpers, threads)):
+                self._tasks.put(task)
+            yield
+        finally:
+            with self._lock:
+                self._asked -= helpers
 
-    def release(self, helpers: int) -> None:
-        """They are not needed any more; their threads stay for the next call."""
+    def _start(self, wanted: int) -> int:
+        """Starts threads until there are so many; returns how many there are."""
         with self._lock:
-            self._asked -= helpers
+            while self._threads < wanted:
+                name = f"bytecache helper {self._threads}"
+                try:
+                    threading.Thread(target=self._serve, name=name, daemon=True).start()
+                except RuntimeError:  # no more threads, or the interpreter is ending: the caller does it
+                    break
+                self._threads += 1
+            return self._threads
 
     def _serve(self) -> None:
         while True:

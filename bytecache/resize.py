@@ -10,8 +10,10 @@ import numpy as np
 def resize(image: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None:
     """Writes `image`, uint8 (H, W, C), into `out`, uint8 (h, w, C), by the triangle filter; C is 1 or 3.
 
-    Raises ImportError where Pillow is not installed.
+    Raises ImportError where Pillow is not installed, TypeError for another dtype.
     """
+    if image.dtype != np.uint8:
+        raise TypeError(f"only uint8 images can be resized, got {image.dtype}: resize it before, or in transform=")
     if image.shape == out.shape:
         out[...] = image
         return

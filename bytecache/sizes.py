@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ _UNITS = {
 }  # fmt: skip
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*|%)\s*", re.IGNORECASE | re.ASCII)
 _ARRAY_HEADER = sys.getsizeof(np.ndarray(()))
-_CONTAINERS = (tuple, list, set, frozenset, dict)
+_CONTAINERS: tuple[Any, ...] = (tuple, list, set, frozenset)
 
 
 def parse_size(size: int | str, name: str = "maxbytes") -> int:
@@ -45,9 +45,7 @@ def _parse_text(text: str) -> int | None:
     match = _SIZE.fullmatch(text)
     if match is None:
         return None
-    number, unit = float(match[1]), match[2].upper()
-    if number == math.inf:
-        return None
+    number, unit = Fraction(match[1]), match[2].upper()
     if unit == "%":
         return int(available_memory() * number / 100) if number <= 100 else None
     return int(number * _UNITS[unit]) if unit in _UNITS else None
@@ -57,8 +55,9 @@ def sizeof(value: Any) -> int:
     """Bytes of memory that keeping `value` takes.
 
     An ndarray counts as the whole buffer it keeps alive, also when it is a small view; tuples, lists, sets and
-    dicts count with everything in them, an object met twice counts once. Other objects are asked by
-    ``sys.getsizeof``, which does not follow references: pass ``sizeof=`` for classes that hold big things.
+    dicts, and subclasses of these, count with everything in them, an object met twice counts once. Other objects count
+    as ``sys.getsizeof`` says, and with their ``nbytes`` where they have them, as tensors do; what they refer to does
+    not count: pass ``sizeof=`` for classes that hold big things.
     """
     total, seen, pending = 0, set(), [value]
     while pending:
@@ -69,8 +68,9 @@ def sizeof(value: Any) -> int:
         if isinstance(item, np.ndarray):
             total += _array_bytes(item)
         else:
-            total += sys.getsizeof(item)
-        pending.extend(_parts(item))
+            nbytes = getattr(item, "nbytes", 0)  # of a memoryview or a tensor, beside its header
+            total += sys.getsizeof(item) + (nbytes if isinstance(nbytes, int) else 0)
+            pending.extend(_parts(item))
     return total
 
 
@@ -86,13 +86,14 @@ def _array_bytes(array: np.ndarray[Any, Any]) -> int:
 
 
 def _parts(item: Any) -> list[Any]:
-    if type(item) is dict:
-        return [*item.keys(), *item.values()]
-    return list(item) if type(item) in _CONTAINERS else []
+    # By the built-in methods, also of subclasses such as named tuples: none of the user's code runs here.
+    if isinstance(item, dict):
+        return [*dict.keys(item), *dict.values(item)]
+    return next((list(kind.__iter__(item)) for kind in _CONTAINERS if isinstance(item, kind)), [])
 
 
 def freeze(value: Any) -> None:
-    """Makes every ndarray in `value` read-only, also inside tuples, lists and dicts."""
+    """Makes every ndarray in `value` read-only, also inside tuples, lists and dicts, but not what it is a view of."""
     pending, seen = [value], set()
     while pending:
         item = pending.pop()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import gc
+import os
 import pickle
+import signal
 import threading
+from concurrent.futures import BrokenExecutor
 
 import numpy as np
 import pytest
+from conftest import in_child
 from images import flat_jpeg
 
 import bytecache
@@ -197,6 +200,59 @@ def test_arrays_may_be_loaded_in_place_of_bytes(files):
         maker(range(10), load=images.__getitem__).make(0, 0)
 
 
+def test_one_odd_picture_does_not_make_the_others_odd(files):
+    """The shape is that of most of the first batch, also where its first sample is the odd one."""
+    files[0].write_bytes(flat_jpeg(10, 10, 0))
+    batch = maker(files, shuffle=False, on_error="skip").make(0, 0)
+    assert batch.images.shape == (3, 24, 32, 3)
+    assert [path for path, _ in batch.skipped] == [files[0]]
+
+
+def test_samples_of_other_channels_are_refused(files):
+    """A decoded sample is never written into a row that it does not fill."""
+    pytest.importorskip("PIL", reason="resizing needs Pillow")
+    rgba = [np.zeros((16, 16, 4), np.uint8)] * 3
+
+    def load(i):
+        return flat_jpeg(16, 16, 200) if i == 3 else rgba[i]
+
+    with pytest.raises(SampleError, match=r"^3: ValueError: the sample has shape \(16, 16, 3\)"):
+        maker(range(4), load=load, size=(16, 16), shuffle=False).make(0, 0)
+
+
+def test_a_bound_method_may_be_the_read_function(files):
+    """A cached method is called for each path."""
+
+    class Store:
+        @bytecache.fill_once
+        def read(self, path):
+            return path.read_bytes()
+
+    batch = maker(files, load=Store().read, shuffle=False).make(0, 0)
+    assert grays(batch) == [0, 1, 2, 3]
+    assert Store.read.cache_info().misses == 4
+
+
+def test_a_missing_package_is_never_skipped(files):
+    """An ImportError is no fault of the sample, so it is raised though samples may be skipped."""
+
+    def load(path):
+        if path == files[2]:
+            raise ImportError("no such package")
+        return read(path)
+
+    with pytest.raises(SampleError, match="ImportError: no such package"):
+        maker(files, load=load, shuffle=False, on_error="skip").make(0, 0)
+
+
+def test_a_float_transform_fits_a_float_batch(files):
+    """float64 goes into dtype="float32"; a float does not go into uint8 unseen."""
+    batch = maker(files, transform=lambda image: image / 255, dtype="float32").make(0, 0)
+    assert batch.images.dtype == np.float32 and batch.images.max() <= 1
+    with pytest.raises(SampleError, match="float64, which does not fit dtype='uint8'"):
+        maker(files, transform=lambda image: image / 255).make(0, 0)
+
+
 def test_transform_sees_each_image_and_may_change_its_shape(files):
     """What transform returns is what stands in the batch."""
     batch = maker(files, shuffle=False, transform=lambda image: image[:8, ::-1]).make(0, 0)
@@ -218,10 +274,14 @@ def test_size_resizes_bytes_and_arrays_alike(files):
     [
         ({"paths": []}, "paths is empty"),
         ({"targets": [1]}, "one entry per path, got 1 for 2"),
-        ({"batch_size": 0}, "batch_size must be a positive int, got 0"),
+        ({"batch_size": 0}, "batch_size must be an int of 1 or more, got 0"),
         ({"on_error": "ignore"}, 'on_error must be "raise" or "skip"'),
-        ({"load": "read"}, "load must be a function"),
+        ({"load": "read"}, "load and transform must be functions"),
         ({"size": (0, 5)}, "size must be two positive ints"),
+        ({"seed": -1}, "seed must be an int of 0 or more, got -1"),
+        ({"seed": None}, "seed must be an int of 0 or more, got None"),
+        ({"batch_size": True}, "batch_size must be an int of 1 or more, got True"),
+        ({"transform": 3}, "load and transform must be functions"),
     ],
 )
 def test_bad_options_are_refused_at_the_door(options, message):
@@ -241,6 +301,13 @@ def test_a_maker_pickles(files):
 # ahead
 
 
+def end(ahead):
+    """Waits until the workers are gone, and closes."""
+    if ahead._executor is not None:
+        ahead._executor.shutdown()
+    ahead.close()
+
+
 @pytest.mark.parametrize("processes", [False, True], ids=["threads", "processes"])
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_workers_make_the_same_batches_as_the_maker(files, processes):
@@ -254,7 +321,7 @@ def test_workers_make_the_same_batches_as_the_maker(files, processes):
                 assert np.array_equal(batch.images, expected.images)
                 assert np.array_equal(batch.targets, expected.targets)
     finally:
-        ahead.close(wait=True)
+        end(ahead)
 
 
 @pytest.mark.parametrize("processes", [False, True], ids=["threads", "processes"])
@@ -268,7 +335,7 @@ def test_a_workers_error_reaches_the_caller_with_its_path(files, processes):
             ahead.get(0, 0)
         assert caught.value.path == files[0]
     finally:
-        ahead.close(wait=True)
+        end(ahead)
 
 
 def test_the_next_batches_are_made_before_they_are_asked_for(files):
@@ -286,5 +353,42 @@ def test_the_next_batches_are_made_before_they_are_asked_for(files):
         ahead.get(0, 0)
         assert second.wait(timeout=10)
     finally:
-        ahead.close(wait=True)
-    gc.collect()
+        end(ahead)
+
+
+def test_batches_asked_for_out_of_order_are_made_alone(files):
+    """Nothing is read in vain where the next request cannot be foretold."""
+    reads = []
+    ahead = Ahead(maker(files, load=lambda p: reads.append(p) or read(p), batch_size=1), 2, processes=False, depth=5)
+    try:
+        for position in (9, 4, 7, 2, 0, 8, 6, 1, 5, 3):
+            ahead.get(0, position)
+        ahead.close()
+    finally:
+        end(ahead)
+    assert len(reads) == 10
+
+
+def test_a_forked_child_makes_batches_with_workers_of_its_own(files):
+    """The parent's threads are not there, and nobody waits for them."""
+    ahead = Ahead(maker(files), workers=2, processes=False, depth=1)
+    try:
+        expected = ahead.get(0, 0).targets.tolist()
+        assert in_child(lambda: Ahead.get(ahead, 0, 0).targets.tolist() == expected) is True
+    finally:
+        end(ahead)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_after_a_killed_worker_process_others_take_over(files):
+    """The call whose worker died raises BrokenExecutor; the next one is answered."""
+    ahead = Ahead(maker(files), workers=1, processes=True, depth=1)
+    try:
+        ahead.get(0, 0)
+        os.kill(next(iter(ahead._executor._processes)), signal.SIGKILL)
+        with pytest.raises(BrokenExecutor):
+            for position in range(3):
+                ahead.get(1, position)
+        assert ahead.get(2, 0).images.shape == (4, 24, 32, 3)
+    finally:
+        end(ahead)

@@ -353,25 +353,58 @@ def test_run_shared_outlives_no_work_when_interrupted() -> None:
     assert outlived == [False]
 
 
-def test_run_shared_stops_helpers_when_interrupted_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Ctrl-C that strikes as soon as helpers are called up stops those that have begun."""
-    call = pool._Pool.call
+def test_an_interrupt_comes_before_a_helpers_exception() -> None:
+    """Ctrl-C in the caller is raised, though a helper failed at an earlier item."""
+    helping, at_last, failed = threading.Event(), threading.Event(), threading.Event()
 
-    def interrupted(self: Any, task: Any, helpers: int) -> None:
-        call(self, task, helpers)
+    def work(item: int) -> None:
+        if item == 0:  # the caller's, since a helper would wait for another
+            assert helping.wait(PATIENCE_S) or threading.current_thread() is not threading.main_thread()
+        elif item == 1:
+            helping.set()
+            assert at_last.wait(PATIENCE_S)
+            failed.set()
+            raise ValueError(item)
+        else:
+            at_last.set()
+            assert failed.wait(PATIENCE_S)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_shared(work, range(3), 2)
+
+
+@pytest.mark.parametrize("interrupts", [1, 2])
+def test_interrupts_do_not_make_the_pool_forget(interrupts: int) -> None:
+    """However calls end, the helpers that were asked for are given back."""
+    asked = pool._pool._asked
+
+    def work(item: int) -> None:
         raise KeyboardInterrupt
 
-    def items() -> Iterator[int]:
-        for item in range(10**9):
-            late.extend([item] * returned.is_set())
-            yield item
+    for _ in range(interrupts):
+        with pytest.raises(KeyboardInterrupt):
+            run_shared(work, range(9), 3)
+    assert pool._pool._asked == asked
 
-    returned, late = threading.Event(), []
-    monkeypatch.setattr(pool._Pool, "call", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run_shared(lambda item: None, items(), 4)
-    returned.set()
-    assert pool.helpers_of(threading.get_ident()) == late == []
+
+def test_items_that_share_a_cached_function_need_no_order(both: Any) -> None:
+    """A cached function inside a read that is mapped on threads is no circle, whoever runs it first."""
+
+    @both()
+    def index() -> str:
+        reading.wait(PATIENCE_S)
+        return "index"
+
+    @both()
+    def read(key: str) -> tuple[str, str]:
+        return key, index()
+
+    reading = threading.Event()
+    mapped = start(lambda: read.map("abcd", threads=4))
+    until(lambda: read.cache_info().misses >= 2)
+    reading.set()
+    assert mapped() == [(key, "index") for key in "abcd"]
 
 
 def test_run_shared_leaves_no_cycle(plain_gc: None) -> None:

@@ -88,6 +88,8 @@ def test_a_run_can_be_resumed_and_no_run_is_overwritten(trained, data):
     assert "has done 2 epochs: give a larger --epochs" in run(*options, 2, "--resume").stderr
     resumed = run(*options, 3, "--resume")
     assert resumed.returncode == 0, resumed.stderr
+    other = run(*options, 9, "--resume", "--seed", 1)
+    assert (other.returncode, "was begun with --seed 0" in other.stderr) == (2, True), other.stderr
     assert [row["epoch"] for row in history(out)] == ["0", "1", "2"]
     assert "epoch  3/3" in resumed.stdout and "epoch  1/3" not in resumed.stdout
 
@@ -112,7 +114,20 @@ def test_compare_prints_a_line_per_run(trained, tmp_path):
 def test_ctrl_c_ends_the_epoch_and_still_writes_the_report(data, tmp_path):
     """SIGINT after the first epoch: the next one is finished, the report is there, no traceback."""
     out = tmp_path / "run"
-    command = [*COMMAND, "train", "--data", data, "--epochs", "500", "--batch-size", "8", "--out", out]
+    command = [
+        *COMMAND,
+        "train",
+        "--data",
+        data,
+        "--cache",
+        "none",
+        "--epochs",
+        "500",
+        "--batch-size",
+        "8",
+        "--out",
+        out,
+    ]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while not process.stdout.readline().startswith("epoch  1/500"):
             assert process.poll() is None
@@ -121,6 +136,7 @@ def test_ctrl_c_ends_the_epoch_and_still_writes_the_report(data, tmp_path):
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     assert "test MAE" in printed and printed.count("\nepoch") < 20
+    assert {row["reads"] for row in history(out)[1:]} == {"48"}  # the last epoch too was a whole one
     assert (out / "report.png").exists()
 
 
@@ -172,6 +188,8 @@ def test_a_picture_of_another_size_is_named(data, tmp_path):
         (["--maxbytes", "5 XB"], "maxbytes must be a positive int or a size"),
         (["--size", "256"], "--size must be HEIGHTxWIDTH"),
         (["--epochs", "0"], "--epochs must be 1 or more"),
+        (["--seed", "-1"], "--seed must be 0 or more"),
+        (["--out", "README.md/run"], "must be a folder that can be written"),
         (["--storage-ms", "-1"], "--storage-ms must be from 0"),
         (["--resume"], "--resume needs a run"),
     ],

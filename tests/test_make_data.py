@@ -55,6 +55,7 @@ def backgrounds(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.foreign_threads  # tqdm's monitor
 def test_workers_do_not_change_a_byte(tmp_path: Path) -> None:
     """One process and two write the same files with the same bytes."""
     make_data.run(options(tmp_path / "one"))

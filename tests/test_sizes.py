@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 import subprocess
@@ -58,10 +59,23 @@ def test_what_is_no_size_is_a_value_error(size: Any) -> None:
     )
 
 
-def test_a_number_too_large_is_a_value_error() -> None:
-    """A number beyond a float's range is no size either."""
-    with pytest.raises(ValueError, match="maxbytes must be"):
-        parse_size("9" * 400)
+def test_large_numbers_are_exact() -> None:
+    """A size is not rounded to a float's precision, nor bounded by its range."""
+    assert parse_size("9007199254740993") == 9007199254740993
+    assert parse_size("9" * 400) == int("9" * 400)
+    assert parse_size("0.1 GB") == 100_000_000
+
+
+def test_named_tuples_and_dict_subclasses_count_with_what_they_hold() -> None:
+    """What namedtuple, OrderedDict and a buffer hold is counted, and their arrays are frozen."""
+    Sample = collections.namedtuple("Sample", "image label")
+    for make in (lambda a: Sample(a, 1), lambda a: collections.OrderedDict(image=a), lambda a: [(a,)]):
+        array = np.zeros(10_000)
+        value = make(array)
+        assert 80_000 < sizeof(value) < 81_000
+        freeze(value)
+        assert not array.flags.writeable
+    assert 80_000 < sizeof(memoryview(bytes(80_000))) < 81_000
 
 
 @pytest.mark.parametrize("size", [1.5, True, None, b"2 GiB", [1]])

@@ -65,13 +65,21 @@ class StepDown(keras.callbacks.Callback):
 class EndOnCtrlC(keras.callbacks.Callback):
     """The first Ctrl-C ends training when the epoch is over; the second one at once."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked = False
+
     def on_train_begin(self, logs: dict | None = None) -> None:
         self._before = signal.signal(signal.SIGINT, self._heard)
 
     def _heard(self, number: int, frame: Any) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        self.model.stop_training = True
+        self._asked = True
         print("\nCtrl-C: training ends with this epoch, then the report; again to leave at once", flush=True)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if self._asked:  # not before: Keras would break off in the middle of the epoch
+            self.model.stop_training = True
 
     def on_train_end(self, logs: dict | None = None) -> None:
         signal.signal(signal.SIGINT, self._before)

@@ -38,9 +38,11 @@ def run(args: argparse.Namespace) -> None:
 def load(path: Path) -> dict[str, Any]:
     """A run's summary."""
     try:
-        return json.loads((path / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Problem(f"{path} must be a folder that train has finished writing: {error}") from None
+        summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+        line(summary)
+        return summary
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise Problem(f"{path} must be a folder that train has finished writing: {error!r}") from None
 
 
 def line(summary: dict[str, Any]) -> str:

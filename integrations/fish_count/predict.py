@@ -10,7 +10,7 @@ import numpy as np
 import bytecache
 
 from .problem import Problem
-from .quiet import load_keras
+from .train import load_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,11 +23,7 @@ def run(args: argparse.Namespace) -> None:
     """Prints a count and a path per picture, which is resized to what the model was trained on."""
     if not args.model.is_file():
         raise Problem(f"--model must be the model.keras of a finished run, {args.model} is no file")
-    keras = load_keras()
-    try:
-        model = keras.models.load_model(args.model)
-    except (OSError, ValueError) as error:
-        raise Problem(f"--model {args.model} cannot be loaded: {error}") from None
+    model = load_model(args.model)
     size = model.input_shape[1:3]
     for path in args.images:
         print(f"{model.predict(pixels(path, size), verbose=0)[0, 0]:6.1f}  {path}")
@@ -40,4 +36,5 @@ def pixels(path: str, size: tuple[int, int]) -> np.ndarray:
         same = bytecache.jpeg_header(data)[:2] == size
         return bytecache.decode_batch([data], size=None if same else size)
     except (OSError, bytecache.JpegError) as error:
-        raise Problem(f"{path}: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise Problem(f"{path}: {reason}: give JPEG files") from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
         flush=True,
     )
     rows = fit(args, (train, val), (read_train, read_other), size, predicted, history)
-    finish(args, (train, test), read_other, size, {
+    finish(args, (train, test), read_other, {
         "budget_bytes": budget,
         "training_bytes": train.nbytes,
         "predicted_hit_rate": predicted,
@@ -86,36 +87,17 @@ def fit(
 ) -> list[dict[str, float]]:  # fmt: skip
     """Trains; returns the history, a row of figures per epoch."""
     keras = load_keras()
-    from bytecache.keras import CacheReport
-
-    from .callbacks import EndOnCtrlC, EpochLine, Rates, StepDown
     from .model import build_model
 
     (train, val), (read_train, read_val) = splits, reads
     keras.utils.set_random_seed(args.seed)
-    train_set = dataset(train, args, read_train, size, shuffle=True, workers=args.workers)
-    val_set = dataset(val, args, read_val, size)
-    if history:
-        model = keras.models.load_model(args.out / "last.keras")
-        train_set.epoch = len(history)
-    else:
-        model = build_model(size, float(train.counts.mean()), LEARNING_RATE)
-    best = min((row["val_mae"] for row in history), default=None)
-    callbacks = [
-        CacheReport(read_train),
-        Rates(len(train.paths), read_val, args.storage_ms),
-        StepDown(LEARNING_RATE, args.epochs),
-        EndOnCtrlC(),
-        EpochLine(args.epochs, predicted),
-        keras.callbacks.CSVLogger(args.out / "history.csv", append=bool(history)),
-        keras.callbacks.ModelCheckpoint(
-            args.out / "model.keras", monitor="val_mae", save_best_only=True, initial_value_threshold=best
-        ),
-        keras.callbacks.ModelCheckpoint(args.out / "last.keras"),
-        keras.callbacks.EarlyStopping("val_mae", patience=6),
-    ]
-    if keras.backend.backend() == "tensorflow":  # the callback needs tensorflow to write its files
-        callbacks.append(keras.callbacks.TensorBoard(args.out / "tensorboard"))
+    train_set = dataset(train, args, read_train, shuffle=True, workers=args.workers)
+    val_set = dataset(val, args, read_val)
+    train_set.epoch = len(history)
+    model = (
+        load_model(args.out / "last.keras") if history else build_model(size, float(train.counts.mean()), LEARNING_RATE)
+    )
+    callbacks = figures(args, len(train.paths), read_train, read_val, predicted) + files(args.out, history)
     try:
         model.fit(
             train_set, validation_data=val_set, epochs=args.epochs, initial_epoch=len(history), verbose=0,
@@ -127,12 +109,52 @@ def fit(
     return read_history(args.out)
 
 
-def dataset(split: Split, args: argparse.Namespace, read: Any, size: tuple[int, int], **options: Any) -> Any:
+def figures(args: argparse.Namespace, images: int, read_train: Any, read_val: Any, predicted: float) -> list[Any]:
+    """The callbacks that put figures into the logs and show them, in the order in which they need each other."""
+    from bytecache.keras import CacheReport
+
+    from .callbacks import EndOnCtrlC, EpochLine, Rates, StepDown
+
+    return [
+        CacheReport(read_train),
+        Rates(images, read_val, args.storage_ms),
+        StepDown(LEARNING_RATE, args.epochs),
+        EndOnCtrlC(),
+        EpochLine(args.epochs, predicted),
+    ]
+
+
+def files(out: Path, history: list[dict[str, float]]) -> list[Any]:
+    """The callbacks that write into RUN/, and the one that ends training when it gets no better."""
+    keras = load_keras()
+    best = min((row["val_mae"] for row in history), default=None)
+    callbacks = [
+        keras.callbacks.CSVLogger(out / "history.csv", append=bool(history)),
+        keras.callbacks.ModelCheckpoint(
+            out / "model.keras", monitor="val_mae", save_best_only=True, initial_value_threshold=best
+        ),
+        keras.callbacks.ModelCheckpoint(out / "last.keras"),
+        keras.callbacks.EarlyStopping("val_mae", patience=6),
+    ]
+    if keras.backend.backend() == "tensorflow":  # the callback needs tensorflow to write its files
+        callbacks.append(keras.callbacks.TensorBoard(out / "tensorboard"))
+    return callbacks
+
+
+def load_model(path: Path) -> Any:
+    """A model that train has saved."""
+    try:
+        return load_keras().models.load_model(path)
+    except (OSError, ValueError) as error:
+        raise Problem(f"{path} cannot be loaded: {error}: train anew into another --out") from None
+
+
+def dataset(split: Split, args: argparse.Namespace, read: Any, **options: Any) -> Any:
     """A data set for Keras; it resizes only where the user gave a size."""
     from bytecache.keras import ImageDataset
 
     return ImageDataset(
-        split.paths, split.counts, batch_size=args.batch_size, load=read, size=size if args.size else None,
+        split.paths, split.counts, batch_size=args.batch_size, load=read, size=parse_size(args.size),
         seed=args.seed, **{"shuffle": False, **options},
     )  # fmt: skip
 
@@ -146,16 +168,15 @@ def blame(*datasets: Any) -> None:
             raise Problem(f"{data.error}; remove the file, make it anew, or give --size HxW for other sizes") from None
 
 
-def finish(
-    args: argparse.Namespace, splits: tuple[Split, Split], read: Any, size: tuple[int, int], summary: dict[str, Any]
-) -> None:
+def finish(args: argparse.Namespace, splits: tuple[Split, Split], read: Any, summary: dict[str, Any]) -> None:
     """Tests the best model beside the answer that needs none, and writes the report."""
     keras = load_keras()
     from .report import write_report
 
     train, test = splits
-    model = keras.models.load_model(args.out / "model.keras")
-    test_set = dataset(test, args, read, size)
+    best = args.out / "model.keras"
+    model = load_model(best if best.exists() else args.out / "last.keras")  # no best one where every loss was NaN
+    test_set = dataset(test, args, read)
     try:
         answers = model.predict(test_set, verbose=0)[:, 0]  # (n,)
     except Exception:
@@ -177,17 +198,37 @@ def finish(
 
 def check_out(args: argparse.Namespace) -> list[dict[str, float]]:
     """Makes RUN/; returns the history of the run that is to go on, empty for a new one."""
-    for name in ("epochs", "batch_size", "workers"):
-        if getattr(args, name) < 1:
-            raise Problem(f"--{name.replace('_', '-')} must be 1 or more, got {getattr(args, name)}")
-    if args.out.exists() and (not args.out.is_dir() or (any(args.out.iterdir()) and not args.resume)):
-        raise Problem(f"--out {args.out} is in use: choose another, remove it, or go on with it by --resume")
-    args.out.mkdir(parents=True, exist_ok=True)
+    for name, least in (("epochs", 1), ("batch_size", 1), ("workers", 1), ("seed", 0)):
+        if getattr(args, name) < least:
+            raise Problem(f"--{name.replace('_', '-')} must be {least} or more, got {getattr(args, name)}")
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        in_use = any(args.out.iterdir())
+    except OSError as error:
+        raise Problem(f"--out {args.out} must be a folder that can be written: {error}") from None
+    same = {name: str(getattr(args, name)) for name in ("data", "seed", "size", "batch_size")}
     if not args.resume:
+        if in_use:
+            raise Problem(f"--out {args.out} is in use: choose another, remove it, or go on with it by --resume")
+        (args.out / "options.json").write_text(json.dumps(same, indent=2) + "\n", encoding="utf-8")
         return []
-    if not (args.out / "last.keras").is_file():
-        raise Problem(f"--resume needs a run in {args.out} that has finished an epoch: it holds no last.keras")
-    history = read_history(args.out)
+    return check_resume(args, same)
+
+
+def check_resume(args: argparse.Namespace, same: dict[str, str]) -> list[dict[str, float]]:
+    """The history so far, where the run can go on with the options that decide its split and its order."""
+    try:
+        before = json.loads((args.out / "options.json").read_text(encoding="utf-8"))
+        history = read_history(args.out)
+    except (OSError, ValueError):
+        before, history = None, []
+    if not history or not (args.out / "last.keras").is_file():
+        raise Problem(f"--resume needs a run in {args.out} that has finished an epoch: none is there")
+    changed = [f"--{name.replace('_', '-')} {before[name]}" for name in same if before[name] != same[name]]
+    if changed:
+        raise Problem(
+            f"--resume: the run in {args.out} was begun with {', '.join(changed)}: give the same, or a new --out"
+        )
     if len(history) >= args.epochs:
         raise Problem(f"--resume: the run in {args.out} has done {len(history)} epochs: give a larger --epochs")
     return history
