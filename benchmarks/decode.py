@@ -8,8 +8,9 @@ Needs Pillow, with which it resizes. The images are drawn: gradients, shapes and
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
+from threading import Thread
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -102,10 +103,22 @@ def batched(title: str, datas: Sequence[bytes]) -> Question:
         for index, data in enumerate(datas):
             decode_jpeg(data, out=out[index])
 
+    def bare_half(indices: Iterator[int]) -> None:
+        for index in indices:
+            simplejpeg.decode_jpeg(datas[index], buffer=out[index])
+
+    def bare() -> None:
+        indices = iter(range(len(datas)))
+        other = Thread(target=bare_half, args=(indices,))
+        other.start()
+        bare_half(indices)
+        other.join()
+
     functions: Functions = {
         "decode_jpeg in a loop": drop,
         "decode_jpeg in a loop, out=": fill,
         "decode_batch, threads=1, out=": lambda: decode_batch(datas, threads=1, out=out),
+        "simplejpeg in two bare threads, the machine's limit": bare,
         "decode_batch, threads=2, out=": lambda: decode_batch(datas, threads=2, out=out),
         "decode_batch, threads=2, a fresh array": lambda: decode_batch(datas, threads=2),
         "decode_batch, threads=2, out=, fast=True": lambda: decode_batch(datas, threads=2, out=out, fast=True),

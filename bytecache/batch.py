@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
-from .jpeg import MAX_PIXELS, Decoder, Image, JpegData, JpegError, check_out, check_size
+from .jpeg import MAX_PIXELS, Decoder, Image, JpegData, JpegError, Plan, check_out, check_size
 from .pool import check_threads, cpu_count, run_shared
 from .resize import resize
 
@@ -41,59 +40,56 @@ def decode_batch(
     threads = min(check_threads(threads, cpu_count()), max(1, len(datas)))
     sides = None if size is None else check_size(size, "size")
     decoder = Decoder(colorspace, sides, fast, strict, orient, max_pixels)
-    if sides is None:
-        sides = _common_sides(datas, decoder)
-    shape = (len(datas), *sides, decoder.channels)
+    # All headers first, in this thread: a call less per image in which threads would contend for the GIL.
+    plans = _plan_all(decoder, datas)
+    shape = (len(datas), *(sides or _common_sides(plans)), decoder.channels)
     if out is None:
         out = np.empty(shape, np.uint8)
     else:
         check_out(out, shape)
-    run_shared(partial(_decode_one, decoder, datas, out), range(len(datas)), threads)
+    run_shared(partial(_decode_one, decoder, datas, plans, out), range(len(datas)), threads)
     return out
 
 
-def _decode_one(decoder: Decoder, datas: Sequence[JpegData], out: Image, index: int) -> None:
-    with _numbered(index):
-        decode_into(decoder, datas[index], out[index])
-
-
-def decode_into(decoder: Decoder, data: JpegData, out: Image) -> None:
+def decode_into(decoder: Decoder, data: JpegData, plan: Plan, out: Image) -> None:
     """Decodes one image into `out`, shape (H, W, C), resized where its sides differ."""
-    plan = decoder.plan(data)
     if plan.sides == out.shape[:2]:
         decoder.decode(data, plan, out)
     else:
         resize(decoder.decode(data, plan), out)
 
 
-def _common_sides(datas: Sequence[JpegData], decoder: Decoder) -> tuple[int, int]:
-    common = None
+def _plan_all(decoder: Decoder, datas: Sequence[JpegData]) -> list[Plan]:
+    plans = []
     for index, data in enumerate(datas):
-        with _numbered(index):
-            height, width = decoder.plan(data).sides
-            if common is None:
-                common = height, width
-            elif common != (height, width):
-                raise JpegError(
-                    f"{height} x {width} pixels, where image 0 has {common[0]} x {common[1]}: "
-                    "give size=(height, width) to resize them all"
-                )
-    if common is None:
-        raise ValueError("datas is empty, so its images have no size: give size=(height, width)")
-    return common
+        try:
+            plans.append(decoder.plan(data))
+        except (TypeError, ValueError) as exc:
+            raise _numbered(exc, index) from None
+    return plans
 
 
-@contextmanager
-def _numbered(index: int) -> Iterator[None]:
-    """Puts the image's place in the batch into what a bad image raises."""
+def _decode_one(decoder: Decoder, datas: Sequence[JpegData], plans: Sequence[Plan], out: Image, index: int) -> None:
     try:
-        yield
-    except (JpegError, TypeError, ValueError) as exc:
-        raise _with_index(exc, index) from None
+        decode_into(decoder, datas[index], plans[index], out[index])
+    except (TypeError, ValueError) as exc:
+        raise _numbered(exc, index) from None
 
 
-def _with_index(exc: JpegError | TypeError | ValueError, index: int) -> Exception:
+def _numbered(exc: TypeError | ValueError, index: int) -> Exception:
+    """The same error with the image's place in the batch."""
     numbered = type(exc)(f"image {index}: {exc}")
     if isinstance(numbered, JpegError):
         numbered.index = index
     return numbered
+
+
+def _common_sides(plans: Sequence[Plan]) -> tuple[int, int]:
+    if not plans:
+        raise ValueError("datas is empty, so its images have no size: give size=(height, width)")
+    height, width = plans[0].sides
+    for index, plan in enumerate(plans):
+        if plan.sides != (height, width):
+            reason = f"{plan.sides[0]} x {plan.sides[1]} pixels, where image 0 has {height} x {width}"
+            raise _numbered(JpegError(f"{reason}: give size=(height, width) to resize them all"), index)
+    return height, width

@@ -153,8 +153,9 @@ class BatchMaker:
 
     def _write(self, sample: Any, row: Array) -> None:
         if self.transform is None and not isinstance(sample, np.ndarray) and row.dtype == np.uint8:
-            if self._shape_of(sample) == row.shape:
-                decode_into(self._decoder, sample, row)  # straight into the batch
+            plan = self._decoder.plan(sample)
+            if (*(self.size or plan.sides), self._decoder.channels) == row.shape:
+                decode_into(self._decoder, sample, plan, row)  # straight into the batch
                 return
         image = self._image(sample)
         if image.shape != row.shape:
@@ -167,9 +168,9 @@ class BatchMaker:
     def _image(self, sample: Any) -> Array:
         """The sample as an array of its final shape."""
         if not isinstance(sample, np.ndarray):
-            sides = self.size or self._decoder.plan(sample).sides
-            image = np.empty((*sides, self._decoder.channels), np.uint8)
-            decode_into(self._decoder, sample, image)
+            plan = self._decoder.plan(sample)
+            image = np.empty((*(self.size or plan.sides), self._decoder.channels), np.uint8)
+            decode_into(self._decoder, sample, plan, image)
         elif sample.ndim == 3 and self.size and sample.shape[:2] != self.size:
             image = np.empty((*self.size, sample.shape[2]), sample.dtype)
             resize(sample, image)
