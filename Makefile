@@ -30,8 +30,9 @@ lint: $(VENV)/.dev
 # The core on the other Pythons that are here: on the path, or under pyenv.
 test-all: test
 	@for version in 3.10 3.12 3.13; do \
-	  python=$$(command -v python$$version || ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python 2>/dev/null | tail -n 1); \
-	  if [ -z "$$python" ] || ! "$$python" -c "" 2>/dev/null; then echo "SKIPPED Python $$version: not installed"; continue; fi; \
+	  python=; for found in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python; do \
+	    "$$found" -c "" 2>/dev/null && python=$$found && break; done; \
+	  if [ -z "$$python" ]; then echo "SKIPPED Python $$version: not installed"; continue; fi; \
 	  echo "== the core on Python $$version"; \
 	  env=.venv-$$version; \
 	  { [ -x $$env/bin/pytest ] || { "$$python" -m venv $$env && $$env/bin/pip install -q -e ".[resize]" hypothesis pytest; }; } && \

@@ -123,6 +123,7 @@ class _Turns(Generic[T]):
         except BaseException:
             self._wait()  # a read that hangs must not hold a user who asks twice
             raise
+        del self._work, self._items  # a helper that comes too late still refers to this object
 
     def _wait(self) -> None:
         with self._changed:

@@ -407,6 +407,23 @@ def test_items_that_share_a_cached_function_need_no_order(both: Any) -> None:
     assert mapped() == [(key, "index") for key in "abcd"]
 
 
+def test_nothing_is_held_for_helpers_that_come_too_late(monkeypatch: pytest.MonkeyPatch, plain_gc: None) -> None:
+    """When run_shared has returned, its work and its items are free, though a helper was never there."""
+
+    class Item:
+        pass
+
+    waiting = pool._Pool()
+    monkeypatch.setattr(waiting, "_start", lambda wanted: wanted)  # the tasks stay in the queue
+    monkeypatch.setattr(pool, "_pool", waiting)
+    items = [Item(), Item()]
+    alive = [weakref.ref(item) for item in items]
+    run_shared(id, items, 3)
+    assert waiting._tasks.qsize() == 2
+    del items
+    assert [one() for one in alive] == [None, None]
+
+
 def test_run_shared_leaves_no_cycle(plain_gc: None) -> None:
     """The exception of an item lets go of its frames when it is dropped."""
 
