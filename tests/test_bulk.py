@@ -12,27 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PATIENCE_S, in_child, start, together, until
+from conftest import PATIENCE_S, counting, figures, in_child, start, together, until
 
 import bytecache
 from bytecache import flight, pool
 from bytecache.pool import run_shared
 
 
-def figures(cached: Any, *names: str) -> tuple[Any, ...]:
-    stats = cached.cache_stats()
-    return tuple(getattr(stats, name) for name in names)
-
-
-def counting(decorate: Any, function: Any = lambda x: [x]) -> tuple[Any, list[Any]]:
-    ran: list[Any] = []
-
-    @decorate
-    def run(x: Any) -> Any:
-        ran.append(x)
-        return function(x)
-
-    return run, ran
+def counting_lists(decorate: Any, function: Any = lambda x: [x]) -> tuple[Any, list[Any]]:
+    """Counting, by default around a function whose values are told apart by identity."""
+    return counting(decorate, function)
 
 
 @pytest.fixture(params=[None, 1, 4], ids="threads={}".format)
@@ -45,7 +34,7 @@ def threads(request: pytest.FixtureRequest) -> Any:
 
 def test_map_keeps_the_order(both: Any, threads: Any) -> None:
     """Values come in the order of the keys, read or held, from a list or a generator."""
-    f, ran = counting(both())
+    f, ran = counting_lists(both())
     f(3), f(5)
     assert f.map((key for key in [5, 9, 3, 1, 5]), threads) == [[5], [9], [3], [1], [5]]
     assert sorted(ran) == [1, 3, 5, 9]
@@ -55,7 +44,7 @@ def test_map_keeps_the_order(both: Any, threads: Any) -> None:
 @pytest.mark.parametrize("options", [{}, {"maxsize": 2}, {"maxsize": 0}, {"maxbytes": 1}])
 def test_map_runs_duplicates_once(both: Any, threads: Any, options: dict[str, int]) -> None:
     """A key that comes again is read once and counts as a hit, also where nothing fits; all calls are counted."""
-    f, ran = counting(both(**options))
+    f, ran = counting_lists(both(**options))
     keys = [1, 2, 1, 3, 4, 3, 1]
     values = f.map(keys, threads)
     assert values == [[key] for key in keys]
@@ -66,9 +55,9 @@ def test_map_runs_duplicates_once(both: Any, threads: Any, options: dict[str, in
 
 def test_map_uses_key_and_typed(both: Any) -> None:
     """Duplicates are those of the cache's own keys."""
-    lower, ran = counting(both(key=str.lower))
+    lower, ran = counting_lists(both(key=str.lower))
     assert lower.map(["A", "a", "b"], 1) == [["A"], ["A"], ["b"]]
-    typed, ran = counting(both(typed=True))
+    typed, ran = counting_lists(both(typed=True))
     assert typed.map([1, 1.0, True], 1) == [[1], [1.0], [True]]
     assert list(map(type, ran)) == [int, float, bool]
 
@@ -76,13 +65,13 @@ def test_map_uses_key_and_typed(both: Any) -> None:
 def test_map_reads_side_by_side(both: Any) -> None:
     """threads=N means N reads at once: each waits inside the function for all the others."""
     inside = threading.Barrier(6)
-    f, _ = counting(both(), lambda x: inside.wait(PATIENCE_S) >= 0)
+    f, _ = counting_lists(both(), lambda x: inside.wait(PATIENCE_S) >= 0)
     assert f.map(range(6), threads=6) == [True] * 6
 
 
 def test_map_with_one_thread_stays_in_the_callers(both: Any) -> None:
     """threads=1 calls the function in the calling thread, in the order of the keys."""
-    f, ran = counting(both(), lambda x: threading.current_thread())
+    f, ran = counting_lists(both(), lambda x: threading.current_thread())
     assert f.map([3, 1, 2], threads=1) == [threading.current_thread()] * 3
     assert ran == [3, 1, 2]
 
@@ -91,7 +80,7 @@ def test_map_with_one_thread_stays_in_the_callers(both: Any) -> None:
 @pytest.mark.parametrize("wrong, error", [(0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)])
 def test_threads_are_checked_first(both: Any, method: str, wrong: Any, error: Any) -> None:
     """A number of threads that is none raises before a key is read, and the message names it."""
-    f, ran = counting(both())
+    f, ran = counting_lists(both())
     with pytest.raises(error, match=f"threads must be a positive int or None, got {wrong!r}"):
         getattr(f, method)([1], threads=wrong)
     assert ran == []
@@ -122,7 +111,7 @@ def test_map_raises_the_first_exception_in_the_order_of_keys(both: Any) -> None:
 
 def test_map_begins_nothing_after_an_exception(both: Any) -> None:
     """With one thread the keys after the one that failed are not read."""
-    f, ran = counting(both(), lambda x: 1 // x)
+    f, ran = counting_lists(both(), lambda x: 1 // x)
     with pytest.raises(ZeroDivisionError):
         f.map([1, 0, 2], threads=1)
     assert ran == [1, 0]
@@ -130,7 +119,7 @@ def test_map_begins_nothing_after_an_exception(both: Any) -> None:
 
 def test_map_returns_exceptions_in_place(both: Any, threads: Any) -> None:
     """With return_exceptions every key is read, and each exception stands where its value would."""
-    f, ran = counting(both(), lambda x: 6 // x)
+    f, ran = counting_lists(both(), lambda x: 6 // x)
     values = f.map([1, 0, 2, 0], threads, return_exceptions=True)
     assert (values[0], values[2]) == (6, 3)
     assert type(values[1]) is ZeroDivisionError and values[1] is values[3]
@@ -150,7 +139,7 @@ def test_map_does_not_return_an_interrupt(both: Any) -> None:
 
 def test_two_maps_share_their_reads(both: Any) -> None:
     """The same keys mapped from two threads at once are read once each."""
-    f, ran = counting(both())
+    f, ran = counting_lists(both())
     first, second = together(lambda: f.map(range(200), 3), lambda: f.map(range(200), 3))
     assert first == second == [[key] for key in range(200)]
     assert sorted(ran) == list(range(200))
@@ -167,7 +156,7 @@ def test_map_inside_a_cached_function(both: Any) -> None:
 
 def test_an_unhashable_key_reads_nothing(both: Any) -> None:
     """A list among the keys is a TypeError before any read."""
-    f, ran = counting(both())
+    f, ran = counting_lists(both())
     with pytest.raises(TypeError, match="unhashable"):
         f.map([1, [2]])
     assert ran == []
@@ -178,7 +167,7 @@ def test_an_unhashable_key_reads_nothing(both: Any) -> None:
 
 def test_warm_fills(both: Any, threads: Any) -> None:
     """warm reads every key once and returns the stats; the calls that follow hit."""
-    f, ran = counting(both())
+    f, ran = counting_lists(both())
     stats = f.warm((key for key in range(50)), threads)
     assert stats == f.cache_stats()
     assert (sorted(ran), stats.currsize, stats.misses) == (list(range(50)), 50, 50)
@@ -189,7 +178,7 @@ def test_warm_fills(both: Any, threads: Any) -> None:
 @pytest.mark.parametrize("options", [{"maxsize": 3}, {"maxbytes": 35, "sizeof": lambda value: 10}])
 def test_warm_stops_when_the_cache_is_full(both: Any, options: Any) -> None:
     """No key is read once another value of the mean size would not fit; the rest of the keys is not even drawn."""
-    f, ran = counting(both(**options))
+    f, ran = counting_lists(both(**options))
     keys = iter(range(100))
     assert f.warm(keys, threads=1).currsize == 3
     assert ran == [0, 1, 2]
@@ -199,13 +188,13 @@ def test_warm_stops_when_the_cache_is_full(both: Any, options: Any) -> None:
 
 def test_warm_with_size_zero_reads_nothing(both: Any) -> None:
     """A cache that holds nothing is full from the start."""
-    f, ran = counting(both(maxsize=0))
+    f, ran = counting_lists(both(maxsize=0))
     assert f.warm([1, 2]).misses == len(ran) == 0
 
 
 def test_warm_passes_over_keys_that_fail(both: Any, threads: Any) -> None:
     """Keys whose read raises are counted, reported in one RuntimeWarning that points here, and raise when called."""
-    f, _ = counting(both(), lambda x: 1 // (x % 3))
+    f, _ = counting_lists(both(), lambda x: 1 // (x % 3))
     with pytest.warns(RuntimeWarning, match=r"warm passed over 3 keys whose read raised; the first: .*Zero") as caught:
         stats = f.warm(range(7), threads)
     assert [warning.filename for warning in caught] == [__file__]
@@ -218,7 +207,7 @@ def test_warm_shows_a_tqdm_bar(both: Any, capsys: pytest.CaptureFixture[str], mo
     """With progress a tqdm bar on stderr counts to the end; without it nothing is written."""
     tqdm = pytest.importorskip("tqdm").tqdm
     monkeypatch.setattr(tqdm, "monitor_interval", 0)  # no thread of its own
-    f, _ = counting(both())
+    f, _ = counting_lists(both())
     f.warm([7])
     assert capsys.readouterr() == ("", "")
     f.warm(range(20), progress=True)
@@ -240,7 +229,7 @@ def test_warm_writes_a_line_without_tqdm(
 ) -> None:
     """Where tqdm is not installed the last line tells how many keys were read, and of how many where that is known."""
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    f, _ = counting(both())
+    f, _ = counting_lists(both())
     f.warm(keys() if callable(keys) else keys, progress=True)
     out, err = capsys.readouterr()
     assert out == "" and err.endswith(line)
@@ -505,7 +494,7 @@ def test_the_pool_survives_a_fork(both: Any) -> None:
 
 def test_arrays_from_map_are_read_only(both: Any) -> None:
     """What map returns is what the cache holds, arrays read-only."""
-    f, _ = counting(both(), lambda x: np.full(3, x))
+    f, _ = counting_lists(both(), lambda x: np.full(3, x))
     for array in f.map([1, 2]):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 9
@@ -513,6 +502,6 @@ def test_arrays_from_map_are_read_only(both: Any) -> None:
 
 def test_lru_map_of_more_than_fits() -> None:
     """lru_cache keeps the last keys of a map that is larger than the cache."""
-    f, ran = counting(bytecache.lru_cache(maxsize=2))
+    f, ran = counting_lists(bytecache.lru_cache(maxsize=2))
     assert f.map([1, 2, 3, 1], threads=1) == [[1], [2], [3], [1]]
     assert (ran, f.cache_info()) == ([1, 2, 3], (1, 3, 2, 2))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PATIENCE_S, start
+from conftest import PATIENCE_S, counting, figures, start
 from hypothesis import given, settings, strategies as st
 
 import bytecache
@@ -32,23 +32,6 @@ def filled_once(x: Any) -> Any:
 @bytecache.lru_cache
 def least_recently_used(x: Any) -> Any:
     return x
-
-
-def counting(decorate: Any, function: Any = lambda x: x) -> tuple[Any, list[Any]]:
-    """The decorated function, and the list of the arguments it ran with."""
-    ran: list[Any] = []
-
-    @decorate
-    def run(x: Any) -> Any:
-        ran.append(x)
-        return function(x)
-
-    return run, ran
-
-
-def figures(cached: Any, *names: str) -> tuple[Any, ...]:
-    stats = cached.cache_stats()
-    return tuple(getattr(stats, name) for name in names)
 
 
 # What a hit and a miss are
