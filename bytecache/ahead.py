@@ -37,43 +37,59 @@ class Ahead:
         """Batch `position` of `epoch`; raises BrokenExecutor where a worker process was killed."""
         if self._pid != os.getpid():
             self._start_anew()
-        with self._lock:
-            future = self._submit_locked(epoch, position)
+        if not self._maker.settled:
+            self._next = self._after(epoch, position)
+            return self._maker.make(epoch, position)  # here, so that all workers start from the same shape
+        executor = future = None
         try:
+            with self._lock:
+                executor = self._start_locked()
+                future = self._submit_locked(executor, epoch, position)
             return future.result()
         except BrokenExecutor:
-            self.close()  # the next call starts others
+            self._close(executor)  # the next call starts others
             raise
+        finally:
+            del future  # its exception's traceback holds this frame
 
-    def _submit_locked(self, epoch: int, position: int) -> Future[Batch]:
+    def _after(self, epoch: int, position: int) -> tuple[int, int]:
+        return (epoch, position + 1) if position + 1 < len(self._maker) else (epoch + 1, 0)
+
+    def _start_locked(self) -> Executor:
+        if self._executor is None and self._processes:
+            context = multiprocessing.get_context()
+            self._executor = ProcessPoolExecutor(self._workers, context, _adopt, (self._maker,))
+        elif self._executor is None:
+            self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="bytecache-batch")
+        return self._executor
+
+    def _submit_locked(self, executor: Executor, epoch: int, position: int) -> Future[Batch]:
+        make = _make if self._processes else self._maker.make
         last = len(self._maker) - 1
         in_order = self._next in (None, (epoch, position))
-        self._next = (epoch, position + 1) if position < last else (epoch + 1, 0)
+        self._next = self._after(epoch, position)
         wanted = [(epoch, p) for p in range(position, min(position + self._depth * in_order, last) + 1)]
         for key in [key for key in self._futures if key not in wanted]:
             self._futures.pop(key).cancel()
         for key in wanted:
             if key not in self._futures:
-                self._futures[key] = self._make_locked(*key)
+                self._futures[key] = executor.submit(make, *key)
         return self._futures.pop((epoch, position))
-
-    def _make_locked(self, epoch: int, position: int) -> Future[Batch]:
-        if self._processes:
-            if self._executor is None:
-                context = multiprocessing.get_context()
-                self._executor = ProcessPoolExecutor(self._workers, context, _adopt, (self._maker,))
-            return self._executor.submit(_make, epoch, position)
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="bytecache-batch")
-        return self._executor.submit(self._maker.make, epoch, position)
 
     def close(self) -> None:
         """Ends the workers when they have made what they are at; a later ``get`` starts others."""
+        if self._pid == os.getpid():
+            self._close(self._executor)
+
+    def _close(self, executor: Executor | None) -> None:
         with self._lock:
-            executor, self._executor = self._executor, None
+            if executor is None or self._executor is not executor:  # another thread closed it, and started a new one
+                return
+            self._executor = None
+            for future in self._futures.values():  # those that somebody waits for are not among them any more
+                future.cancel()
             self._futures.clear()
-        if executor is not None:
-            executor.shutdown(wait=False, cancel_futures=True)
+        executor.shutdown(wait=False)
 
 
 _adopted: Any = None  # in a worker process: the maker whose batches it makes

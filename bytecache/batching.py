@@ -75,6 +75,11 @@ class BatchMaker:
         self._shape: tuple[int, ...] | None = None  # of a sample, settled by the first batch made
         self._ring = Ring()
 
+    @property
+    def settled(self) -> bool:
+        """Whether the shape of a sample is known: before that, two makers of one data set might settle on two."""
+        return self._shape is not None
+
     def __len__(self) -> int:
         return math.ceil(len(self.paths) / self.batch_size)
 
@@ -92,6 +97,14 @@ class BatchMaker:
             raise IndexError(f"batch {position} of a dataset of {len(self)} batches")
         samples = self._load([self.paths[i] for i in indices])
         images, failed = self._decode(samples)
+        try:
+            return self._batch(indices, images, failed)
+        finally:  # the tracebacks in these hold the frames that hold these
+            samples.clear()
+            failed.clear()
+
+    def _batch(self, indices: Array, images: Array, failed: dict[int, Exception]) -> Batch:
+        """The samples that did not fail, close together."""
         skipped = [(self.paths[indices[place]], _reason(exc)) for place, exc in sorted(failed.items())]
         missing_package = any(isinstance(exc, ImportError) for exc in failed.values())
         if skipped and (self.on_error == "raise" or missing_package or len(skipped) == len(indices)):

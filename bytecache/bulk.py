@@ -50,7 +50,10 @@ class Bulk:
             for place in again:
                 results[place] = results[first]
                 self._cache.hits.tick()
-        return results
+        try:
+            return results.copy()
+        finally:
+            results.clear()  # an exception among them has a traceback, and that holds the frames that hold the list
 
     def _answer(self, key: Any, return_exceptions: bool) -> Any:
         try:
@@ -70,20 +73,20 @@ class Bulk:
         cache with what it has.
         """
         threads = check_threads(threads, _DEFAULT_READERS)
-        failed: list[tuple[Any, Exception]] = []
+        failed: list[tuple[Any, str]] = []
         with progress_bar("warm", length_hint(keys) or None, progress) as advance:
 
             def read(key: Any) -> None:
                 try:
                     self._call(key)
                 except Exception as exc:
-                    failed.append((key, exc))
+                    failed.append((key, repr(exc)))
                 advance()
 
             run_shared(read, self._until_full(keys), threads)
         if failed:
             key, exc = failed[0]
-            message = f"warm passed over {len(failed)} keys whose read raised; the first: {key!r}: {exc!r}"
+            message = f"warm passed over {len(failed)} keys whose read raised; the first: {key!r}: {exc}"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
         return self._cache.stats()
 

@@ -74,6 +74,9 @@ class Cache:
 
     def _join(self, key: Hashable, mine: Flight) -> Any:
         """The value that another call brought, or MISSING when this thread is to run the function."""
+        # A signal handler or a key's __eq__ may call in while this thread holds the lock: it must not wait for others
+        # then, who may need the lock to land.
+        inside = self._lock._is_owned()  # type: ignore[attr-defined]
         while True:
             with self._lock:
                 value = self.store.get(key)
@@ -84,7 +87,7 @@ class Cache:
                 if not flight.airborne.locked():  # an interrupt struck its leader in the very act of landing
                     flight = self._flights[key] = mine
                 # functools lets a function re-enter its own key, so lru_cache does
-                if flight is mine or (flight.leader == mine.leader and self.evicts):
+                if flight is mine or inside or (flight.leader == mine.leader and self.evicts):
                     self._misses += 1
                     return MISSING
             try:

@@ -62,16 +62,12 @@ class FillOnce(_Store):
 
 
 class Entry:
-    """A value in an LRU store. ``used`` is the stamp of its last use, ``queued`` the one it has in the queue."""
+    """A value in an LRU store; ``used`` is the stamp of its last use."""
 
-    __slots__ = ("key", "queued", "size", "used", "value")
+    __slots__ = ("key", "size", "used", "value")
 
     def __init__(self, key: Hashable, value: Any, size: int, stamp: int) -> None:
-        self.key, self.value, self.size = key, value, size
-        self.used = self.queued = stamp
-
-    def __lt__(self, other: Entry) -> bool:
-        return self.queued < other.queued
+        self.key, self.value, self.size, self.used = key, value, size, stamp
 
 
 class LeastRecentlyUsed(_Store):
@@ -86,7 +82,8 @@ class LeastRecentlyUsed(_Store):
     def __init__(self, maxsize: int | None, maxbytes: int | None, stamp: Callable[[], int]) -> None:
         super().__init__(maxsize, maxbytes)
         self._stamp = stamp
-        self._queue: list[Entry] = []
+        # No two stamps are equal, so only ints are compared: in C, where nothing can call the cache in between.
+        self._queue: list[tuple[int, Entry]] = []
 
     def get(self, key: Hashable) -> Any:
         """The value, or MISSING; a use."""
@@ -104,7 +101,7 @@ class LeastRecentlyUsed(_Store):
         """Keeps a new key's value, which fits; returns the entries evicted for it."""
         entry = Entry(key, value, size, self._stamp())
         self.currbytes += size  # in this order an interrupt in between leaves nothing that is never evicted
-        heapq.heappush(self._queue, entry)
+        heapq.heappush(self._queue, (entry.used, entry))
         self.entries[key] = entry
         evicted = []
         while self._over():
@@ -118,15 +115,14 @@ class LeastRecentlyUsed(_Store):
 
     def _evict(self) -> Entry:
         while True:
-            oldest = self._queue[0]
+            queued, oldest = self._queue[0]
             used = oldest.used  # read once: hits write it at any time
-            if used == oldest.queued:
+            if used == queued:
                 heapq.heappop(self._queue)
                 self.entries.pop(oldest.key, None)
                 self.currbytes -= oldest.size
                 return oldest
-            oldest.queued = used
-            heapq.heapreplace(self._queue, oldest)
+            heapq.heapreplace(self._queue, (used, oldest))
 
     def clear(self) -> Any:
         """Forgets everything; returns what was held, for the caller to drop outside its lock."""

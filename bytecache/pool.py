@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 _MOST_HELPERS = 128
@@ -46,11 +46,15 @@ def run_shared(work: Callable[[T], None], items: Iterable[T], threads: int) -> N
     of `work` outlives this function, unless a second Ctrl-C comes while it waits for those that were begun.
     """
     turns = _Turns(work, items)
+    _running.add(turns)
     try:
         with _pool.called(turns.help, threads - 1):
             turns.take()
     finally:
-        turns.finish()
+        try:
+            turns.finish()
+        finally:
+            _running.discard(turns)
     if turns.failures:
         try:
             raise min(turns.failures, key=lambda failure: (isinstance(failure[1], Exception), failure[0]))[1]
@@ -67,6 +71,9 @@ def helpers_of(thread: int, since: int = -1) -> list[int]:
 
 
 _callers: dict[int, tuple[int, int]] = {}  # helper -> the thread it works for, and when it was called up
+
+
+_running: set[_Turns[Any]] = set()  # the calls of run_shared that have not ended
 
 
 class _Turns(Generic[T]):
@@ -110,7 +117,7 @@ class _Turns(Generic[T]):
         try:
             self.take()
         finally:
-            del _callers[threading.get_ident()]
+            _callers.pop(threading.get_ident(), None)
             with self._changed:
                 self._helping -= 1
                 self._changed.notify_all()
@@ -125,6 +132,10 @@ class _Turns(Generic[T]):
             raise
         del self._work, self._items  # a helper that comes too late still refers to this object
 
+    def lose_helpers(self) -> None:
+        """In a forked child: the helpers are not here, and locks may have been copied while they held them."""
+        self._next, self._changed, self._helping = threading.Lock(), threading.Condition(), 0
+
     def _wait(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: not self._helping)
@@ -134,7 +145,8 @@ class _Pool:
     """Daemon threads that wait for tasks."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards _asked and _threads
+        # Guards _asked and _threads; re-entrant, for a signal handler that has work shared.
+        self._lock = threading.RLock()
         self._asked = self._threads = 0
         self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
@@ -178,6 +190,8 @@ def _start_anew() -> None:
     global _pool
     _pool = _Pool()
     _callers.clear()
+    for turns in _running:
+        turns.lose_helpers()
 
 
 if hasattr(os, "register_at_fork"):

@@ -396,6 +396,50 @@ def test_items_that_share_a_cached_function_need_no_order(both: Any) -> None:
     assert mapped() == [(key, "index") for key in "abcd"]
 
 
+def test_a_child_forked_in_the_middle_of_shared_work_can_end() -> None:
+    """A child that leaves through run_shared does not wait for helpers that only its parent has."""
+    begun = threading.Event()
+    statuses: list[int] = []
+
+    def work(item: int) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            until(lambda: statuses)  # the helper is at work while the caller forks
+            return
+        assert begun.wait(PATIENCE_S)
+        pid = os.fork()
+        if pid == 0:
+            raise SystemExit(3)
+        statuses.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    parent = os.getpid()
+    try:
+        run_shared(work, range(2), 2)
+    except SystemExit:
+        assert os.getpid() != parent
+        os._exit(3)
+    assert statuses == [3]
+
+
+def test_warm_keeps_no_failed_read_alive(both: Any, plain_gc: None) -> None:
+    """Of the reads that raised, the message is kept and nothing that their frames hold."""
+
+    class Buffer:
+        pass
+
+    alive: list[Any] = []
+
+    @both()
+    def read(key: int) -> None:
+        buffer = Buffer()
+        alive.append(weakref.ref(buffer))
+        raise OSError(key)
+
+    with pytest.warns(RuntimeWarning, match="passed over 9 keys"):
+        read.warm(range(9), threads=1)
+    assert [one() for one in alive] == [None] * 9
+
+
 def test_nothing_is_held_for_helpers_that_come_too_late(monkeypatch: pytest.MonkeyPatch, plain_gc: None) -> None:
     """When run_shared has returned, its work and its items are free, though a helper was never there."""
 
