@@ -71,7 +71,7 @@ def fill_once(
     maxsize: most entries; maxbytes: most bytes, as an int, ``"4 GiB"``, ``"500 MB"`` or ``"50%"`` of the memory
     available to the process when the function is decorated. Without either the cache grows without a limit. The
     bytes are those of the values, as `sizeof` (default: :func:`bytecache.sizes.sizeof`) gives them; an entry takes
-    some 60 bytes more (250 in lru_cache), and its key. A value that does not fit is returned and not kept; a smaller
+    some 60 bytes more (300 in lru_cache), and its key. A value that does not fit is returned and not kept; a smaller
     one that comes later still may be. key: a function of the call's arguments that gives the key to keep the result
     under. typed: arguments of different types make different entries, as in ``functools.lru_cache``.
 
