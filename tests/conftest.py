@@ -21,6 +21,8 @@ PATIENCE_S = 20  # for what ought to happen at once; reached only by a failing t
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A job that a shell started in the background ignores SIGINT, and so would the Ctrl-C that the tests send.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "foreign_threads: uses a library that keeps threads or files of its own")
 
 
