@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .batch import decode_into
-from .jpeg import Decoder, check_size
+from .jpeg import Decoder, Plan, check_size
 from .order import epoch_order
 from .pool import cpu_count, run_shared
 from .resize import resize
@@ -162,12 +162,15 @@ class BatchMaker:
             return tuple(self._image(sample).shape)
         if isinstance(sample, np.ndarray):
             return (*self.size, *sample.shape[2:]) if self.size and sample.ndim == 3 else tuple(sample.shape)
-        return (*(self.size or self._decoder.plan(sample).sides), self._decoder.channels)
+        return self._decoded_shape(self._decoder.plan(sample))
+
+    def _decoded_shape(self, plan: Plan) -> tuple[int, ...]:
+        return (*(self.size or plan.sides), self._decoder.channels)
 
     def _write(self, sample: Any, row: Array) -> None:
         if self.transform is None and not isinstance(sample, np.ndarray) and row.dtype == np.uint8:
             plan = self._decoder.plan(sample)
-            if (*(self.size or plan.sides), self._decoder.channels) == row.shape:
+            if self._decoded_shape(plan) == row.shape:
                 decode_into(self._decoder, sample, plan, row)  # straight into the batch
                 return
         image = self._image(sample)
@@ -182,7 +185,7 @@ class BatchMaker:
         """The sample as an array of its final shape."""
         if not isinstance(sample, np.ndarray):
             plan = self._decoder.plan(sample)
-            image = np.empty((*(self.size or plan.sides), self._decoder.channels), np.uint8)
+            image = np.empty(self._decoded_shape(plan), np.uint8)
             decode_into(self._decoder, sample, plan, image)
         elif sample.ndim == 3 and self.size and sample.shape[:2] != self.size:
             image = np.empty((*self.size, sample.shape[2]), sample.dtype)

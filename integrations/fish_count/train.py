@@ -46,13 +46,14 @@ def run(args: argparse.Namespace) -> None:
     history = check_out(args)
     train, val, test = split_images(find_images(args.data), args.seed)
     size = parse_size(args.size) or image_size(train.paths[0])
-    read_train = cached(reader(args.storage_ms), args.cache, args.maxbytes, train.nbytes)
+    training_bytes = train.nbytes  # asks the file system for each file: once is enough
+    read_train = cached(reader(args.storage_ms), args.cache, args.maxbytes, training_bytes)
     read_other = cached(reader(args.storage_ms), "none")  # counted apart, and takes none of the budget
     budget = read_train.cache_stats().maxbytes or 0
-    fraction = budget / train.nbytes
+    fraction = budget / training_bytes
     predicted = bytecache.predict_hit_rate(args.cache, fraction)
     print(
-        f"{len(train.paths)} training images, {train.nbytes:,} bytes; {len(val.paths)} for validation, "
+        f"{len(train.paths)} training images, {training_bytes:,} bytes; {len(val.paths)} for validation, "
         f"{len(test.paths)} for test; cache {args.cache}, {budget:,} bytes = {fraction:.3f} of the training data"
         + (f"; {note}" if note else ""),
         flush=True,
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     rows = fit(args, (train, val), (read_train, read_other), size, predicted, history)
     finish(args, (train, test), read_other, {
         "budget_bytes": budget,
-        "training_bytes": train.nbytes,
+        "training_bytes": training_bytes,
         "predicted_hit_rate": predicted,
         "cache_stats": vars(read_train.cache_stats()),
         "history": rows,
