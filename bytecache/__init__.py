@@ -3,6 +3,8 @@
 from .batch import decode_batch
 from .decorators import CachedFunction, fill_once, lru_cache
 from .jpeg import JpegError, JpegHeader, decode_jpeg, jpeg_header, shrink_jpeg
+from .keys import file_key
+from .shared import SharedStore
 from .simulate import predict_hit_rate
 from .stats import CacheInfo, CacheStats
 
@@ -13,8 +15,10 @@ __all__ = [
     "CachedFunction",
     "JpegError",
     "JpegHeader",
+    "SharedStore",
     "decode_batch",
     "decode_jpeg",
+    "file_key",
     "fill_once",
     "jpeg_header",
     "lru_cache",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import length_hint
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .cache import Cache
 from .pool import check_threads, cpu_count, run_shared
 from .progress import progress_bar
 from .stats import CacheStats
+
+if TYPE_CHECKING:
+    from .shared_cache import SharedCache
 
 _DEFAULT_READERS = min(32, cpu_count() + 4)  # reading waits more than it computes
 
@@ -19,50 +22,58 @@ _DEFAULT_READERS = min(32, cpu_count() + 4)  # reading waits more than it comput
 class Bulk:
     """``map`` and ``warm`` for one cached function of one argument."""
 
-    def __init__(self, cache: Cache, call: Callable[[Any], Any], key_of: Callable[[Any], Hashable]) -> None:
-        self._cache, self._call, self._key_of = cache, call, key_of
+    def __init__(
+        self,
+        cache: Cache | SharedCache,
+        call: Callable[[Any], Any],
+        key_of: Callable[[Any], Any],
+        call_for_view: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self._cache, self._key_of = cache, key_of
+        self._call, self._call_for_view = call, call_for_view or call
 
-    def map(self, keys: Iterable[Any], threads: int | None = None, *, return_exceptions: bool = False) -> list[Any]:
+    def map(
+        self,
+        keys: Iterable[Any],
+        threads: int | None = None,
+        *,
+        return_exceptions: bool = False,
+        copy: bool = True,
+    ) -> list[Any]:
         """The values of ``function(key)`` for each of `keys`, in their order.
 
         Misses are read on `threads` threads at a time (default: processors + 4, at most 32); a key that comes twice
         is read once and counts as a hit the second time. The first exception, in the order of `keys`, is raised with
         the key in a note (``__notes__``; tracebacks show it from Python 3.11), after the reads that were begun have
-        ended; with `return_exceptions` every exception stands in its key's place instead.
+        ended; with `return_exceptions` every exception stands in its key's place instead. With ``copy=False`` bytes
+        held in a shared store come as read-only memoryviews of its memory.
         """
         threads = check_threads(threads, _DEFAULT_READERS)
         keys = list(keys)
         results: list[Any] = [None] * len(keys)
-        places: dict[Hashable, list[int]] = {}
+        places: dict[Any, list[int]] = {}
         for place, key in enumerate(keys):
             places.setdefault(self._key_of(key), []).append(place)
 
+        call = self._call if copy else self._call_for_view
+
         def answer(first: int) -> None:
-            results[first] = self._answer(keys[first], return_exceptions)
+            results[first] = _answer(call, keys[first], return_exceptions)
 
         stored: list[int] = []
         absent: list[int] = []
         for cache_key, (first, *_) in places.items():
-            (stored if cache_key in self._cache.store.entries else absent).append(first)
+            (stored if self._cache.holds(cache_key) else absent).append(first)
         run_shared(answer, stored, 1)
         run_shared(answer, absent, min(threads, max(1, len(absent))))
         for first, *again in places.values():
             for place in again:
                 results[place] = results[first]
-                self._cache.hits.tick()
+                self._cache.count_hit()
         try:
             return results.copy()
         finally:
             results.clear()  # an exception among them has a traceback, and that holds the frames that hold the list
-
-    def _answer(self, key: Any, return_exceptions: bool) -> Any:
-        try:
-            return self._call(key)
-        except Exception as exc:
-            if return_exceptions:
-                return exc
-            _add_note(exc, f"bytecache: while reading {key!r}")
-            raise
 
     def warm(self, keys: Iterable[Any], threads: int | None = None, *, progress: bool = False) -> CacheStats:
         """Reads `keys` ahead until all are held or the cache is full (a mean entry more would not fit).
@@ -92,9 +103,19 @@ class Bulk:
 
     def _until_full(self, keys: Iterable[Any]) -> Iterator[Any]:
         for key in keys:
-            if self._cache.store.full:
+            if self._cache.full:
                 return
             yield key
+
+
+def _answer(call: Callable[[Any], Any], key: Any, return_exceptions: bool) -> Any:
+    try:
+        return call(key)
+    except Exception as exc:
+        if return_exceptions:
+            return exc
+        _add_note(exc, f"bytecache: while reading {key!r}")
+        raise
 
 
 def _add_note(exc: Exception, note: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from .flight import Flight
 from .memory import MISSING, FillOnce, LeastRecentlyUsed
 from .sizes import freeze
-from .stats import CacheInfo, CacheStats, HitCounter
+from .stats import CacheInfo, CacheStats, HitCounter, check_scope
 
 
 class Cache:
@@ -150,13 +150,31 @@ class Cache:
             self._rejected += 1
         return value
 
-    def info(self) -> CacheInfo:
-        """Hits, misses, maxsize and currsize, as in functools; exact once the calls that it counts have ended."""
+    def holds(self, key: Hashable) -> bool:
+        """Whether a value is stored under `key`; no use, and not counted."""
+        return key in self.store.entries
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for one more entry of the mean size."""
+        return self.store.full
+
+    def count_hit(self) -> None:
+        """Counts a call that was answered by another one."""
+        self.hits.tick()
+
+    def info(self, scope: str = "process") -> CacheInfo:
+        """Hits, misses, maxsize and currsize, as in functools; exact once the calls that it counts have ended.
+
+        scope: "process" or "all", which is the same here.
+        """
+        check_scope(scope)
         with self._lock:
             return CacheInfo(self.hits.hits_locked(), self._misses, self.store.maxsize, len(self.store))
 
-    def stats(self) -> CacheStats:
-        """All figures of this process's cache; see CacheStats."""
+    def stats(self, scope: str = "process") -> CacheStats:
+        """All figures of this process's cache; see CacheStats. scope: "process" or "all", which is the same here."""
+        check_scope(scope)
         with self._lock:
             return CacheStats(
                 hits=self.hits.hits_locked(),

@@ -9,13 +9,14 @@ from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from .bulk import Bulk
 from .cache import Cache
-from .keys import make_key
+from .calls import key_of, make_call
+from .shared import SharedStore
+from .shared_function import SharedFunction
 from .sizes import parse_size, sizeof as default_sizeof
 from .stats import CacheInfo, CacheStats
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_NOTHING: Any = object()  # the first argument of a call without positional arguments
 
 
 class CachedFunction(Protocol[P, R]):
@@ -29,11 +30,11 @@ class CachedFunction(Protocol[P, R]):
     def __wrapped__(self) -> Callable[P, R]: ...
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     def __get__(self, instance: Any, owner: type | None = None, /) -> Callable[..., R]: ...
-    def cache_info(self) -> CacheInfo:
-        """Hits, misses, maxsize and currsize, as in functools."""
+    def cache_info(self, scope: str = "process") -> CacheInfo:
+        """Hits, misses, maxsize and currsize, as in functools; of this process, or ("all") of all that share it."""
 
-    def cache_stats(self) -> CacheStats:
-        """All figures: see CacheStats."""
+    def cache_stats(self, scope: str = "process") -> CacheStats:
+        """All figures: see CacheStats; of this process, or ("all") of all that share a store."""
 
     def cache_clear(self) -> None:
         """Empties the cache and sets its counters to zero."""
@@ -41,7 +42,9 @@ class CachedFunction(Protocol[P, R]):
     def cache_parameters(self) -> dict[str, Any]:
         """maxsize and typed; with a budget also maxbytes."""
 
-    def map(self, keys: Iterable[Any], threads: int | None = None, *, return_exceptions: bool = False) -> list[R]: ...
+    def map(
+        self, keys: Iterable[Any], threads: int | None = None, *, return_exceptions: bool = False, copy: bool = True
+    ) -> list[R]: ...
     def warm(self, keys: Iterable[Any], threads: int | None = None, *, progress: bool = False) -> CacheStats: ...
 
 
@@ -55,6 +58,9 @@ def fill_once(
     maxbytes: int | str | None = None,
     key: Callable[..., Hashable] | None = None,
     sizeof: Callable[[Any], int] | None = None,
+    store: SharedStore | None = None,
+    shared: bool = False,
+    version: str | int | None = None,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 def fill_once(
     maxsize: Any = None,
@@ -63,6 +69,9 @@ def fill_once(
     maxbytes: int | str | None = None,
     key: Callable[..., Hashable] | None = None,
     sizeof: Callable[[Any], int] | None = None,
+    store: SharedStore | None = None,
+    shared: bool = False,
+    version: str | int | None = None,
 ) -> Any:
     """Decorator that keeps results until a limit is reached, then passes calls through; it never evicts.
 
@@ -77,8 +86,14 @@ def fill_once(
 
     An ndarray that is kept is made read-only, also inside a tuple, list or dict. Exceptions are not kept.
 
+    shared: all processes of the run have one cache, of `maxbytes`. store: so have all that use this store. Values are
+    then bytes-like, or ndarrays of plain dtypes, and keys of str, bytes, int, float, bool, None, PathLike and tuples:
+    see :class:`bytecache.SharedStore`. version: tells values of one version of the function from those of another;
+    without it the function's code, defaults and plain closed-over values do.
+
     Threads: simultaneous calls with equal arguments run the function once, the others get its value or exception.
-    Processes: each has a cache of its own, and a forked child starts with a copy of its parent's.
+    Processes: each has a cache of its own, and a forked child starts with a copy of its parent's; with `shared` or
+    `store` they have one, and of simultaneous calls in several processes one runs the function.
     Methods: the instance is part of the key, so the cache keeps it alive as long as its entry: for ever, here.
 
     Raises TypeError for a coroutine or generator function, whose result could be used only once, and TypeError or
@@ -93,6 +108,10 @@ def fill_once(
     CacheInfo(hits=0, misses=0, maxsize=None, currsize=0)
     """
     options = _Options(typed, maxbytes, key, sizeof or default_sizeof, evicts=False)
+    if store is not None or shared:
+        options.share(store, sizeof, version)
+    elif version is not None:
+        raise TypeError("version tells values in a shared store from each other: give store= or shared=True with it")
     return _decorator(maxsize, None, options)
 
 
@@ -114,6 +133,8 @@ def lru_cache(
     maxbytes: int | str | None = None,
     key: Callable[..., Hashable] | None = None,
     sizeof: Callable[[Any], int] | None = None,
+    store: None = None,
+    shared: bool = False,
 ) -> Any:
     """``functools.lru_cache`` that also takes a budget in bytes.
 
@@ -125,6 +146,11 @@ def lru_cache(
 
     For data read once per epoch this is near the worst policy; use :func:`fill_once`.
     """
+    if store is not None or shared:
+        raise TypeError(
+            "lru_cache cannot use a shared store, in which nothing is ever moved or freed, so nothing evicted; and for "
+            "data that is read once per epoch LRU hits least: use fill_once"
+        )
     measured = default_sizeof if sizeof is None and maxbytes is not None else sizeof
     return _decorator(maxsize, 128, _Options(typed, maxbytes, key, measured, evicts=True))
 
@@ -143,8 +169,27 @@ class _Options:
         for name, function in (("key", key), ("sizeof", sizeof)):
             if function is not None and not callable(function):
                 raise TypeError(f"{name} must be a function or None, got {function!r}")
-        self.typed, self.key, self.sizeof, self.evicts = typed, key, sizeof, evicts
+        self.typed, self.key, self.evicts = typed, key, evicts
+        self.sizeof = sizeof
         self.maxbytes = None if maxbytes is None else parse_size(maxbytes)
+        self.store: SharedStore | int | None = None  # an int: the budget of a store of the function's own
+        self.version: str | int | None = None
+
+    def share(self, store: SharedStore | None, sizeof: Any, version: str | int | None) -> None:
+        """Notes where the values go: into `store`, or (None) one of this function's own."""
+        if store is not None and not isinstance(store, SharedStore):
+            raise TypeError(f"store must be a bytecache.SharedStore or None, got {store!r}")
+        if sizeof is not None:
+            raise TypeError(
+                "sizeof does not go with a shared store, which counts the bytes that it writes: leave it out"
+            )
+        if store is not None and self.maxbytes is not None:
+            raise TypeError(
+                f"the budget is the store's: give maxbytes to it alone, got {self.maxbytes} beside {store!r}"
+            )
+        if store is None and self.maxbytes is None:
+            raise TypeError('shared=True needs a budget, such as maxbytes="8 GiB" or maxbytes="50%"')
+        self.store, self.version = self.maxbytes if store is None else store, version
 
 
 def _decorator(maxsize: Any, default: int | None, options: _Options) -> Any:
@@ -159,12 +204,14 @@ def _decorator(maxsize: Any, default: int | None, options: _Options) -> Any:
 
 def _wrap(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:
     _check_function(function)
+    if options.store is not None:
+        return SharedFunction(function, options.store, maxsize, options.typed, options.key, options.version)
     cache = Cache(function, maxsize, options.maxbytes, options.sizeof, options.evicts)
-    make_call = _uncached_call if maxsize == 0 else _lru_call if options.evicts else _fill_once_call
+    typed, key = options.typed, options.key
     # One call for the user, which carries map and warm as attributes, and a bare one for these: no cycle, so that a
     # cache that is dropped frees its memory at once.
-    bulk = Bulk(cache, make_call(cache, options), lambda key: _key(key, (), {}, options))
-    return _dress(make_call(cache, options), function, cache, options, bulk)
+    bulk = Bulk(cache, make_call(cache, maxsize, typed, key), lambda one: key_of((one,), {}, typed, key))
+    return _dress(make_call(cache, maxsize, typed, key), function, cache, options, bulk)
 
 
 def _check_function(function: Any) -> None:
@@ -177,68 +224,6 @@ def _check_function(function: Any) -> None:
                 f"{function!r} is a {kind.replace('function', ' function')}: what it returns can be used only once, so "
                 "a stored one would be spent at the second call; cache a plain function that returns the final value"
             )
-
-
-def _uncached_call(cache: Cache, options: _Options) -> Callable[..., Any]:
-    run = cache.run_uncached
-
-    def call(*args: Any, **kwds: Any) -> Any:
-        return run(*args, **kwds)
-
-    return call
-
-
-# The two hit paths. They differ in what a hit writes, and are kept apart because a branch or a call more is felt
-# there. A single str, the common key of a read function, is its own key; make_key does the same.
-
-
-def _fill_once_call(cache: Cache, options: _Options) -> Callable[..., Any]:
-    entries, tick, miss = cache.store.entries, cache.hits.tick, cache.miss
-    plain = str if options.key is None else _NOTHING
-
-    def call(first: Any = _NOTHING, /, *rest: Any, **kwds: Any) -> Any:
-        if type(first) is plain and not rest and not kwds:
-            key = first
-        else:
-            key = _key(first, rest, kwds, options)
-        try:
-            value = entries[key]
-        except KeyError:
-            pass
-        else:
-            tick()
-            return value
-        return miss(key, rest if first is _NOTHING else (first, *rest), kwds)
-
-    return call
-
-
-def _lru_call(cache: Cache, options: _Options) -> Callable[..., Any]:
-    entries, tick, miss = cache.store.entries, cache.hits.tick, cache.miss
-    plain = str if options.key is None else _NOTHING
-
-    def call(first: Any = _NOTHING, /, *rest: Any, **kwds: Any) -> Any:
-        if type(first) is plain and not rest and not kwds:
-            key = first
-        else:
-            key = _key(first, rest, kwds, options)
-        try:
-            entry = entries[key]
-        except KeyError:
-            pass
-        else:
-            entry.used = tick()
-            return entry.value
-        return miss(key, rest if first is _NOTHING else (first, *rest), kwds)
-
-    return call
-
-
-def _key(first: Any, rest: tuple[Any, ...], kwds: dict[str, Any], options: _Options) -> Hashable:
-    args = rest if first is _NOTHING else (first, *rest)
-    if options.key is None:
-        return make_key(args, kwds, options.typed)
-    return make_key((options.key(*args, **kwds),), {}, options.typed)
 
 
 def _dress(call: Any, function: Callable[..., Any], cache: Cache, options: _Options, bulk: Bulk) -> Any:

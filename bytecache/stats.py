@@ -80,3 +80,9 @@ class HitCounter:
         """Counts from zero again; the order of the numbers goes on."""
         hits = self.hits_locked()
         self._other += hits
+
+
+def check_scope(scope: str) -> None:
+    """Raises ValueError for anything but "process" and "all"."""
+    if scope not in ("process", "all"):
+        raise ValueError(f'scope must be "process" or "all", got {scope!r}')

@@ -1,0 +1,117 @@
+"""A folder that several processes use: who is the first, who is the last, and which were left by a killed one.
+
+Each process that uses a folder holds a shared flock(2) on it, which the kernel releases when the process ends, however
+that comes about. Who gets the exclusive lock is alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where shared stores are refused
+    fcntl = None  # type: ignore[assignment]
+
+
+class Hold:
+    """A shared lock on a folder, held until it is closed, or the process ends."""
+
+    def __init__(self, folder: Path, fd: int) -> None:
+        self.folder, self._fd = folder, fd
+        self.remove = False  # whether the last process to let go removes the folder
+
+    def close(self) -> None:
+        """Lets go of the folder."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        try:
+            if self.remove and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is(self.folder, fd):
+                shutil.rmtree(self.folder, ignore_errors=True)
+        finally:
+            os.close(fd)
+            _holds.discard(self)
+
+    def forget(self) -> None:
+        """In a forked child, which has this lock together with its parent: leaves it to the parent."""
+        self.remove = False
+        self.close()
+
+
+def hold(folder: Path, prepare: Callable[[bool], None], *, make: bool = True) -> Hold:
+    """Makes the folder where it is not (and `make` says so), and holds it.
+
+    ``prepare(alone)`` is called before, under an exclusive lock if no other process holds the folder: it may then
+    change, empty or rename it; what it made is seen by all others that come.
+
+    Raises OSError where the folder cannot be made or opened, and what `prepare` raises.
+    """
+    while True:
+        if make:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            alone = _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not alone:
+                _lock(fd, fcntl.LOCK_SH)  # waits for one that prepares or removes it
+            if _is(folder, fd):
+                prepare(alone)
+                _lock(fd, fcntl.LOCK_SH)
+                # The change from exclusive to shared is no single step: another one may have been alone in between.
+                if _is(folder, fd):
+                    taken, fd = Hold(folder, fd), -1
+                    _close_at_exit(taken)
+                    return taken
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+
+def remove_if_unheld(folder: Path) -> None:
+    """Removes a folder of this user's that no process holds."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if os.fstat(fd).st_uid == os.geteuid() and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is(folder: Path, fd: int) -> bool:
+    """Whether the folder that was opened is still the one of that name."""
+    try:
+        return os.path.samestat(os.stat(folder), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+_holds: set[Hold] = set()  # open in this process
+
+
+def _close_at_exit(one: Hold) -> None:
+    from multiprocessing import util
+
+    if not _holds:
+        # Late, when multiprocessing has ended and joined its daemonic workers, which hold the folder too.
+        util.Finalize(None, _close_all, exitpriority=-100)
+    _holds.add(one)
+
+
+def _close_all() -> None:
+    for one in list(_holds):
+        one.close()

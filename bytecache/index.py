@@ -1,0 +1,219 @@
+"""Where the values of one function lie: a hash table in files that all processes map, written by one at a time.
+
+As in Python's own dict, the entries stand in a list in the order in which they came, and a table of slots leads from
+a key's hash to a place in the list (Hettinger's compact dict). An entry counts once ``COUNT`` says so, which is one
+store of eight bytes, after all else has been written: a writer that is killed leaves nothing that is seen. Entries are
+never moved or changed, so readers need no lock.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import weakref
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+COUNT, BITS, TAIL, UNPROVEN, REPLACED = range(5)  # words of the header
+_HEADER = 4096  # bytes before the first entry
+_ENTRY = struct.Struct("<16sQQIHHI4x")
+_FIELDS = np.dtype([("hash", "<u8"), ("rest", "S8"), ("position", "<u8", 4)])
+_FIRST_BITS = 10
+
+
+class Entry(NamedTuple):
+    """offset, length: of the payload in the arena, in bytes. described: bytes of description behind it.
+
+    crc: of payload and description. check: of this entry itself.
+    """
+
+    digest: bytes
+    offset: int
+    length: int
+    crc: int
+    kind: int
+    described: int
+    check: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length + self.described
+
+    def pack(self) -> bytes:
+        """The entry's bytes, with its check."""
+        return _ENTRY.pack(*self[:-1], self._check())
+
+    def intact(self) -> bool:
+        """Whether the check fits."""
+        return self.check == self._check()
+
+    def _check(self) -> int:
+        return zlib.crc32(_ENTRY.pack(*self[:-1], 0))
+
+
+class Index:
+    """Maps the 16-byte digest of a key to its entry. Methods that end in ``_locked`` need the store's writer lock."""
+
+    def __init__(self, stem: Path) -> None:
+        """Opens ``stem.index`` and its table; raises FileNotFoundError where there are none."""
+        self._stem = stem
+        self._fd = open_for(self, f"{stem}.index")
+        self.head = memoryview(mmap.mmap(self._fd, _HEADER)).cast("Q")
+        self._map()
+
+    @staticmethod
+    def create_locked(stem: Path) -> None:
+        """Makes an empty index; its header and table are there in full, so that writing to them cannot fail."""
+        write_file(_table(stem, _FIRST_BITS), bytes(4 << _FIRST_BITS))
+        head = np.zeros(_HEADER // 8, np.uint64)
+        head[BITS] = _FIRST_BITS
+        part = Path(f"{stem}.index.part")
+        write_file(part, head.tobytes(), _HEADER + _ENTRY.size * _capacity(_FIRST_BITS))
+        part.rename(f"{stem}.index")
+
+    @staticmethod
+    def exists(stem: Path) -> bool:
+        """Whether an index was made in full."""
+        return Path(f"{stem}.index").exists()
+
+    def check(self) -> None:
+        """Raises ValueError where the files cannot be an index: entries or slots are missing, or no slot is free."""
+        count, size = self.head[COUNT], os.fstat(self._fd).st_size
+        slots = self._mapped[2]
+        if count > _capacity(self.head[BITS]) or size < _HEADER + _ENTRY.size * count:
+            raise ValueError(f"the index has {size} bytes and {len(slots)} slots for {count} entries")
+        if np.count_nonzero(slots) > len(slots) * 3 // 4:
+            raise ValueError("the table of the index is overfull")
+
+    def __len__(self) -> int:
+        return self.head[COUNT] - self.head[REPLACED]
+
+    def _map(self) -> None:
+        while True:
+            bits = self.head[BITS]
+            try:
+                fd = os.open(_table(self._stem, bits), os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                if bits == self.head[BITS]:
+                    raise
+                continue  # a writer has just put a larger one in its place
+            try:
+                slots = memoryview(mmap.mmap(fd, 4 << bits)).cast("I")
+            finally:
+                os.close(fd)
+            size = _HEADER + _ENTRY.size * _capacity(bits)
+            entries = mmap.mmap(self._fd, size, prot=mmap.PROT_READ)
+            self._mapped = bits, (1 << bits) - 1, slots, entries  # in one step: other threads are looking
+            return
+
+    def find(self, digest: bytes) -> tuple[int, tuple[Any, ...]] | None:
+        """(number from 1, fields of the entry), or None."""
+        bits, mask, slots, entries = self._mapped
+        place = int.from_bytes(digest[:8], "little") & mask
+        number = slots[place]
+        while number:
+            if number <= self.head[COUNT]:
+                fields = _ENTRY.unpack_from(entries, _HEADER - 48 + 48 * number)
+                if fields[0] == digest:
+                    return number, fields
+            place = (place + 1) & mask
+            number = slots[place]
+        if bits == self.head[BITS]:
+            return None
+        self._map()
+        return self.find(digest)
+
+    def entry(self, number: int) -> Entry:
+        """An entry by its number, 1 to COUNT."""
+        return Entry(*_ENTRY.unpack_from(self._mapped[3], _HEADER + _ENTRY.size * (number - 1)))
+
+    def append_locked(self, entry: Entry) -> None:
+        """Adds an entry, in the place of an older one with the same digest. Raises OSError where there is no room."""
+        number = self.head[COUNT] + 1
+        if self._mapped[0] != self.head[BITS]:
+            self._map()
+        if number > _capacity(self._mapped[0]):
+            self._grow_locked()
+        write_at(self._fd, entry.pack(), _HEADER + _ENTRY.size * (number - 1))
+        replaced = self.find(entry.digest)
+        place = self._place(entry.digest)
+        self.head[REPLACED] += replaced is not None
+        self._mapped[2][place] = number
+        self.head[TAIL] = entry.end
+        self.head[COUNT] = number
+
+    def _place(self, digest: bytes) -> int:
+        """The slot of this digest, or the one to put it into: empty, or of an entry that never came to count."""
+        _, mask, slots, entries = self._mapped
+        place = int.from_bytes(digest[:8], "little") & mask
+        while slots[place]:
+            if slots[place] <= self.head[COUNT] and self.entry(slots[place]).digest == digest:
+                break
+            place = (place + 1) & mask
+        return place
+
+    def _grow_locked(self) -> None:
+        bits = self._mapped[0] + 1
+        count, old = self.head[COUNT], _table(self._stem, self._mapped[0])
+        table = _table(self._stem, bits)
+        entries = np.frombuffer(self._mapped[3], _FIELDS, count, _HEADER)
+        try:
+            write_file(table, _slots(entries["hash"], bits).tobytes())
+            os.ftruncate(self._fd, _HEADER + _ENTRY.size * _capacity(bits))
+        except OSError:
+            table.unlink(missing_ok=True)
+            raise
+        self.head[BITS] = bits
+        self._map()
+        old.unlink(missing_ok=True)
+
+
+def _capacity(bits: int) -> int:
+    return 1 << (bits - 1)  # half of the slots stay free, so that few are looked at
+
+
+def _table(stem: Path, bits: int) -> Path:
+    return Path(f"{stem}.slots{bits}")
+
+
+def _slots(hashes: np.ndarray[Any, np.dtype[np.uint64]], bits: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    """The table with all entries in it: each at its hash or in the next free slot, all at once, round by round."""
+    mask = (1 << bits) - 1
+    slots = np.zeros(mask + 1, np.uint32)
+    numbers = np.arange(1, len(hashes) + 1, dtype=np.uint32)
+    places = (hashes & np.uint64(mask)).astype(np.int64)
+    while len(numbers):
+        free = slots[places] == 0
+        slots[places[free]] = numbers[free]  # of several for one slot one stays
+        left = slots[places] != numbers
+        numbers, places = numbers[left], (places[left] + 1) & mask
+    return slots
+
+
+def open_for(owner: object, path: str) -> int:
+    """A descriptor of a file, to be read and written, that is closed when `owner` is gone."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    weakref.finalize(owner, os.close, fd).atexit = False
+    return fd
+
+
+def write_at(fd: int, data: bytes | memoryview, offset: int) -> None:
+    """Writes all of `data`, which the system may take in parts; raises OSError where it does not take it."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def write_file(path: Path, data: bytes, size: int = 0) -> None:
+    """Makes a file of this content, and of `size` bytes if that is more, the rest a hole."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        write_at(fd, data, 0)
+        os.ftruncate(fd, max(size, len(data)))
+    finally:
+        os.close(fd)

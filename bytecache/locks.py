@@ -1,0 +1,53 @@
+"""Locks between processes that the kernel releases when their holder dies."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where shared stores are refused
+    fcntl = None  # type: ignore[assignment]
+
+AVAILABLE = hasattr(fcntl, "F_OFD_SETLKW")
+WRITER = 0  # the byte that a writer locks; keys have the others
+
+
+class ByteLocks:
+    """Locks of single bytes of a file: "open file description locks", see fcntl(2).
+
+    They belong to this object, not to a thread: the threads of a process must take turns by other means. In a forked
+    child it must be closed, since the child shares it with its parent, and would keep its locks when that one dies.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def take(self, byte: int, *, wait: bool = True) -> bool:
+        """Locks a byte, 0 to 2**63 - 2; False where another holds it and this is not to wait."""
+        try:
+            self._call(fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, fcntl.F_WRLCK, byte)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def give_back(self, byte: int) -> None:
+        """Unlocks a byte, held or not."""
+        if self._fd >= 0:
+            self._call(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, byte)
+
+    def _call(self, command: int, kind: int, byte: int) -> None:
+        fcntl.fcntl(self._fd, command, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
+
+    def close(self) -> None:
+        """Gives back all locks."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def byte_of(digest: bytes) -> int:
+    """The byte that stands for a key."""
+    return 1 + (int.from_bytes(digest[8:16], "little") >> 2)

@@ -1,0 +1,180 @@
+"""One store for all processes of a machine: where it lies, and how each process of a run finds and opens it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from .head import Head
+from .hold import Hold, hold
+from .identity import module_name
+from .locks import AVAILABLE
+from .opening import begin_empty, begin_kept
+from .place import check_local, hold_run_folder
+from .sizes import parse_size
+from .store_files import Bound, StoreFiles, User
+
+_sites: dict[str, int] = {}  # place in the source -> how many stores were made there
+
+
+class SharedStore:
+    """A store that all processes of a machine share, for ``fill_once(store=...)``.
+
+    path: a folder on a local disk or in memory, kept when the run ends and found full by the next one that opens it.
+    None: a folder in memory (/dev/shm) that is this run's: of this process, of all it starts, whatever the start
+    method, and of all ranks that a launcher such as torchrun has started with it. It is found by the place in
+    the source where the store is made, removed when the last process of the run ends, and by the next run if all were
+    killed. maxbytes: the most bytes of values, as for :func:`bytecache.fill_once`; the process that opens the store
+    first in a run decides. Beside them an entry takes some 60 bytes.
+
+    Several functions may use one store: they share its budget and nothing else. Values are bytes-like, or ndarrays of
+    plain dtypes; keys are made of str, bytes, int, float, bool, None, PathLike and tuples. Nothing is pickled.
+
+    What was written stays where it is, so a value may be handed out as a view on the store's memory. Values that an
+    earlier run wrote are checked against their checksums when a process first reads them; one that does not fit is
+    read anew. A folder of another version, or damaged beyond that, is renamed and left, with a RuntimeWarning.
+
+    Safe for threads and processes; goes on in forked children; pickles as what finds the same store again. Linux only.
+    Raises OSError for a folder that cannot be made or written to, or where the system has not the locks it takes;
+    ValueError for one on a network file system, and for a path at which there is something else.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, maxbytes: int | str) -> None:
+        name = "" if path is not None else _site(sys._getframe(1), maxbytes)
+        self._set_up(path, name, maxbytes)
+
+    @classmethod
+    def of_run(cls, name: str, maxbytes: int | str) -> SharedStore:
+        """The store of this name in this run."""
+        store = cls.__new__(cls)
+        store._set_up(None, name, maxbytes)
+        return store
+
+    @classmethod
+    def existing(cls, path: str | os.PathLike[str]) -> SharedStore:
+        """The store that is at `path`, as it is; raises FileNotFoundError or ValueError where there is none."""
+        store = cls.__new__(cls)
+        store._set_up(path, "", None)
+        return store
+
+    def _set_up(self, path: str | os.PathLike[str] | None, name: str, maxbytes: int | str | None) -> None:
+        if not AVAILABLE:
+            raise OSError("a shared store needs open file description locks, which this system has not: use Linux")
+        self._arguments = None if path is None else os.path.abspath(path), name, maxbytes
+        self._budget = None if maxbytes is None else parse_size(maxbytes)
+        self._users: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._lock = threading.RLock()  # guards _files; re-entrant, for a signal handler that uses the store
+        self._files: StoreFiles | None = None
+        self.files()
+        _stores.add(self)
+
+    def files(self) -> StoreFiles:
+        """The open files; opens them where they were closed, or inherited by a forked child."""
+        files = self._files
+        if files is None:
+            with self._lock:
+                files = self._files = self._files or self._open()
+        return files
+
+    def _open(self) -> StoreFiles:
+        path = self._arguments[0]
+        if path is None:
+            held = hold_run_folder(self._arguments[1], self._budget or 0, self._hold)
+        else:
+            check_local(Path(path))
+            held = self._hold(Path(path))
+        held.remove = path is None
+        weakref.finalize(self, held.close).atexit = False
+        return StoreFiles(held)
+
+    def _hold(self, folder: Path) -> Hold:
+        def prepare(alone: bool) -> None:
+            if self._budget is None:
+                Head(folder)
+            elif alone and self._arguments[0] is None:
+                begin_empty(folder, self._budget)
+            elif alone:
+                begin_kept(folder, self._budget)
+
+        return hold(folder, prepare, make=self._budget is not None)
+
+    def bind(self, user: User, function: bytes, name: str) -> Bound:
+        """This process's share in a function's values; see :meth:`StoreFiles.bind`."""
+        self._users.add(user)
+        return self.files().bind(function, name)
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.files().folder
+
+    @property
+    def maxbytes(self) -> int:
+        """The most bytes of values, all functions' together."""
+        return self.files().maxbytes
+
+    @property
+    def currbytes(self) -> int:
+        """Bytes of values that are held, all functions' together."""
+        return self.files().head.used()
+
+    def clear(self) -> None:
+        """Forgets the values and figures of all functions; views that were handed out stay valid."""
+        self.files().clear()
+
+    def close(self) -> None:
+        """Lets go of the files; the next call of a function that uses the store opens it anew.
+
+        The last process that lets go of a store without a path removes it.
+        """
+        with self._lock:
+            files, self._files = self._files, None
+        if files is not None:
+            files.close()
+        for user in list(self._users):
+            user.unbind()
+
+    def forget_parent(self) -> None:
+        """In a forked child: leaves the locks that it shares with its parent to that one."""
+        self._lock = threading.RLock()
+        if self._files is not None:
+            self._files.held.forget()
+        self.close()
+        for user in list(self._users):
+            user.forget_other_threads()
+
+    def __repr__(self) -> str:
+        return f"SharedStore({str(self.path)!r}, maxbytes={self.maxbytes})"
+
+    def __reduce__(self) -> Any:
+        return _rebuild, self._arguments
+
+
+def _rebuild(path: str | None, name: str, maxbytes: int | str | None) -> SharedStore:
+    store = SharedStore.__new__(SharedStore)
+    store._set_up(path, name, maxbytes)
+    return store
+
+
+def _site(frame: Any, maxbytes: int | str) -> str:
+    """A name for a store that is made at this place in the source, the same in all processes that run these lines."""
+    place = f"{module_name(frame.f_globals)}:{frame.f_code.co_name}:{frame.f_lineno}:{maxbytes}"
+    number = _sites[place] = _sites.get(place, -1) + 1
+    return blake2b(f"{place}:{number}".encode(), digest_size=8).hexdigest()
+
+
+_stores: weakref.WeakSet[SharedStore] = weakref.WeakSet()
+
+
+def _forget_parent() -> None:
+    for store in list(_stores):
+        store.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)

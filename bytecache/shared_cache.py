@@ -1,0 +1,234 @@
+"""The paths of a call through a shared store: a hit, and a miss that one process of the machine runs for all."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter_ns
+from typing import Any
+
+from . import tally
+from .codec import BYTES, Encoded, encode
+from .flight import Flight
+from .locks import byte_of
+from .memory import MISSING
+from .pool import caller_of
+from .shared import SharedStore
+from .stats import CacheInfo, CacheStats, check_scope
+from .store_files import Bound
+
+# How many calls each thread is in the midst of, that other processes may be waiting for.
+_leading: Counter[int] = Counter()
+
+
+class SharedCache:
+    """What stands behind a function whose values are in a shared store.
+
+    Safe for threads and processes. Of simultaneous calls with one key, on all threads of all processes, one runs the
+    function: within the process by a flight, between processes by a lock that the kernel releases when its holder dies.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], identity: tuple[bytes, str], store: SharedStore, maxsize: int | None
+    ) -> None:
+        self.function, self.store, self.maxsize, self._identity = function, store, maxsize, identity
+        self._bound: Bound | None = None
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        # Guards the flights and this process's counts; re-entrant, for a signal handler that calls in.
+        self._lock = threading.RLock()
+        self._flights: dict[tuple[int, bytes], Flight] = {}
+
+    def unbind(self) -> None:
+        """Has the next call look for the files anew."""
+        self._bound = None
+
+    def _bind(self) -> Bound:
+        bound = self._bound
+        if bound is None or bound.stale():
+            bound = self._bound = self.store.bind(self, *self._identity)
+        return bound
+
+    def find(self, digest: bytes, copy: bool = True) -> Any:
+        """The value, counted as a hit, or MISSING."""
+        bound = self._bind()
+        value = MISSING if bound.section is None else bound.section.get(digest, copy)
+        if value is not MISSING:
+            self._count(bound, tally.HITS)
+        return value
+
+    def _count(self, bound: Bound, figure: int, by: int = 1) -> None:
+        with self._lock:
+            bound.counts[figure] += by
+
+    def miss(self, digest: bytes, args: tuple[Any, ...], kwds: dict[str, Any], copy: bool = True) -> Any:
+        """Answers a call whose key was not found a moment ago."""
+        bound = self._bind()
+        flight, key = Flight(), (bound.generation, digest)
+        with flight.airborne:
+            try:
+                value = self._join(bound, key, flight)
+                if value is MISSING:
+                    try:
+                        value = self._lead(bound, digest, args, kwds, copy)
+                    except BaseException as exc:
+                        flight.fail(exc)
+                        raise
+                    flight.arrive(value)
+                return value
+            finally:
+                with self._lock:
+                    if self._flights.get(key) is flight:
+                        del self._flights[key]
+                del flight  # its exception holds this frame through the traceback: no cycle for the collector
+
+    def _join(self, bound: Bound, key: tuple[int, bytes], mine: Flight) -> Any:
+        """What another thread's call brought, or MISSING when this thread is to lead."""
+        inside = self._lock._is_owned()  # type: ignore[attr-defined]  # a signal handler: it must not wait
+        while True:
+            with self._lock:
+                flight = self._flights.setdefault(key, mine)
+                if not flight.airborne.locked():  # an interrupt struck its leader in the very act of landing
+                    flight = self._flights[key] = mine
+                if flight is mine or inside:
+                    return MISSING
+            try:
+                flight.wait()
+                if flight.ended:
+                    value = flight.result()
+                    self._count(bound, tally.HITS)
+                    return value
+            except BaseException:
+                self._count(bound, tally.HITS)  # ended without running the function, like any other hit
+                raise
+            finally:
+                del flight
+
+    def _lead(self, bound: Bound, digest: bytes, args: tuple[Any, ...], kwds: dict[str, Any], copy: bool) -> Any:
+        with self._turn(bound, digest):
+            value = self.find(digest, copy)
+            return self._run(bound, digest, args, kwds) if value is MISSING else value
+
+    @contextmanager
+    def _turn(self, bound: Bound, digest: bytes) -> Iterator[None]:
+        """While no other process runs the function for this key.
+
+        Not where the value could not be stored anyway, and so not be handed on. A call from inside of such a call
+        does not wait, since two that wait for each other would do so for ever; it may run what another one runs too.
+        """
+        if bound.section is None or self._full(bound):
+            yield
+            return
+        thread, byte, locks = threading.get_ident(), byte_of(digest), bound.files.locks
+        wait = not _is_waited_for(thread)
+        try:
+            locks.take(byte, wait=wait)
+            _leading[thread] += 1
+            yield
+        finally:
+            _leading[thread] -= 1
+            locks.give_back(byte)
+
+    def _run(self, bound: Bound, digest: bytes, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
+        self._count(bound, tally.MISSES)
+        started = perf_counter_ns()
+        try:
+            value = self.function(*args, **kwds)
+            encoded = encode(value)
+        except BaseException:
+            self._count(bound, tally.ERRORS)
+            raise
+        finally:
+            self._count(bound, tally.LOAD_NS, perf_counter_ns() - started)
+        return self._keep(bound, digest, value, encoded)
+
+    def _keep(self, bound: Bound, digest: bytes, value: Any, encoded: Encoded) -> Any:
+        """The value in the form in which hits give it."""
+        stored = bound.files.put(bound, digest, encoded, self.maxsize)
+        if stored is not None:
+            self._count(bound, tally.STORED if stored else tally.REJECTED)
+        if encoded.kind == BYTES:
+            return bytes(value)
+        kept = MISSING if bound.section is None else bound.section.get(digest)
+        if kept is not MISSING:
+            return kept
+        return value.toreadonly() if isinstance(value, memoryview) else value
+
+    def holds(self, digest: bytes) -> bool:
+        """Whether a value is stored under this key; not counted."""
+        section = self._bind().section
+        return section is not None and section.holds(digest)
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for one more value of the mean size."""
+        return self._full(self._bind())
+
+    def _full(self, bound: Bound) -> bool:
+        if self.maxsize is not None and bound.section is not None and len(bound.section) >= self.maxsize:
+            return True
+        return bound.files.full(bound)
+
+    def count_hit(self) -> None:
+        """Counts a call that was answered by another one."""
+        self._count(self._bind(), tally.HITS)
+
+    def info(self, scope: str = "process") -> CacheInfo:
+        """Hits, misses, maxsize and currsize, as in functools; hits and misses of this process, or of all ("all")."""
+        stats = self.stats(scope)
+        return CacheInfo(stats.hits, stats.misses, stats.maxsize, stats.currsize)
+
+    def stats(self, scope: str = "process") -> CacheStats:
+        """All figures since the function was cleared; see CacheStats.
+
+        scope: "process" for what this process did, "all" for all that ever used the store. What is held is the same.
+        """
+        check_scope(scope)
+        bound = self._bind()
+        with self._lock:
+            counts = list(bound.counts)
+        if scope == "all":
+            counts = bound.files.totals(bound)
+        return CacheStats(
+            hits=counts[tally.HITS],
+            misses=counts[tally.MISSES],
+            errors=counts[tally.ERRORS],
+            stored=counts[tally.STORED],
+            rejected=counts[tally.REJECTED],
+            evicted=0,
+            currsize=0 if bound.section is None else len(bound.section),
+            maxsize=self.maxsize,
+            currbytes=0 if bound.section is None else bound.section.currbytes,
+            maxbytes=self.store.maxbytes,
+            load_s=counts[tally.LOAD_NS] / 1e9,
+        )
+
+    def clear(self) -> None:
+        """Gives every process an empty cache, with its figures at zero, at its next call.
+
+        What is being read meanwhile is not stored.
+        """
+        self.store.files().clear(self._identity[0])
+
+    def forget_other_threads(self) -> None:
+        """In a forked child: the threads that led these flights are not here, nobody may wait for them."""
+        me = threading.get_ident()
+        for thread in [one for one in _leading if one != me]:
+            del _leading[thread]
+        flights = self._flights
+        self._start_anew()
+        self._flights = {key: flight for key, flight in flights.items() if flight.leader == me}
+
+
+def _is_waited_for(thread: int | None) -> bool:
+    """Whether a call that other processes may wait for cannot end before this thread goes on."""
+    seen: set[int] = set()
+    while thread is not None and thread not in seen:
+        if _leading[thread] > 0:
+            return True
+        seen.add(thread)
+        thread = caller_of(thread)
+    return False

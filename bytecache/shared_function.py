@@ -1,0 +1,109 @@
+"""A function whose values are in a shared store."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+from collections.abc import Callable, Hashable
+from hashlib import blake2b
+from typing import Any
+
+from .bulk import Bulk
+from .identity import identify
+from .keys import encode_call
+from .memory import MISSING
+from .shared import SharedStore
+from .shared_cache import SharedCache
+from .stats import CacheInfo, CacheStats
+
+
+class SharedFunction:
+    """What ``fill_once(store=...)`` and ``fill_once(shared=True)`` return; see CachedFunction for what it offers.
+
+    Pickles by its name where that leads to it; else as the function and the store, which finds the same values.
+    """
+
+    __wrapped__: Callable[..., Any]
+    __qualname__: str
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        store: SharedStore | int | str,
+        maxsize: int | None = None,
+        typed: bool = False,
+        key: Callable[..., Hashable] | None = None,
+        version: str | int | None = None,
+    ) -> None:
+        """store: one, or the budget of this function's own in this run."""
+        functools.update_wrapper(self, function)
+        identity = identify(function, version)
+        if not isinstance(store, SharedStore):
+            store = SharedStore.of_run(identity[0].hex()[:16], store)
+        self._arguments = function, store, maxsize, typed, key, version
+        self._typed, self._key = typed, key
+        cache = self._cache = SharedCache(function, identity, store, maxsize)
+        # With functions, not methods of this object: without a cycle a store that is dropped is let go at once.
+        digest_of = functools.partial(_digest, typed, key)
+        self._digest_of = digest_of
+        self._bulk = Bulk(
+            cache,
+            functools.partial(_call, cache, digest_of, True),
+            lambda one: digest_of((one,), {}),
+            functools.partial(_call, cache, digest_of, False),
+        )
+
+    def __call__(self, /, *args: Any, **kwds: Any) -> Any:
+        digest = self._digest_of(args, kwds)
+        value = self._cache.find(digest)
+        return self._cache.miss(digest, args, kwds) if value is MISSING else value
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def cache_info(self, scope: str = "process") -> CacheInfo:
+        """Hits, misses, maxsize and currsize, as in functools; of this process, or ("all") of all that share it."""
+        return self._cache.info(scope)
+
+    def cache_stats(self, scope: str = "process") -> CacheStats:
+        """All figures: see CacheStats; of this process, or ("all") of all that share a store."""
+        return self._cache.stats(scope)
+
+    def cache_clear(self) -> None:
+        """Empties the cache and sets its counters to zero, for all processes."""
+        self._cache.clear()
+
+    def cache_parameters(self) -> dict[str, Any]:
+        """maxsize, typed and maxbytes."""
+        return {"maxsize": self._cache.maxsize, "typed": self._typed, "maxbytes": self._cache.store.maxbytes}
+
+    @property
+    def map(self) -> Callable[..., list[Any]]:
+        """``map`` of CachedFunction."""
+        return self._bulk.map
+
+    @property
+    def warm(self) -> Callable[..., CacheStats]:
+        """``warm`` of CachedFunction."""
+        return self._bulk.warm
+
+    def __reduce__(self) -> Any:
+        found: Any = sys.modules.get(self.__module__)
+        for name in self.__qualname__.split("."):
+            found = getattr(found, name, None)
+        return self.__qualname__ if found is self else (SharedFunction, self._arguments)
+
+    def __repr__(self) -> str:
+        return f"<{self.__module__}.{self.__qualname__} through {self._cache.store!r}>"
+
+
+def _digest(typed: bool, key: Callable[..., Hashable] | None, args: tuple[Any, ...], kwds: dict[str, Any]) -> bytes:
+    encoded = encode_call(args, kwds, typed) if key is None else encode_call((key(*args, **kwds),), {}, typed)
+    return blake2b(encoded, digest_size=16).digest()
+
+
+def _call(cache: SharedCache, digest_of: Callable[..., bytes], copy: bool, one: Any) -> Any:
+    digest = digest_of((one,), {})
+    value = cache.find(digest, copy)
+    return cache.miss(digest, (one,), {}, copy) if value is MISSING else value

@@ -1,0 +1,56 @@
+"""Figures that outlive their process: a row of counters per process and section, in a file that all can read."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .index import write_at
+
+FUNCTION, GENERATION, PID, STARTED_NS, HITS, MISSES, ERRORS, STORED, REJECTED, LOAD_NS = range(10)
+WORDS = 16  # of a row: two cache lines, which no other process writes to
+_PAGE = mmap.ALLOCATIONGRANULARITY
+Row = Any  # memoryview of WORDS ints; written by one process alone
+
+
+class TallyFile:
+    """The rows of a store, in the order in which they were asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def claim_locked(self, place: int, function: int, generation: int) -> Row:
+        """The row at `place`, from 0, for this process; raises OSError where the file system has no room for it."""
+        page, within = divmod(place * WORDS * 8, _PAGE)
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(fd).st_size < (page + 1) * _PAGE:
+                write_at(fd, bytes(_PAGE), page * _PAGE)  # a hole could not be written to on a full file system
+            row = memoryview(mmap.mmap(fd, _PAGE, offset=page * _PAGE)).cast("Q")[within // 8 :][:WORDS]
+        finally:
+            os.close(fd)
+        return _begin(row, function, generation)
+
+    def rows(self, count: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """The first `count` rows as they are now, uint64 (count, WORDS)."""
+        try:
+            words = np.fromfile(self._path, np.uint64, count * WORDS)
+        except FileNotFoundError:
+            words = np.empty(0, np.uint64)
+        return words[: len(words) // WORDS * WORDS].reshape(-1, WORDS)
+
+
+def private_row(function: int, generation: int) -> Row:
+    """A row that other processes cannot see, for where there is no room for one that they can."""
+    return _begin(memoryview(bytearray(WORDS * 8)).cast("Q"), function, generation)
+
+
+def _begin(row: Row, function: int, generation: int) -> Row:
+    row[PID], row[STARTED_NS], row[GENERATION] = os.getpid(), time.time_ns(), generation
+    row[FUNCTION] = function
+    return row
