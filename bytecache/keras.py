@@ -9,10 +9,12 @@ from typing import Any
 import keras
 
 from .ahead import Ahead
-from .batching import Batch, BatchMaker, SampleError, check_int, logger
+from .batching import BatchMaker
 from .decorators import CachedFunction
 from .order import Passes
+from .report import EpochFigures
 from .ring import Array
+from .samples import SampleError, check_int, log_left_out
 from .stats import CacheStats
 
 __all__ = ["CacheReport", "ImageDataset", "SampleError"]
@@ -110,15 +112,9 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         except BaseException as exc:
             self.error = exc  # TensorFlow raises an error of its own in its place
             raise
-        self._note_skipped(batch)
-        return (batch.images,) if batch.targets is None else (batch.images, batch.targets)
-
-    def _note_skipped(self, batch: Batch) -> None:
         self.skipped += len(batch.skipped)
-        for path, reason in batch.skipped:
-            if path not in self._skipped_paths:
-                self._skipped_paths.add(path)
-                logger.warning("left out %s: %s", path, reason)
+        log_left_out(batch.skipped, self._skipped_paths)
+        return (batch.images,) if batch.targets is None else (batch.images, batch.targets)
 
     def __reduce__(self) -> Any:
         return _rebuild, (type(self), self._arguments)
@@ -139,29 +135,23 @@ class CacheReport(keras.callbacks.Callback):  # type: ignore[misc]
     held_bytes: bytes held when the epoch ends (0 where none are measured).
 
     Validation that reads through the same function is left out; give it a function of its own, so that it does not
-    take room that training would use. Counts this process alone: with worker processes the cache must be shared.
+    take room that training would use. With a shared store the figures are those of all processes together; another
+    cache is one per process, and its figures are those of this one.
     """
 
     def __init__(self, read: CachedFunction[Any, Any], prefix: str = "") -> None:
         super().__init__()
-        if not hasattr(read, "cache_stats"):
-            raise TypeError(f"read must be a cached function, got {read!r}: decorate it with @bytecache.fill_once")
-        self._read, self._prefix = read, prefix
-        self._then = read.cache_stats()
+        self._figures = EpochFigures(read, prefix)
         self._testing: CacheStats | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._testing = None  # of an evaluate before
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._testing = self._read.cache_stats()
+        self._testing = self._figures.stats()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        now = self._read.cache_stats()
-        trained = (self._testing or now) - self._then
-        self._then, self._testing = now, None
+        figures = self._figures.take(until=self._testing)
+        self._testing = None
         if logs is not None:
-            logs[f"{self._prefix}hit_rate"] = trained.hit_rate
-            logs[f"{self._prefix}reads"] = trained.misses
-            logs[f"{self._prefix}read_s"] = trained.load_s
-            logs[f"{self._prefix}held_bytes"] = now.currbytes or 0
+            logs.update(figures)

@@ -80,7 +80,10 @@ def hold_run_folder(name: str, maxbytes: int, take: Callable[[Path], Hold]) -> H
         for base in bases:
             for left in base.glob(f"{_PREFIX}-{os.geteuid()}-*"):
                 remove_if_unheld(left)
-        there = [base for base in bases if (base / folder).is_dir()]
+        there = [base for base in bases if os.path.lexists(base / folder)]
+        for base in there:
+            if (base / folder).lstat().st_uid != os.geteuid():
+                raise PermissionError(f"{base / folder} belongs to another user: remove it, or give path=")
         return take((there or [_choose(bases, maxbytes)])[0] / folder)
     finally:
         os.close(door)

@@ -68,8 +68,8 @@ class SharedStore:
         self._arguments = None if path is None else os.path.abspath(path), name, maxbytes
         self._budget = None if maxbytes is None else parse_size(maxbytes)
         self._users: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._lock = threading.RLock()  # guards _files; re-entrant, for a signal handler that uses the store
         self._files: StoreFiles | None = None
+        self._folder: Path | None = None  # where it was found, for when it is opened again
         self.files()
         _stores.add(self)
 
@@ -77,17 +77,20 @@ class SharedStore:
         """The open files; opens them where they were closed, or inherited by a forked child."""
         files = self._files
         if files is None:
-            with self._lock:
+            with _opening:
                 files = self._files = self._files or self._open()
         return files
 
     def _open(self) -> StoreFiles:
-        path = self._arguments[0]
-        if path is None:
-            held = hold_run_folder(self._arguments[1], self._budget or 0, self._hold)
-        else:
+        path, name, _ = self._arguments
+        if path is not None:
             check_local(Path(path))
             held = self._hold(Path(path))
+        elif self._folder is not None:
+            held = self._hold(self._folder)
+        else:
+            held = hold_run_folder(name, self._budget or 0, self._hold)
+        self._folder = held.folder
         held.remove = path is None
         weakref.finalize(self, held.close).atexit = False
         return StoreFiles(held)
@@ -132,7 +135,7 @@ class SharedStore:
 
         The last process that lets go of a store without a path removes it.
         """
-        with self._lock:
+        with _opening:
             files, self._files = self._files, None
         if files is not None:
             files.close()
@@ -141,7 +144,6 @@ class SharedStore:
 
     def forget_parent(self) -> None:
         """In a forked child: leaves the locks that it shares with its parent to that one."""
-        self._lock = threading.RLock()
         if self._files is not None:
             self._files.held.forget()
         self.close()
@@ -169,12 +171,18 @@ def _site(frame: Any, maxbytes: int | str) -> str:
 
 
 _stores: weakref.WeakSet[SharedStore] = weakref.WeakSet()
+# Guards opening and closing, also over a fork: no child inherits locks that it knows nothing of. Re-entrant, for a
+# signal handler that uses a store.
+_opening = threading.RLock()
 
 
-def _forget_parent() -> None:
-    for store in list(_stores):
-        store.forget_parent()
+def _after_fork_in_child() -> None:
+    try:
+        for store in list(_stores):
+            store.forget_parent()
+    finally:
+        _opening.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parent)
+    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_after_fork_in_child)

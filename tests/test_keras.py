@@ -40,10 +40,20 @@ def passes(request, tmp_path_factory):
     pytest.importorskip(request.param, reason=f"the {request.param} backend needs {request.param}")
     folder = tmp_path_factory.mktemp(request.param)
     write_files(folder, N)
-    script = Path(__file__).with_name("keras_passes.py")
-    environment = os.environ | {"KERAS_BACKEND": request.param, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    return run_script("keras_passes.py", request.param, folder)
+
+
+def run_script(name, backend, *arguments):
+    """What a script printed as JSON, run with a Keras backend."""
+    script = Path(__file__).with_name(name)
+    environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
     run = subprocess.run(
-        [sys.executable, script, folder], env=environment, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, script, *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert run.returncode == 0, run.stderr[-3000:]
     return json.loads(run.stdout.splitlines()[-1])
@@ -144,3 +154,17 @@ def test_the_report_leaves_validation_out(tmp_path):
     read(paths[3])
     report.on_epoch_end(1, logs)
     assert (logs["train_reads"], logs["train_hit_rate"]) == (1, 0.0)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+def test_worker_processes_share_one_cache(backend, tmp_path):
+    """Each file is read once in the whole training, under each start method; with room for half, half of each epoch."""
+    pytest.importorskip(backend, reason=f"the {backend} backend needs {backend}")
+    for i in range(100):
+        (tmp_path / f"{i:03}.jpg").write_bytes(flat_jpeg(16, 16, 2 * i).ljust(1000, b"\0"))
+    found = run_script("keras_shared.py", backend, tmp_path, 1000)
+    for method in ("fork", "forkserver", "spawn"):
+        assert found[method] == {"reads": [100, 0, 0], "logged": 100}, method
+    # TensorFlow looks at the first batches twice, and what does not fit is then read twice.
+    assert 100 <= found["half"]["reads"][0] <= 200
+    assert [abs(reads - 50) <= 1 for reads in found["half"]["reads"][1:]] == [True, True]
