@@ -72,13 +72,16 @@ class Head:
         self.words[FUNCTIONS] = count + 1
         return row
 
-    def new_generation_locked(self, row: int) -> int:
-        """Gives a function a new, empty section; returns the number of the old one, 0 for none."""
-        generation, old = self.words[NEXT_GENERATION], self.words[row + GENERATION]
+    def new_generation_locked(self, row: int) -> None:
+        """Gives a function a new, empty section."""
+        generation = self.words[NEXT_GENERATION]
         self.words[NEXT_GENERATION] = generation + 1
         self.words[row + GENERATION] = generation
         self.words[row + USED] = 0
-        return old
+
+    def generations(self) -> set[int]:
+        """The sections in use, of all functions."""
+        return {int(self.words[row + GENERATION]) for row in self.rows()}
 
     def name(self, row: int) -> str:
         """What the function is called."""

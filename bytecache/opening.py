@@ -7,7 +7,7 @@ import shutil
 import warnings
 from pathlib import Path
 
-from .head import GENERATION, MAXBYTES, VERSION, Head
+from .head import MAXBYTES, VERSION, Head
 from .section import Section
 
 
@@ -47,15 +47,11 @@ def begin_kept(folder: Path, maxbytes: int) -> None:
 
 def _look_over(folder: Path, maxbytes: int) -> None:
     head = Head(folder)
-    kept = set()
-    for row in head.rows():
-        generation = head.words[row + GENERATION]
-        kept.add(str(generation))
-        if (folder / f"{generation}.index").exists():  # not yet, where its maker was killed
+    generations = head.generations()
+    for generation in generations:
+        if Section.exists(folder, generation):  # not yet, where its maker was killed
             Section(folder, generation).begin_run_locked(maxbytes)
-    for path in folder.iterdir():  # what a process left that was killed while it cleared
-        if path.name[0].isdigit() and path.name.partition(".")[0] not in kept:
-            path.unlink()
+    Section.remove_all_but_locked(folder, generations)
     head.words[MAXBYTES] = maxbytes
 
 

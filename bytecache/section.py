@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,12 @@ class Section:
         return Index.exists(folder / str(generation))
 
     @staticmethod
-    def remove(folder: Path, generation: int) -> None:
-        """Removes the files of a generation; those who have them open keep them."""
-        for path in folder.glob(f"{generation}.*"):
-            path.unlink(missing_ok=True)
+    def remove_all_but_locked(folder: Path, generations: Container[int]) -> None:
+        """Removes the files of all other generations; those who have them open keep them."""
+        for path in folder.iterdir():
+            number = path.name.partition(".")[0]
+            if number.isdigit() and int(number) not in generations:
+                path.unlink(missing_ok=True)
 
     def begin_run_locked(self, maxbytes: int) -> None:
         """Takes over what an earlier run has left, unproven; raises ValueError where it cannot be so."""

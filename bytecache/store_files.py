@@ -116,9 +116,10 @@ class StoreFiles:
             if not writing or bound.stale() or section.get(digest, copy=False) is not MISSING:
                 return None
             words, size = bound.words, section.size_of(encoded)
+            words[bound.row + USED] = section.currbytes  # a writer that was killed has left more
             if (maxsize is not None and len(section) >= maxsize) or self.head.used() + size > self.maxbytes:
                 return False
-            words[bound.row + USED] = section.currbytes + size  # before: if this is killed, too much is counted
+            words[bound.row + USED] = section.currbytes + size  # before it is written: never too little
             try:
                 section.append_locked(digest, encoded)
             except OSError as exc:
@@ -154,8 +155,9 @@ class StoreFiles:
             rows = list(self.head.rows()) if function is None else [self.head.find(function)]
             for row in rows:
                 if row is not None:
-                    old = self.head.new_generation_locked(row)
-                    Section.remove(self.folder, old)
+                    self.head.new_generation_locked(row)
+            # All that is not in use: also what a process left that was killed in the midst of this.
+            Section.remove_all_but_locked(self.folder, self.head.generations())
 
     def totals(self, bound: Bound) -> list[int]:
         """The figures of all processes that have used a function since it was cleared, added up; see tally."""
