@@ -70,10 +70,9 @@ def helpers_of(thread: int, since: int = -1) -> list[int]:
     return [helper for helper, (caller, when) in list(_callers.items()) if caller == thread and when > since]
 
 
-def caller_of(thread: int) -> int | None:
-    """The thread that a helper works for now; None for any other thread."""
-    caller = _callers.get(thread)
-    return caller and caller[0]
+def call_of(helper: int) -> tuple[int, int] | None:
+    """The thread that a helper works for now, and when it was called up; None for any other thread."""
+    return _callers.get(helper)
 
 
 _callers: dict[int, tuple[int, int]] = {}  # helper -> the thread it works for, and when it was called up

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter_ns
@@ -14,13 +14,13 @@ from .codec import BYTES, Encoded, encode
 from .flight import Flight
 from .locks import byte_of
 from .memory import MISSING
-from .pool import caller_of
+from .pool import call_of, moment
 from .shared import SharedStore
 from .stats import CacheInfo, CacheStats, check_scope
 from .store_files import Bound
 
-# How many calls each thread is in the midst of, that other processes may be waiting for.
-_leading: Counter[int] = Counter()
+# When each thread began the calls that it is in the midst of, and that other processes may be waiting for.
+_leading: defaultdict[int, list[int]] = defaultdict(list)
 
 
 class SharedCache:
@@ -123,13 +123,13 @@ class SharedCache:
             yield
             return
         thread, byte, locks = threading.get_ident(), byte_of(digest), bound.files.locks
-        wait = not _is_waited_for(thread)
+        wait, began = not _is_waited_for(thread), moment()
         try:
             locks.take(byte, wait=wait)
-            _leading[thread] += 1
+            _leading[thread].append(began)
             yield
         finally:
-            _leading[thread] -= 1
+            _leading[thread] = [other for other in _leading[thread] if other != began]
             locks.give_back(byte)
 
     def _run(self, bound: Bound, digest: bytes, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
@@ -223,12 +223,16 @@ class SharedCache:
         self._flights = {key: flight for key, flight in flights.items() if flight.leader == me}
 
 
-def _is_waited_for(thread: int | None) -> bool:
-    """Whether a call that other processes may wait for cannot end before this thread goes on."""
-    seen: set[int] = set()
-    while thread is not None and thread not in seen:
-        if _leading[thread] > 0:
+def _is_waited_for(thread: int) -> bool:
+    """Whether a call that other processes may wait for cannot end before this thread goes on.
+
+    It is this thread's, or of a thread that it helps, directly or through others, begun before it called for help.
+    """
+    since = moment()
+    while True:
+        if any(began < since for began in _leading.get(thread, ())):
             return True
-        seen.add(thread)
-        thread = caller_of(thread)
-    return False
+        call = call_of(thread)
+        if call is None:
+            return False
+        thread, since = call[0], min(since, call[1])
