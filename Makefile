@@ -39,11 +39,13 @@ test-all: test
 	  $$env/bin/python -m pytest -q || exit 1; \
 	done
 
-bench: $(VENV)/.bench  ## hit rates, cost of a hit, memory, decoding; see benchmarks/README.md
+bench: $(VENV)/.bench  ## hit rates, cost of a hit, memory, decoding, shared stores; see benchmarks/README.md
 	$(RUN) -m benchmarks.hit_rate
 	$(RUN) -m benchmarks.hit
 	$(RUN) -m benchmarks.memory
 	$(RUN) -m benchmarks.decode
+	$(RUN) -m benchmarks.shared
+	$(RUN) -m benchmarks.shared_memory
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
@@ -61,7 +63,8 @@ $(VENV)/.dev: $(VENV)/bin/pip pyproject.toml
 	touch $@
 
 $(VENV)/.bench: $(VENV)/bin/pip pyproject.toml
-	$(VENV)/bin/pip install -q -e ".[bench]"
+	$(VENV)/bin/pip install -q -e ".[bench]" $(TORCH)
+	-$(VENV)/bin/pip install -q --no-deps stocaching  # asks for numpy below 2 and Python below 3.13; runs with numpy 2
 	touch $@
 
 clean:

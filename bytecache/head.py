@@ -46,6 +46,16 @@ class Head:
         write_file(folder / "head.part", words.tobytes())
         (folder / "head.part").rename(folder / "head")
 
+    def check(self, processes: int) -> None:
+        """Raises ValueError where its numbers cannot be: processes are the rows that the tally has room for."""
+        words, rows = self.words, len(list(self.rows()))
+        if words[FUNCTIONS] != rows or words[PROCESSES] > processes:
+            raise ValueError(
+                f"the head has {words[FUNCTIONS]} functions and {words[PROCESSES]} of {processes} processes"
+            )
+        if len(self.generations()) != rows or max(self.generations(), default=0) >= words[NEXT_GENERATION]:
+            raise ValueError(f"the head has the sections {sorted(self.generations())} for {rows} functions")
+
     def rows(self) -> Iterator[int]:
         """Where each function's row begins, in words."""
         return iter(range(_ROW, _ROW + _ROW * min(self.words[FUNCTIONS], MOST_FUNCTIONS), _ROW))

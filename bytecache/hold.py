@@ -42,30 +42,27 @@ class Hold:
         self.close()
 
 
-def hold(folder: Path, prepare: Callable[[bool], None], *, make: bool = True) -> Hold:
-    """Makes the folder where it is not (and `make` says so), and holds it.
+def hold(folder: Path, prepare: Callable[[], None]) -> Hold:
+    """Makes the folder where it is not, and holds it.
 
-    ``prepare(alone)`` is called before, under an exclusive lock if no other process holds the folder: it may then
-    change, empty or rename it; what it made is seen by all others that come.
+    Where no other process holds it, ``prepare()`` is called before, under an exclusive lock: it may change, empty or
+    rename the folder; what it made is seen by all others that come.
 
     Raises OSError where the folder cannot be made or opened, and what `prepare` raises.
     """
     while True:
-        if make:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            alone = _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not alone:
-                _lock(fd, fcntl.LOCK_SH)  # waits for one that prepares or removes it
+            if _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is(folder, fd):
+                prepare()
+            # Waits for one that prepares or removes the folder. The change from exclusive to shared is no single step:
+            # another one may be alone in between, and have prepared it anew.
+            _lock(fd, fcntl.LOCK_SH)
             if _is(folder, fd):
-                prepare(alone)
-                _lock(fd, fcntl.LOCK_SH)
-                # The change from exclusive to shared is no single step: another one may have been alone in between.
-                if _is(folder, fd):
-                    taken, fd = Hold(folder, fd), -1
-                    _close_at_exit(taken)
-                    return taken
+                taken, fd = Hold(folder, fd), -1
+                _close_at_exit(taken)
+                return taken
         finally:
             if fd >= 0:
                 os.close(fd)

@@ -129,6 +129,8 @@ class Index:
 
     def entry(self, number: int) -> Entry:
         """An entry by its number, 1 to COUNT."""
+        if number > _capacity(self._mapped[0]):
+            self._map()
         return Entry(*_ENTRY.unpack_from(self._mapped[3], _HEADER + _ENTRY.size * (number - 1)))
 
     def append_locked(self, entry: Entry) -> None:

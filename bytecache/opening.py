@@ -7,8 +7,10 @@ import shutil
 import warnings
 from pathlib import Path
 
-from .head import MAXBYTES, VERSION, Head
+from .head import GENERATION, MAXBYTES, USED, VERSION, Head
+from .locks import WRITER, ByteLocks
 from .section import Section
+from .tally import TallyFile
 
 
 def begin_empty(folder: Path, maxbytes: int) -> None:
@@ -32,7 +34,9 @@ def begin_kept(folder: Path, maxbytes: int) -> None:
         raise ValueError(
             f"path must be a new or empty folder, or one that a shared store has made; {folder} holds {min(present)!r}"
         )
+    locks = ByteLocks(folder / "locks")
     try:
+        locks.take(WRITER)  # from those who only look, and may clear it
         _look_over(folder, maxbytes)
     except (ValueError, OSError) as exc:
         if isinstance(exc, PermissionError):
@@ -43,15 +47,21 @@ def begin_kept(folder: Path, maxbytes: int) -> None:
             RuntimeWarning,
             stacklevel=2,
         )
+    finally:
+        locks.close()
 
 
 def _look_over(folder: Path, maxbytes: int) -> None:
     head = Head(folder)
-    generations = head.generations()
-    for generation in generations:
+    head.check(TallyFile(folder / "processes").count())
+    for row in head.rows():
+        used, generation = 0, int(head.words[row + GENERATION])
         if Section.exists(folder, generation):  # not yet, where its maker was killed
-            Section(folder, generation).begin_run_locked(maxbytes)
-    Section.remove_all_but_locked(folder, generations)
+            section = Section(folder, generation)
+            section.begin_run_locked(maxbytes)
+            used = section.currbytes
+        head.words[row + USED] = used
+    Section.remove_all_but_locked(folder, head.generations())
     head.words[MAXBYTES] = maxbytes
 
 

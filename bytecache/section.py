@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import zlib
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +118,6 @@ class Section:
             return False
         end = entry.offset + entry.length
         return _crc(self._view[entry.offset : end], self._view[end : entry.end]) == entry.crc
-
-    def damaged(self) -> Iterator[int]:
-        """The numbers of the entries that do not fit their checksums, or are not found by their key."""
-        for number in range(1, self.index.head[COUNT] + 1):
-            entry = self.index.entry(number)
-            if not self.proven(entry) or self.index.find(entry.digest) is None:
-                yield number
 
 
 def _crc(payload: memoryview, description: bytes | memoryview) -> int:

@@ -10,7 +10,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from .head import Head
 from .hold import Hold, hold
 from .identity import module_name
 from .locks import AVAILABLE
@@ -55,18 +54,11 @@ class SharedStore:
         store._set_up(None, name, maxbytes)
         return store
 
-    @classmethod
-    def existing(cls, path: str | os.PathLike[str]) -> SharedStore:
-        """The store that is at `path`, as it is; raises FileNotFoundError or ValueError where there is none."""
-        store = cls.__new__(cls)
-        store._set_up(path, "", None)
-        return store
-
-    def _set_up(self, path: str | os.PathLike[str] | None, name: str, maxbytes: int | str | None) -> None:
+    def _set_up(self, path: str | os.PathLike[str] | None, name: str, maxbytes: int | str) -> None:
         if not AVAILABLE:
             raise OSError("a shared store needs open file description locks, which this system has not: use Linux")
         self._arguments = None if path is None else os.path.abspath(path), name, maxbytes
-        self._budget = None if maxbytes is None else parse_size(maxbytes)
+        self._budget = parse_size(maxbytes)
         self._users: weakref.WeakSet[Any] = weakref.WeakSet()
         self._files: StoreFiles | None = None
         self._folder: Path | None = None  # where it was found, for when it is opened again
@@ -89,22 +81,15 @@ class SharedStore:
         elif self._folder is not None:
             held = self._hold(self._folder)
         else:
-            held = hold_run_folder(name, self._budget or 0, self._hold)
+            held = hold_run_folder(name, self._budget, self._hold)
         self._folder = held.folder
         held.remove = path is None
         weakref.finalize(self, held.close).atexit = False
-        return StoreFiles(held)
+        return StoreFiles(held.folder, held)
 
     def _hold(self, folder: Path) -> Hold:
-        def prepare(alone: bool) -> None:
-            if self._budget is None:
-                Head(folder)
-            elif alone and self._arguments[0] is None:
-                begin_empty(folder, self._budget)
-            elif alone:
-                begin_kept(folder, self._budget)
-
-        return hold(folder, prepare, make=self._budget is not None)
+        begin = begin_empty if self._arguments[0] is None else begin_kept
+        return hold(folder, lambda: begin(folder, self._budget))
 
     def bind(self, user: User, function: bytes, name: str) -> Bound:
         """This process's share in a function's values; see :meth:`StoreFiles.bind`."""
@@ -145,7 +130,7 @@ class SharedStore:
     def forget_parent(self) -> None:
         """In a forked child: leaves the locks that it shares with its parent to that one."""
         if self._files is not None:
-            self._files.held.forget()
+            self._files.forget_parent()
         self.close()
         for user in list(self._users):
             user.forget_other_threads()
@@ -157,7 +142,7 @@ class SharedStore:
         return _rebuild, self._arguments
 
 
-def _rebuild(path: str | None, name: str, maxbytes: int | str | None) -> SharedStore:
+def _rebuild(path: str | None, name: str, maxbytes: int | str) -> SharedStore:
     store = SharedStore.__new__(SharedStore)
     store._set_up(path, name, maxbytes)
     return store

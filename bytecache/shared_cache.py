@@ -12,6 +12,7 @@ from typing import Any
 from . import tally
 from .codec import BYTES, Encoded, encode
 from .flight import Flight
+from .head import GENERATION
 from .locks import byte_of
 from .memory import MISSING
 from .pool import call_of, moment
@@ -54,10 +55,13 @@ class SharedCache:
 
     def find(self, digest: bytes, copy: bool = True) -> Any:
         """The value, counted as a hit, or MISSING."""
-        bound = self._bind()
+        bound = self._bound
+        if bound is None or bound.words[bound.row + GENERATION] != bound.generation:  # stale(), here for speed
+            bound = self._bind()
         value = MISSING if bound.section is None else bound.section.get(digest, copy)
         if value is not MISSING:
-            self._count(bound, tally.HITS)
+            with self._lock:
+                bound.counts[tally.HITS] += 1
         return value
 
     def _count(self, bound: Bound, figure: int, by: int = 1) -> None:

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from . import tally
@@ -47,10 +48,11 @@ class User(Protocol):
 
 
 class StoreFiles:
-    """A store's folder, held and open in this process alone: a forked child opens it anew. Safe for threads."""
+    """A store's folder, open in this process alone: a forked child opens it anew. Safe for threads."""
 
-    def __init__(self, held: Hold) -> None:
-        self.held, self.folder = held, held.folder
+    def __init__(self, folder: Path, held: Hold | None = None) -> None:
+        """Raises FileNotFoundError or ValueError where there is no store. held: None for who only looks at it."""
+        self.folder, self._held = folder, held
         self.head = Head(self.folder)
         self.locks = ByteLocks(self.folder / "locks")
         self._tallies = tally.TallyFile(self.folder / "processes")
@@ -66,7 +68,14 @@ class StoreFiles:
     def close(self) -> None:
         """Gives back all locks; what is mapped stays."""
         self.locks.close()
-        self.held.close()
+        if self._held is not None:
+            self._held.close()
+
+    def forget_parent(self) -> None:
+        """In a forked child: closes the locks that it shares with its parent."""
+        self.locks.close()
+        if self._held is not None:
+            self._held.forget()
 
     @contextmanager
     def _writer(self) -> Iterator[bool]:

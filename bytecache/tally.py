@@ -36,13 +36,15 @@ class TallyFile:
             os.close(fd)
         return _begin(row, function, generation)
 
+    def count(self) -> int:
+        """How many rows the file has room for."""
+        return self._path.stat().st_size // (8 * WORDS) if self._path.exists() else 0
+
     def rows(self, count: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
         """The first `count` rows as they are now, uint64 (count, WORDS)."""
-        try:
-            words = np.fromfile(self._path, np.uint64, count * WORDS)
-        except FileNotFoundError:
-            words = np.empty(0, np.uint64)
-        return words[: len(words) // WORDS * WORDS].reshape(-1, WORDS)
+        count = min(count, self.count())
+        words = np.fromfile(self._path, np.uint64, count * WORDS) if count else np.empty(0, np.uint64)
+        return words.reshape(-1, WORDS)
 
 
 def private_row(function: int, generation: int) -> Row:

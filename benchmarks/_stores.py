@@ -1,0 +1,68 @@
+"""What the benchmarks of shared stores have in common: files, their reading, LMDB, a folder to put things in."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+VALUE_BYTES = 8192
+BUDGET = "2 GiB"  # room for everything
+MEMORY = "/dev/shm"
+
+
+def make_files(folder: Path, count: int) -> list[str]:
+    """Paths of so many files, which are in the page cache then."""
+    rng = np.random.default_rng(0)
+    paths = [f"{folder}/{i:06d}.jpg" for i in range(count)]
+    for path in paths:
+        Path(path).write_bytes(rng.bytes(VALUE_BYTES))
+    return paths
+
+
+def read_file(path: str) -> bytes:
+    """What a dataset does without a cache."""
+    with open(path, "rb") as f:
+        return f.read()
+
+
+class Lmdb:
+    """py-lmdb by itself, with the settings that suit tmpfs, a transaction for each get and each put."""
+
+    def __init__(self, folder: Path) -> None:
+        import lmdb
+
+        self._env = lmdb.open(str(folder), map_size=2**32, sync=False, metasync=False, max_readers=512)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        with self._env.begin(write=True) as transaction:
+            transaction.put(key, value)
+
+    def get(self, key: bytes) -> Any:
+        with self._env.begin() as transaction:
+            return transaction.get(key)
+
+    def get_view(self, key: bytes) -> Any:
+        with self._env.begin(buffers=True) as transaction:
+            return transaction.get(key)
+
+
+def hashed(path: str) -> bytes:
+    """A key that LMDB takes whatever the length of the path."""
+    return blake2b(path.encode(), digest_size=16).digest()
+
+
+@contextmanager
+def scratch(base: str | None = None) -> Iterator[Path]:
+    """A folder that is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=base))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
