@@ -44,6 +44,7 @@ bench: $(VENV)/.bench  ## hit rates, cost of a hit, memory, decoding, shared sto
 	$(RUN) -m benchmarks.hit
 	$(RUN) -m benchmarks.memory
 	$(RUN) -m benchmarks.decode
+	$(RUN) -m benchmarks.workers
 	$(RUN) -m benchmarks.shared
 	$(RUN) -m benchmarks.shared_memory
 
