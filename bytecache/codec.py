@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ def encode(value: Any) -> Encoded:
         view = memoryview(value)
     except TypeError:
         raise _refusal(f"got {_name(value)}") from None
-    if view.ndim != 1 or not view.contiguous or view.format not in ("B", "b", "c"):
+    if view.ndim != 1 or not view.contiguous or view.format != "B":
         raise _refusal(f"got a buffer of format {view.format!r} and shape {view.shape}: give it as an ndarray")
     return Encoded(BYTES if isinstance(value, (bytes, bytearray)) else MEMORYVIEW, view.cast("B"), b"")
 
@@ -45,7 +46,7 @@ def _encode_array(array: np.ndarray[Any, Any]) -> Encoded:
 def decode(kind: int, view: memoryview, description: bytes = b"") -> Any:
     """The value: bytes (also for a bytearray) as a copy, other bytes-like objects as the view, arrays lying on it.
 
-    view: read-only. Raises ValueError or TypeError for bytes that :func:`encode` did not make.
+    view: read-only, as what lies on it is. Raises ValueError or TypeError for bytes that :func:`encode` did not make.
     """
     if kind == BYTES:
         return bytes(view)
@@ -53,8 +54,13 @@ def decode(kind: int, view: memoryview, description: bytes = b"") -> Any:
         return view
     if kind != NDARRAY:
         raise ValueError(f"the kind of a value must be 0 to 2, got {kind}")
-    dtype, *shape = description.decode().split(" ")
-    return np.ndarray([int(side) for side in shape if side], dtype, view if view.nbytes else None)
+    text, *sides = description.decode().split(" ")
+    dtype, shape = np.dtype(text), [int(side) for side in sides if side]
+    if dtype.kind not in _PLAIN or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != view.nbytes:
+        raise ValueError(f"{view.nbytes} bytes are no array {description!r}")
+    array = np.ndarray(shape, dtype, view if view.nbytes else None)
+    array.flags.writeable = False
+    return array
 
 
 def _name(value: Any) -> str:

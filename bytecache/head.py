@@ -38,6 +38,19 @@ class Head:
             )
 
     @staticmethod
+    def is_one(folder: Path) -> bool:
+        """Whether the head is a shared store's, of whatever version."""
+        try:
+            return (folder / "head").read_bytes()[:8] == _MAGIC.to_bytes(8, "little")
+        except (FileNotFoundError, IsADirectoryError):
+            return False
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Whether a store was begun there in full."""
+        return (folder / "head").exists()
+
+    @staticmethod
     def create(folder: Path, maxbytes: int) -> None:
         """Begins an empty store."""
         words = memoryview(bytearray(_SIZE)).cast("Q")

@@ -42,24 +42,30 @@ class Hold:
         self.close()
 
 
-def hold(folder: Path, prepare: Callable[[], None]) -> Hold:
+def hold(folder: Path, prepare: Callable[[], None], is_ready: Callable[[], bool] | None = None) -> Hold:
     """Makes the folder where it is not, and holds it.
 
     Where no other process holds it, ``prepare()`` is called before, under an exclusive lock: it may change, empty or
-    rename the folder; what it made is seen by all others that come.
+    rename the folder; what it made is seen by all others that come. is_ready: whether it was done, by this process or
+    another one, which may have been killed in the midst of it.
 
     Raises OSError where the folder cannot be made or opened, and what `prepare` raises.
     """
     while True:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileExistsError, FileNotFoundError):
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise
+            continue  # the last one to use it has just removed it
         try:
             if _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is(folder, fd):
                 prepare()
             # Waits for one that prepares or removes the folder. The change from exclusive to shared is no single step:
             # another one may be alone in between, and have prepared it anew.
             _lock(fd, fcntl.LOCK_SH)
-            if _is(folder, fd):
+            if _is(folder, fd) and (is_ready is None or is_ready()):
                 taken, fd = Hold(folder, fd), -1
                 _close_at_exit(taken)
                 return taken

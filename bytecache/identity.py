@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import logging
+import os
+import sys
 import types
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
+
 from .keys import encode_key
 
+_ARGUMENT_FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+_DEEPEST = 3  # objects in objects whose attributes are looked at
 _MAIN = ("__main__", "__mp_main__")
 
 
@@ -18,15 +26,17 @@ def identify(function: Any, version: str | int | None) -> tuple[bytes, str]:
     """(16 bytes that tell this function from others, its name for people).
 
     The bytes are made of the module and qualified name, and of `version`; where there is none, of the code instead,
-    with the defaults and the variables it closes over: numbers, text, paths, tuples and functions among them by value,
-    all other objects by their type only.
+    with the defaults and the variables it closes over as they are now: numbers, text, paths, arrays, containers and
+    functions by value, other objects by their class and attributes. Global variables do not count.
 
     Raises TypeError for a version that is neither str nor int.
     """
     if version is not None and (isinstance(version, bool) or not isinstance(version, (str, int))):
         raise TypeError(f"version must be a str, an int or None, got {version!r}")
     name = _name(function)
-    parts = [name.encode(), encode_key(version)] if version is not None else _describe(function, ())
+    parts = [] if version is None else [name.encode(), encode_key(version)]
+    if version is None or name.endswith("<lambda>"):  # which may have many neighbours of that name
+        parts += _describe(function, {})
     return _digest(parts), name
 
 
@@ -41,14 +51,15 @@ def module_name(names: dict[str, Any]) -> str:
     return PurePath(names["__file__"]).stem if "__file__" in names else "__main__"
 
 
-def _name(function: Any) -> str:
-    if isinstance(function, functools.partial):
-        return _name(function.func)
-    owner = function if hasattr(function, "__qualname__") else type(function)
+def _name(value: Any) -> str:
+    """The module and qualified name of a function or class, or of an object's class."""
+    if isinstance(value, functools.partial):
+        return _name(value.func)
+    owner = value if hasattr(value, "__qualname__") else type(value)
     module = getattr(owner, "__module__", "") or ""
-    names = getattr(function, "__globals__", {})
-    if module in _MAIN and names.get("__name__") == module:
-        module = module_name(names)
+    if module in _MAIN:
+        main = sys.modules.get(module)
+        module = module_name(getattr(value, "__globals__", None) or (vars(main) if main is not None else {}))
     return f"{module}.{owner.__qualname__}"
 
 
@@ -59,30 +70,45 @@ def _digest(parts: Iterable[bytes]) -> bytes:
     return hasher.digest()
 
 
-def _describe(value: Any, above: tuple[Any, ...]) -> list[bytes]:
-    """What tells `value` from others; `above` are the functions it was met in, which may refer to each other."""
-    if any(value is one for one in above):
-        return [b"circle"]
+def _describe(value: Any, seen: dict[int, tuple[int, Any]], depth: int = 0) -> list[bytes]:
+    """What tells `value` from others.
+
+    seen: what was met before, by its id, and when: it may be met again, also in itself. depth: of objects in objects.
+    """
+    kind = type(value).__name__.encode()
+    if value is None or isinstance(value, (str, bytes, int, float, os.PathLike)):
+        return [kind, encode_key(value)]
+    if id(value) in seen:
+        return [b"seen %d" % seen[id(value)][0]]
+    seen[id(value)] = len(seen), value
+    if isinstance(value, (types.BuiltinFunctionType, type)):
+        return [kind, _name(value).encode()]
+    if isinstance(value, (types.ModuleType, logging.Logger)):
+        return [kind, (value.name if isinstance(value, logging.Logger) else value.__name__).encode()]
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return [kind, str((value.dtype, value.shape)).encode(), value.tobytes()]
+    if isinstance(value, (set, frozenset, dict)):
+        items = value.items() if isinstance(value, dict) else value
+        return [kind, *sorted(_digest(_describe(part, seen, depth)) for part in items)]
+    if isinstance(value, (tuple, list)):
+        return [kind, *(_digest(_describe(part, seen, depth)) for part in value)]
+    own, parts = _parts(value, depth)
+    return [kind, *own, *_describe(parts, seen, depth + isinstance(parts, dict))]
+
+
+def _parts(value: Any, depth: int) -> tuple[list[bytes], Any]:
+    """What a function or object is by itself, and what else it is made of: for an object, its attributes."""
+    if hasattr(value, "cache_info") and hasattr(value, "__wrapped__"):  # not what it has cached so far
+        return [], (value.__wrapped__,)
     if isinstance(value, types.FunctionType):
         cells = [_cell(cell) for cell in value.__closure__ or ()]
-        defaults = (value.__defaults__ or (), tuple(sorted((value.__kwdefaults__ or {}).items())), tuple(cells))
-        return [_name(value).encode(), *_code(value.__code__), *_describe(defaults, (*above, value))]
+        own = [_name(value).encode(), *_code(value.__code__)]
+        return own, (value.__defaults__, value.__kwdefaults__, cells)
     if isinstance(value, functools.partial):
-        return [b"partial", *_describe((value.func, value.args, tuple(sorted(value.keywords.items()))), above)]
+        return [], (value.func, value.args, value.keywords)
     if isinstance(value, types.MethodType):
-        return [b"method", *_describe((value.__func__, value.__self__), above)]
-    if callable(value) and hasattr(value, "__wrapped__"):
-        return [b"wrapped", *_describe(value.__wrapped__, (*above, value))]
-    if isinstance(value, tuple):
-        return [b"tuple", *(_digest(_describe(part, above)) for part in value)]
-    if isinstance(value, types.ModuleType):
-        return [value.__name__.encode()]
-    if isinstance(value, type) or isinstance(value, types.BuiltinFunctionType):
-        return [_name(value).encode()]
-    try:
-        return [encode_key(value)]
-    except TypeError:
-        return [b"object", _name(value).encode()]
+        return [], (value.__func__, value.__self__)
+    return [_name(value).encode()], dict(getattr(value, "__dict__", {})) if depth < _DEEPEST else {}
 
 
 def _cell(cell: types.CellType) -> Any:
@@ -95,7 +121,9 @@ def _cell(cell: types.CellType) -> Any:
 def _code(code: types.CodeType) -> list[bytes]:
     """What a function does: its instructions, the names and constants in them; not where it stands in which file."""
     names = (*code.co_names, "", *code.co_varnames, "", *code.co_freevars)
-    return [code.co_code, encode_key(names), *(_digest(_constant(one)) for one in code.co_consts)]
+    numbers = code.co_flags & _ARGUMENT_FLAGS, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount
+    handlers = getattr(code, "co_exceptiontable", b"")  # from Python 3.11
+    return [code.co_code, handlers, encode_key((*numbers, *names)), *(_digest(_constant(c)) for c in code.co_consts)]
 
 
 def _constant(value: Any) -> list[bytes]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-COUNT, BITS, TAIL, UNPROVEN, REPLACED = range(5)  # words of the header
+COUNT, BITS, TAIL, UNPROVEN, REPLACED, _SLOT, _SLOT_WAS = range(7)  # words of the header
 _HEADER = 4096  # bytes before the first entry
 _ENTRY = struct.Struct("<16sQQIHHI4x")
 _FIELDS = np.dtype([("hash", "<u8"), ("rest", "S8"), ("position", "<u8", 4)])
@@ -59,10 +59,14 @@ class Index:
     """Maps the 16-byte digest of a key to its entry. Methods that end in ``_locked`` need the store's writer lock."""
 
     def __init__(self, stem: Path) -> None:
-        """Opens ``stem.index`` and its table; raises FileNotFoundError where there are none."""
+        """Opens ``stem.index`` and its table; raises FileNotFoundError where there are none, ValueError for others."""
         self._stem = stem
         self._fd = open_for(self, f"{stem}.index")
         self.head = memoryview(mmap.mmap(self._fd, _HEADER)).cast("Q")
+        bits = self.head[BITS]
+        least = max(self.head[UNPROVEN], self.head[REPLACED])
+        if not _FIRST_BITS <= bits <= 32 or not least <= self.head[COUNT] <= _capacity(bits):
+            raise ValueError(f"an index of 2**{bits} slots cannot have {self.head[COUNT]} entries")
         self._map()
 
     @staticmethod
@@ -86,8 +90,8 @@ class Index:
         slots = self._mapped[2]
         if count > _capacity(self.head[BITS]) or size < _HEADER + _ENTRY.size * count:
             raise ValueError(f"the index has {size} bytes and {len(slots)} slots for {count} entries")
-        if np.count_nonzero(slots) > len(slots) * 3 // 4:
-            raise ValueError("the table of the index is overfull")
+        if np.count_nonzero(slots) > count + 1:  # one whose writer was killed
+            raise ValueError(f"the table of the index has more slots in use than its {count} entries")
 
     def __len__(self) -> int:
         return self.head[COUNT] - self.head[REPLACED]
@@ -124,7 +128,10 @@ class Index:
             number = slots[place]
         if bits == self.head[BITS]:
             return None
-        self._map()
+        try:
+            self._map()
+        except FileNotFoundError:  # cleared meanwhile, and before that grown
+            return None
         return self.find(digest)
 
     def entry(self, number: int) -> Entry:
@@ -138,23 +145,31 @@ class Index:
         number = self.head[COUNT] + 1
         if self._mapped[0] != self.head[BITS]:
             self._map()
+        self._recover_locked()
         if number > _capacity(self._mapped[0]):
             self._grow_locked()
         write_at(self._fd, entry.pack(), _HEADER + _ENTRY.size * (number - 1))
-        replaced = self.find(entry.digest)
-        place = self._place(entry.digest)
-        self.head[REPLACED] += replaced is not None
-        self._mapped[2][place] = number
-        self.head[TAIL] = entry.end
-        self.head[COUNT] = number
+        head, slots, place = self.head, self._mapped[2], self._place(entry.digest)
+        head[_SLOT_WAS] = slots[place]
+        head[_SLOT] = place + 1
+        slots[place] = number
+        head[TAIL] = entry.end
+        head[COUNT] = number
+        head[REPLACED] += head[_SLOT_WAS] != 0
+        head[_SLOT] = 0
+
+    def _recover_locked(self) -> None:
+        """Takes back the slot of an entry whose writer was killed before it counted."""
+        place, slots = self.head[_SLOT] - 1, self._mapped[2]
+        if place >= 0 and slots[place] > self.head[COUNT]:
+            slots[place] = self.head[_SLOT_WAS]
+        self.head[_SLOT] = 0
 
     def _place(self, digest: bytes) -> int:
-        """The slot of this digest, or the one to put it into: empty, or of an entry that never came to count."""
-        _, mask, slots, entries = self._mapped
+        """The slot of this digest, or the empty one that it goes into."""
+        _, mask, slots, _ = self._mapped
         place = int.from_bytes(digest[:8], "little") & mask
-        while slots[place]:
-            if slots[place] <= self.head[COUNT] and self.entry(slots[place]).digest == digest:
-                break
+        while slots[place] and self.entry(slots[place]).digest != digest:
             place = (place + 1) & mask
         return place
 
@@ -217,5 +232,7 @@ def write_file(path: Path, data: bytes, size: int = 0) -> None:
     try:
         write_at(fd, data, 0)
         os.ftruncate(fd, max(size, len(data)))
+    except OSError as exc:
+        raise OSError(exc.errno, exc.strerror, str(path)) from None
     finally:
         os.close(fd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Hashable
+from pathlib import PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def encode_call(args: tuple[Any, ...], kwds: dict[str, Any], typed: bool = False
     Raises TypeError for anything but str, bytes, int, float, bool, None, PathLike and tuples of these.
     """
     if not kwds and _len(args) == 1 and type(args[0]) in (str, int):
-        return b"s" + _text(args[0]) if type(args[0]) is str else b"i%d" % args[0]
+        return b"s" + _text(args[0]) if type(args[0]) is str else b"i%x" % args[0]
     parts = [encode_key(args)]
     for name, value in kwds.items():
         parts += [b"k", encode_key(name), encode_key(value)]
@@ -82,14 +83,15 @@ def encode_key(value: Any) -> bytes:
     """A value as bytes that no other has, but for numbers that are equal; raises TypeError as encode_call does."""
     if value is None:
         return b"n"
-    if isinstance(value, (int, np.integer)):
-        return b"i%d;" % int(value)
-    if isinstance(value, float):
-        return b"i%d;" % int(value) if value.is_integer() else b"f" + struct.pack("<d", value)
+    if isinstance(value, (int, np.integer, np.bool_)):
+        return b"i%x;" % int(value)
+    if isinstance(value, (float, np.floating)):
+        number = float(value)
+        return b"i%x;" % int(number) if number.is_integer() else b"f" + struct.pack("<d", number)
     if isinstance(value, tuple):
         return b"t%d:" % _len(value) + b"".join([encode_key(part) for part in value])
     if isinstance(value, os.PathLike):
-        return b"p" + encode_key(os.fspath(value))
+        return (b"w" if isinstance(value, PureWindowsPath) else b"p") + encode_key(os.fspath(value))
     if isinstance(value, (str, bytes)):
         data, kind = (value, b"b") if isinstance(value, bytes) else (_text(value), b"s")
         return b"%b%d:%b" % (kind, _len(data), data)

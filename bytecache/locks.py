@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import weakref
 from pathlib import Path
 
 try:
@@ -24,9 +25,17 @@ class ByteLocks:
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._close = weakref.finalize(self, os.close, self._fd)
+        self._close.atexit = False
+
+    @property
+    def closed(self) -> bool:
+        return not self._close.alive
 
     def take(self, byte: int, *, wait: bool = True) -> bool:
-        """Locks a byte, 0 to 2**63 - 2; False where another holds it and this is not to wait."""
+        """Locks a byte, 0 to 2**63 - 2; False where another holds it and this is not to wait, or it is closed."""
+        if self.closed:
+            return False
         try:
             self._call(fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, fcntl.F_WRLCK, byte)
         except (BlockingIOError, PermissionError):
@@ -35,7 +44,7 @@ class ByteLocks:
 
     def give_back(self, byte: int) -> None:
         """Unlocks a byte, held or not."""
-        if self._fd >= 0:
+        if not self.closed:
             self._call(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, byte)
 
     def _call(self, command: int, kind: int, byte: int) -> None:
@@ -43,9 +52,7 @@ class ByteLocks:
 
     def close(self) -> None:
         """Gives back all locks."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._close()
 
 
 def byte_of(digest: bytes) -> int:

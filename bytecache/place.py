@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-import warnings
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
 from ._memory_limit import available_memory
+from .caution import warn
 from .hold import Hold, remove_if_unheld
 
 try:
@@ -45,7 +45,7 @@ def run_token() -> str:
     token = os.environ.get(RUN_VARIABLE)
     if token is None:
         token = os.environ[RUN_VARIABLE] = _digest(_launcher() or _ancestor())
-    return token if token.isalnum() and len(token) <= 64 else _digest(token.encode())
+    return token if token.isascii() and token.isalnum() and len(token) <= 64 else _digest(os.fsencode(token))
 
 
 def _digest(data: bytes) -> str:
@@ -71,9 +71,11 @@ def hold_run_folder(name: str, maxbytes: int, take: Callable[[Path], Hold]) -> H
     Folders of runs that were killed are removed before. Gives one RuntimeWarning where memory has not the room.
     """
     folder = f"{_PREFIX}-{os.geteuid()}-{run_token()}-{name}"
-    bases = [base for base in (_MEMORY, Path(tempfile.gettempdir())) if os.access(base, os.W_OK | os.X_OK)]
+    bases = [base for base in (_MEMORY, Path(tempfile.gettempdir())) if _usable(base)]
     if not bases:
-        raise OSError(f"neither {_MEMORY} nor {tempfile.gettempdir()} can be written: give path=, a folder that can")
+        raise OSError(
+            f"neither {_MEMORY} nor {tempfile.gettempdir()} can be written: give path=, a folder on a local disk"
+        )
     door = os.open(bases[-1], os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(door, fcntl.LOCK_EX)  # one process at a time looks and chooses, so that all choose the same
@@ -89,16 +91,18 @@ def hold_run_folder(name: str, maxbytes: int, take: Callable[[Path], Hold]) -> H
         os.close(door)
 
 
+def _usable(base: Path) -> bool:
+    return os.access(base, os.W_OK | os.X_OK) and filesystem(base) not in _NETWORK
+
+
 def _choose(bases: list[Path], maxbytes: int) -> Path:
     rooms = {base: room(base) for base in bases}
     first, last = bases[0], bases[-1]
     if rooms[first] < maxbytes or first != _MEMORY:
-        warnings.warn(
+        warn(
             f"a shared store of {maxbytes:,} bytes does not fit in {_MEMORY}, which has room for "
             f"{rooms.get(_MEMORY, 0):,}: it is kept in {last}, which has room for {rooms[last]:,}. Give a smaller "
-            "maxbytes, or path=, or more room (docker run --shm-size)",
-            RuntimeWarning,
-            stacklevel=2,
+            "maxbytes, or path=, or more room (docker run --shm-size)"
         )
         return last
     return first

@@ -6,8 +6,10 @@ a view into it stays valid as long as anybody holds it, also after the file was 
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import re
 import zlib
 from collections.abc import Container
 from pathlib import Path
@@ -17,6 +19,8 @@ from .codec import BYTES, NDARRAY, Encoded, decode
 from .index import COUNT, TAIL, UNPROVEN, Entry, Index, open_for, write_at, write_file
 from .memory import MISSING
 
+_OWN = re.compile(r"([0-9]+)\.(?:arena|index|index\.part|slots[0-9]+)")
+_LARGEST = 8 << 40  # bytes of an arena: what every file system can do
 _ALIGNMENT = 64  # of arrays, in bytes: a cache line
 _PROVEN, _DAMAGED = 1, 2
 
@@ -39,7 +43,7 @@ class Section:
     def create_locked(folder: Path, generation: int, maxbytes: int) -> None:
         """Makes the files of a generation without entries."""
         stem = folder / str(generation)
-        write_file(Path(f"{stem}.arena"), b"", maxbytes)
+        write_file(Path(f"{stem}.arena"), b"", min(maxbytes, _LARGEST))
         Index.create_locked(stem)
 
     @staticmethod
@@ -51,8 +55,8 @@ class Section:
     def remove_all_but_locked(folder: Path, generations: Container[int]) -> None:
         """Removes the files of all other generations; those who have them open keep them."""
         for path in folder.iterdir():
-            number = path.name.partition(".")[0]
-            if number.isdigit() and int(number) not in generations:
+            own = _OWN.fullmatch(path.name)
+            if own is not None and int(own[1]) not in generations:
                 path.unlink(missing_ok=True)
 
     def begin_run_locked(self, maxbytes: int) -> None:
@@ -61,7 +65,7 @@ class Section:
         status = os.fstat(self._fd)
         if status.st_size < self.currbytes:
             raise ValueError(f"the arena has {status.st_size} bytes of {self.currbytes}")
-        os.ftruncate(self._fd, max(status.st_size, maxbytes))
+        os.ftruncate(self._fd, max(status.st_size, min(maxbytes, _LARGEST)))
         self.index.head[UNPROVEN] = self.index.head[COUNT]
 
     def __len__(self) -> int:
@@ -96,9 +100,17 @@ class Section:
     def append_locked(self, digest: bytes, encoded: Encoded) -> None:
         """Writes a value behind the last one; raises OSError where the file system does not take it."""
         entry = self._entry(digest, encoded)
-        write_at(self._fd, encoded.payload, entry.offset)
-        write_at(self._fd, encoded.description, entry.offset + entry.length)
-        self.index.append_locked(entry._replace(crc=_crc(encoded.payload, encoded.description)))
+        size = len(self._bytes)
+        try:
+            if entry.end > size:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            write_at(self._fd, encoded.payload, entry.offset)
+            write_at(self._fd, encoded.description, entry.offset + entry.length)
+            self.index.append_locked(entry._replace(crc=_crc(encoded.payload, encoded.description)))
+        except OSError:
+            os.ftruncate(self._fd, self.currbytes)  # what there was room for is others' again
+            os.ftruncate(self._fd, size)
+            raise
 
     def _entry(self, digest: bytes, encoded: Encoded) -> Entry:
         offset = self.currbytes

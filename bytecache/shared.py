@@ -6,17 +6,19 @@ import os
 import sys
 import threading
 import weakref
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from .head import Head
 from .hold import Hold, hold
 from .identity import module_name
 from .locks import AVAILABLE
 from .opening import begin_empty, begin_kept
 from .place import check_local, hold_run_folder
 from .sizes import parse_size
-from .store_files import Bound, StoreFiles, User
+from .store_files import Bound, Closed, StoreFiles, User
 
 _sites: dict[str, int] = {}  # place in the source -> how many stores were made there
 
@@ -58,7 +60,7 @@ class SharedStore:
         if not AVAILABLE:
             raise OSError("a shared store needs open file description locks, which this system has not: use Linux")
         self._arguments = None if path is None else os.path.abspath(path), name, maxbytes
-        self._budget = parse_size(maxbytes)
+        self._budget = min(parse_size(maxbytes), sys.maxsize)
         self._users: weakref.WeakSet[Any] = weakref.WeakSet()
         self._files: StoreFiles | None = None
         self._folder: Path | None = None  # where it was found, for when it is opened again
@@ -77,6 +79,8 @@ class SharedStore:
         path, name, _ = self._arguments
         if path is not None:
             check_local(Path(path))
+            if os.path.exists(path) and not os.path.isdir(path):
+                raise ValueError(f"path must be a folder, or where one can be made: {path} is a file")
             held = self._hold(Path(path))
         elif self._folder is not None:
             held = self._hold(self._folder)
@@ -89,12 +93,14 @@ class SharedStore:
 
     def _hold(self, folder: Path) -> Hold:
         begin = begin_empty if self._arguments[0] is None else begin_kept
-        return hold(folder, lambda: begin(folder, self._budget))
+        return hold(folder, lambda: begin(folder, self._budget), lambda: Head.exists(folder))
 
     def bind(self, user: User, function: bytes, name: str) -> Bound:
         """This process's share in a function's values; see :meth:`StoreFiles.bind`."""
         self._users.add(user)
-        return self.files().bind(function, name)
+        while True:
+            with suppress(Closed):
+                return self.files().bind(function, name)
 
     @property
     def path(self) -> Path:
@@ -111,9 +117,11 @@ class SharedStore:
         """Bytes of values that are held, all functions' together."""
         return self.files().head.used()
 
-    def clear(self) -> None:
-        """Forgets the values and figures of all functions; views that were handed out stay valid."""
-        self.files().clear()
+    def clear(self, function: bytes | None = None) -> None:
+        """Forgets the values and figures of all functions, or of one; views that were handed out stay valid."""
+        while True:
+            with suppress(Closed):
+                return self.files().clear(function)
 
     def close(self) -> None:
         """Lets go of the files; the next call of a function that uses the store opens it anew.

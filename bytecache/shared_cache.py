@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import perf_counter_ns
 from typing import Any
 
@@ -13,12 +13,12 @@ from . import tally
 from .codec import BYTES, Encoded, encode
 from .flight import Flight
 from .head import GENERATION
-from .locks import byte_of
+from .locks import ByteLocks, byte_of
 from .memory import MISSING
 from .pool import call_of, moment
 from .shared import SharedStore
 from .stats import CacheInfo, CacheStats, check_scope
-from .store_files import Bound
+from .store_files import Bound, Closed
 
 # When each thread began the calls that it is in the midst of, and that other processes may be waiting for.
 _leading: defaultdict[int, list[int]] = defaultdict(list)
@@ -36,21 +36,30 @@ class SharedCache:
     ) -> None:
         self.function, self.store, self.maxsize, self._identity = function, store, maxsize, identity
         self._bound: Bound | None = None
+        self._turns: ByteLocks | None = None  # this cache's own, so that two of one function take turns too
         self._start_anew()
 
     def _start_anew(self) -> None:
         # Guards the flights and this process's counts; re-entrant, for a signal handler that calls in.
         self._lock = threading.RLock()
         self._flights: dict[tuple[int, bytes], Flight] = {}
+        self._binding = threading.RLock()  # guards binding: all threads count in one row
 
     def unbind(self) -> None:
         """Has the next call look for the files anew."""
-        self._bound = None
+        self._bound, turns, self._turns = None, self._turns, None
+        if turns is not None:
+            turns.close()
 
     def _bind(self) -> Bound:
         bound = self._bound
         if bound is None or bound.stale():
-            bound = self._bound = self.store.bind(self, *self._identity)
+            with self._binding:
+                bound = self._bound
+                if bound is None or bound.stale():
+                    bound = self.store.bind(self, *self._identity)
+                    self._turns = self._turns or ByteLocks(bound.files.folder / "locks")
+                    self._bound = bound
         return bound
 
     def find(self, digest: bytes, copy: bool = True) -> Any:
@@ -123,18 +132,19 @@ class SharedCache:
         Not where the value could not be stored anyway, and so not be handed on. A call from inside of such a call
         does not wait, since two that wait for each other would do so for ever; it may run what another one runs too.
         """
-        if bound.section is None or self._full(bound):
+        turns = self._turns
+        if turns is None or bound.section is None or self._full(bound):
             yield
             return
-        thread, byte, locks = threading.get_ident(), byte_of(digest), bound.files.locks
+        thread, byte = threading.get_ident(), byte_of(digest)
         wait, began = not _is_waited_for(thread), moment()
         try:
-            locks.take(byte, wait=wait)
+            turns.take(byte, wait=wait)
             _leading[thread].append(began)
             yield
         finally:
             _leading[thread] = [other for other in _leading[thread] if other != began]
-            locks.give_back(byte)
+            turns.give_back(byte)
 
     def _run(self, bound: Bound, digest: bytes, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         self._count(bound, tally.MISSES)
@@ -151,7 +161,9 @@ class SharedCache:
 
     def _keep(self, bound: Bound, digest: bytes, value: Any, encoded: Encoded) -> Any:
         """The value in the form in which hits give it."""
-        stored = bound.files.put(bound, digest, encoded, self.maxsize)
+        stored = None
+        with suppress(Closed):  # meanwhile: then it is not stored
+            stored = bound.files.put(bound, digest, encoded, self.maxsize)
         if stored is not None:
             self._count(bound, tally.STORED if stored else tally.REJECTED)
         if encoded.kind == BYTES:
@@ -215,7 +227,7 @@ class SharedCache:
 
         What is being read meanwhile is not stored.
         """
-        self.store.files().clear(self._identity[0])
+        self.store.clear(self._identity[0])
 
     def forget_other_threads(self) -> None:
         """In a forked child: the threads that led these flights are not here, nobody may wait for them."""

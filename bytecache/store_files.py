@@ -5,15 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from . import tally
+from .caution import warn
 from .codec import Encoded
-from .head import GENERATION, MAXBYTES, PROCESSES, USED, Head
+from .head import FUNCTIONS, GENERATION, MAXBYTES, PROCESSES, USED, Head
 from .hold import Hold
 from .locks import WRITER, ByteLocks
 from .memory import MISSING
@@ -40,6 +40,10 @@ class Bound(NamedTuple):
         return bool(self.words[self.row + GENERATION] != self.generation)
 
 
+class Closed(Exception):
+    """The files were closed, or are a forked child's parent's: open them anew."""
+
+
 class User(Protocol):
     """What keeps a Bound, and must ask for another one in a forked child, or when the store was closed."""
 
@@ -58,7 +62,7 @@ class StoreFiles:
         self._tallies = tally.TallyFile(self.folder / "processes")
         self._mutex = threading.RLock()  # one thread at a time writes
         self._writing = False  # guarded by it: a signal handler may want to write in the midst of it
-        self._full = False  # whether the file system had no room once
+        self._full = self._warned = False  # whether the file system had no room: since the last clearing, ever
 
     @property
     def maxbytes(self) -> int:
@@ -79,14 +83,20 @@ class StoreFiles:
 
     @contextmanager
     def _writer(self) -> Iterator[bool]:
-        """Under the lock that one thread of one process has; false in a signal handler that came in between."""
+        """Under the lock that one thread of one process has; false in a signal handler that came in between.
+
+        Raises Closed.
+        """
+        if self.locks.closed:  # before the mutex, which in a forked child a thread may hold that is not there
+            raise Closed
         with self._mutex:
             if self._writing:
                 yield False
                 return
             try:
                 self._writing = True
-                self.locks.take(WRITER)
+                if not self.locks.take(WRITER):
+                    raise Closed
                 yield True
             finally:
                 self.locks.give_back(WRITER)
@@ -95,10 +105,12 @@ class StoreFiles:
     def bind(self, function: bytes, name: str) -> Bound:
         """This process's share in a function's values: in the files that are valid now, made where there are none.
 
-        function: the 16 bytes that stand for it. Raises OSError where the files cannot be opened or made, but for lack
-        of room.
+        function: the 16 bytes that stand for it. Raises Closed, and OSError where the files cannot be opened or made,
+        but for lack of room.
         """
-        with self._writer():
+        with self._writer() as writing:
+            if not writing:  # one for this call alone: row 0 is the store's own, and never of generation 0
+                return Bound(self, self.head.words, 0, 0, None, tally.private_row(0, 0))
             row = self.head.find(function)
             if row is None:
                 row = self.head.add_locked(function, name)
@@ -111,13 +123,17 @@ class StoreFiles:
                 place = int(self.head.words[PROCESSES])
                 counts = self._tallies.claim_locked(place, row, generation)
                 self.head.words[PROCESSES] = place + 1
+                self._full = False
             except OSError as exc:
                 self._warn_or_raise(exc)
                 counts = tally.private_row(row, generation)
             return Bound(self, self.head.words, row, generation, section, counts)
 
     def put(self, bound: Bound, digest: bytes, encoded: Encoded, maxsize: int | None) -> bool | None:
-        """Stores a value: True, or False where it does not fit; None where that is no longer called for."""
+        """Stores a value: True, or False where it does not fit; None where that is no longer called for.
+
+        Raises Closed.
+        """
         section = bound.section
         if section is None:
             return False
@@ -149,22 +165,26 @@ class StoreFiles:
     def _warn_or_raise(self, exc: OSError) -> None:
         if exc.errno not in _NO_ROOM:
             raise exc
-        if not self._full:
-            self._full = True
-            warnings.warn(
+        self._full = True
+        if not self._warned:
+            self._warned = True
+            warn(
                 f"{self.folder}: the file system has no room for more ({os.strerror(exc.errno or 0)}); "
-                f"{self.head.used():,} of {self.maxbytes:,} bytes are held, and what does not fit is read each time",
-                RuntimeWarning,
-                stacklevel=2,
+                f"{self.head.used():,} of {self.maxbytes:,} bytes are held, and what does not fit is read each time"
             )
 
     def clear(self, function: bytes | None = None) -> None:
-        """Forgets a function's values, or everything, and their figures; views that were handed out stay valid."""
+        """Forgets a function's values, or everything, and their figures; views that were handed out stay valid.
+
+        Raises Closed.
+        """
         with self._writer():
             rows = list(self.head.rows()) if function is None else [self.head.find(function)]
             for row in rows:
                 if row is not None:
                     self.head.new_generation_locked(row)
+            if function is None:
+                self.head.words[FUNCTIONS] = 0  # room for others; who had a row finds its generation gone
             # All that is not in use: also what a process left that was killed in the midst of this.
             Section.remove_all_but_locked(self.folder, self.head.generations())
 

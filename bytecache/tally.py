@@ -38,7 +38,11 @@ class TallyFile:
 
     def count(self) -> int:
         """How many rows the file has room for."""
-        return self._path.stat().st_size // (8 * WORDS) if self._path.exists() else 0
+        try:
+            with open(self._path, "rb") as file:
+                return os.fstat(file.fileno()).st_size // (8 * WORDS)
+        except FileNotFoundError:
+            return 0
 
     def rows(self, count: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
         """The first `count` rows as they are now, uint64 (count, WORDS)."""
