@@ -110,9 +110,24 @@ def _close_at_exit(one: Hold) -> None:
     from multiprocessing import util
 
     if not _holds:
-        # Late, when multiprocessing has ended and joined its daemonic workers, which hold the folder too.
-        util.Finalize(None, _close_all, exitpriority=-100)
+        _watch_exit()
+        # A child that imported its parent's main module before it begins forgets then what is to be done at its end.
+        util.register_after_fork(_anchor, _watch_exit)
     _holds.add(one)
+
+
+class _Anchor:
+    """multiprocessing calls what was registered with an object, as long as that lives."""
+
+
+_anchor = _Anchor()
+
+
+def _watch_exit(*anchor: _Anchor) -> None:
+    from multiprocessing import util
+
+    # Late, when multiprocessing has ended and joined its daemonic workers, which hold the folder too.
+    util.Finalize(None, _close_all, exitpriority=-100)
 
 
 def _close_all() -> None:

@@ -55,6 +55,6 @@ class ByteLocks:
         self._close()
 
 
-def byte_of(digest: bytes) -> int:
-    """The byte that stands for a key."""
-    return 1 + (int.from_bytes(digest[8:16], "little") >> 2)
+def byte_of(digest: bytes, generation: int) -> int:
+    """The byte that stands for a key, from one clearing to the next."""
+    return 1 + (int.from_bytes(digest[8:16], "little") + generation * 0x9E3779B97F4A7C15) % (1 << 62)

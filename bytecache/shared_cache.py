@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import perf_counter_ns
@@ -11,7 +10,7 @@ from typing import Any
 
 from . import tally
 from .codec import BYTES, Encoded, encode
-from .flight import Flight
+from .flight import Course, Flight
 from .head import GENERATION
 from .locks import ByteLocks, byte_of
 from .memory import MISSING
@@ -21,7 +20,7 @@ from .stats import CacheInfo, CacheStats, check_scope
 from .store_files import Bound, Closed
 
 # When each thread began the calls that it is in the midst of, and that other processes may be waiting for.
-_leading: defaultdict[int, list[int]] = defaultdict(list)
+_leading: dict[int, list[int]] = {}
 
 
 class SharedCache:
@@ -77,7 +76,14 @@ class SharedCache:
         with self._lock:
             bound.counts[figure] += by
 
-    def miss(self, digest: bytes, args: tuple[Any, ...], kwds: dict[str, Any], copy: bool = True) -> Any:
+    def _still(self, bound: Bound) -> Bound:
+        """What has taken a Bound's place where the store was closed meanwhile, as it is in a child that was forked."""
+        if not bound.files.locks.closed:
+            return bound
+        now = self._bind()
+        return now if now.generation == bound.generation else bound
+
+    def miss(self, digest: bytes, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         """Answers a call whose key was not found a moment ago."""
         bound = self._bind()
         flight, key = Flight(), (bound.generation, digest)
@@ -86,7 +92,7 @@ class SharedCache:
                 value = self._join(bound, key, flight)
                 if value is MISSING:
                     try:
-                        value = self._lead(bound, digest, args, kwds, copy)
+                        value = self._lead(bound, flight.course, digest, args, kwds)
                     except BaseException as exc:
                         flight.fail(exc)
                         raise
@@ -106,7 +112,7 @@ class SharedCache:
                 flight = self._flights.setdefault(key, mine)
                 if not flight.airborne.locked():  # an interrupt struck its leader in the very act of landing
                     flight = self._flights[key] = mine
-                if flight is mine or inside:
+                if flight is mine or inside or not self._may_wait_locked(flight):
                     return MISSING
             try:
                 flight.wait()
@@ -120,13 +126,23 @@ class SharedCache:
             finally:
                 del flight
 
-    def _lead(self, bound: Bound, digest: bytes, args: tuple[Any, ...], kwds: dict[str, Any], copy: bool) -> Any:
-        with self._turn(bound, digest):
-            value = self.find(digest, copy)
+    def _may_wait_locked(self, flight: Flight) -> bool:
+        """Whether this thread may wait for another one's flight.
+
+        Not where other processes may wait for this thread, and the flight for other processes: that may be a circle.
+        """
+        if not _is_waited_for(threading.get_ident()):
+            return True
+        flight.course.urgent = True
+        return not flight.course.abroad
+
+    def _lead(self, bound: Bound, course: Course, digest: bytes, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
+        with self._turn(bound, course, digest):
+            value = self.find(digest)  # bytes as bytes, also where this call would take a view: others get it too
             return self._run(bound, digest, args, kwds) if value is MISSING else value
 
     @contextmanager
-    def _turn(self, bound: Bound, digest: bytes) -> Iterator[None]:
+    def _turn(self, bound: Bound, course: Course, digest: bytes) -> Iterator[None]:
         """While no other process runs the function for this key.
 
         Not where the value could not be stored anyway, and so not be handed on. A call from inside of such a call
@@ -136,15 +152,24 @@ class SharedCache:
         if turns is None or bound.section is None or self._full(bound):
             yield
             return
-        thread, byte = threading.get_ident(), byte_of(digest)
-        wait, began = not _is_waited_for(thread), moment()
+        thread, byte, began = threading.get_ident(), byte_of(digest, bound.generation), moment()
+        leading = _leading.setdefault(thread, [])
+        with self._lock:
+            course.abroad = not course.urgent and not _is_waited_for(thread)
         try:
-            turns.take(byte, wait=wait)
-            _leading[thread].append(began)
+            turns.take(byte, wait=course.abroad)
+            course.abroad = False
+            leading.append(began)
             yield
         finally:
-            _leading[thread] = [other for other in _leading[thread] if other != began]
-            turns.give_back(byte)
+            try:
+                turns.give_back(byte)
+            except BaseException:  # an interrupt, before it was done
+                turns.give_back(byte)
+                raise
+            finally:
+                if began in leading:
+                    leading.remove(began)
 
     def _run(self, bound: Bound, digest: bytes, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         self._count(bound, tally.MISSES)
@@ -153,9 +178,10 @@ class SharedCache:
             value = self.function(*args, **kwds)
             encoded = encode(value)
         except BaseException:
-            self._count(bound, tally.ERRORS)
+            self._count(self._still(bound), tally.ERRORS)
             raise
         finally:
+            bound = self._still(bound)
             self._count(bound, tally.LOAD_NS, perf_counter_ns() - started)
         return self._keep(bound, digest, value, encoded)
 

@@ -17,6 +17,8 @@ from .shared import SharedStore
 from .shared_cache import SharedCache
 from .stats import CacheInfo, CacheStats
 
+_OWN = ("cache_info", "cache_stats", "cache_clear", "cache_parameters", "map", "warm")
+
 
 class SharedFunction:
     """What ``fill_once(store=...)`` and ``fill_once(shared=True)`` return; see CachedFunction for what it offers.
@@ -35,13 +37,18 @@ class SharedFunction:
         typed: bool = False,
         key: Callable[..., Hashable] | None = None,
         version: str | int | None = None,
+        identity: tuple[bytes, str] | None = None,
     ) -> None:
-        """store: one, or the budget of this function's own in this run."""
+        """store: one, or the budget of this function's own in this run. identity: of one that was pickled."""
         functools.update_wrapper(self, function)
-        identity = identify(function, version)
+        for name in _OWN:  # of a cached function inside, where there is one
+            self.__dict__.pop(name, None)
+        if not hasattr(function, "__qualname__"):  # a partial, or an object that can be called
+            self.__module__, self.__qualname__ = type(function).__module__, type(function).__qualname__
+        identity = identity or identify(function, version)
         if not isinstance(store, SharedStore):
             store = SharedStore.of_run(identity[0].hex()[:16], store)
-        self._arguments = function, store, maxsize, typed, key, version
+        self._arguments = function, store, maxsize, typed, key, version, identity
         self._typed, self._key = typed, key
         cache = self._cache = SharedCache(function, identity, store, maxsize)
         # With functions, not methods of this object: without a cycle a store that is dropped is let go at once.
@@ -114,4 +121,4 @@ def _digester(
 def _call(cache: SharedCache, digest_of: Callable[..., bytes], copy: bool, one: Any) -> Any:
     digest = digest_of((one,), {})
     value = cache.find(digest, copy)
-    return cache.miss(digest, (one,), {}, copy) if value is MISSING else value
+    return cache.miss(digest, (one,), {}) if value is MISSING else value

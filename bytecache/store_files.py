@@ -99,8 +99,12 @@ class StoreFiles:
                     raise Closed
                 yield True
             finally:
-                self.locks.give_back(WRITER)
                 self._writing = False
+                try:
+                    self.locks.give_back(WRITER)
+                except BaseException:  # an interrupt, before it was done
+                    self.locks.give_back(WRITER)
+                    raise
 
     def bind(self, function: bytes, name: str) -> Bound:
         """This process's share in a function's values: in the files that are valid now, made where there are none.

@@ -1,4 +1,4 @@
-"""Run as a script: trains with two worker processes that share a cache, under each start method; prints figures as JSON.
+"""Run as a script: trains with two worker processes that share a cache, under each start method; prints JSON.
 
 A process of its own, since Keras's backend is chosen once, and since a spawned worker imports the main module anew.
 """
