@@ -29,9 +29,9 @@ class SharedStore:
     path: a folder on a local disk or in memory, kept when the run ends and found full by the next one that opens it.
     None: a folder in memory (/dev/shm) that is this run's: of this process, of all it starts, whatever the start
     method, and of all ranks that a launcher such as torchrun has started with it. It is found by the place in
-    the source where the store is made, removed when the last process that has used it ends, and by the next run if all
-    were killed. maxbytes: the most bytes of values, as for :func:`bytecache.fill_once`; the process that opens the store
-    first in a run decides. Beside them an entry takes some 60 bytes.
+    the source where the store is made, removed when the last process that has used it ends, and by the next run if
+    all were killed. maxbytes: the most bytes of values, as for :func:`bytecache.fill_once`; the process that opens the
+    store first in a run decides. Beside them an entry takes some 60 bytes.
 
     Several functions may use one store: they share its budget and nothing else. Values are bytes-like, or ndarrays of
     plain dtypes; keys are made of str, bytes, int, float, bool, None, PathLike and tuples. Nothing is pickled.

@@ -42,6 +42,26 @@ def test_the_shrinking_example_runs_as_it_stands(tmp_path):
     assert bytecache.jpeg_header(names["read"](tmp_path / "a.jpg"))[:2] == (219, 512)
 
 
+def example(containing):
+    """The block of Python with this line in it."""
+    return next(block for block in blocks("python") if containing in block)
+
+
+@pytest.mark.foreign_threads
+def test_the_examples_for_many_processes_run_as_they_stand(tmp_path, capsys):
+    """One cache for two DataLoader workers: each file is read once, and the report has the figures of both."""
+    torch = pytest.importorskip("torch", reason="the PyTorch example needs torch")
+    paths = [str(tmp_path / f"{i}.jpg") for i in range(64)]
+    for i, path in enumerate(paths):
+        Path(path).write_bytes(make_jpeg(64, 64, seed=i))
+    names = {"bytecache": bytecache, "paths": paths, "targets": torch.arange(64), "__name__": "example"}
+    exec(example("shared=True"), names)
+    exec(example("EpochSampler, ImageDataset").replace("...", "assert images.shape == (32, 3, 256, 256)"), names)
+    epochs = [eval(line) for line in capsys.readouterr().out.splitlines()]
+    assert [figures["reads"] for figures in epochs] == [64, *9 * [0]]
+    assert [figures["hit_rate"] for figures in epochs] == [0.0, *9 * [1.0]]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files_and_headings(page):
     """Every relative link names a file of the project, every anchor a heading of the page."""

@@ -23,6 +23,11 @@ def recent(n: int) -> float:
     return n / 2
 
 
+@bytecache.fill_once(store=bytecache.SharedStore("/tmp/store", maxbytes="1 GiB"), key=bytecache.file_key, version=2)
+def shared(path: str) -> bytes:
+    return path.encode()
+
+
 class Folder:
     @bytecache.lru_cache
     def read(self, name: str) -> bytes:
@@ -38,7 +43,12 @@ assert_type(bare.cache_info(), bytecache.CacheInfo)
 assert_type((bare.cache_stats() - bare.warm(["a"])).hit_rate, float)
 assert_type(bare.__wrapped__("a"), bytes)
 assert_type(bytecache.decode_jpeg(bare("a")).dtype, np.dtype[np.uint8])
+assert_type(shared("a"), bytes)
+assert_type(shared.cache_stats(scope="all").hits, int)
+assert_type(shared.map(["a"], copy=False), list[bytes])
 
 bare(1)  # type: ignore[arg-type]
 called("a", offset="b")  # type: ignore[arg-type]
 bytecache.fill_once(maxbytes=1.5)  # type: ignore[call-overload]
+bytecache.lru_cache(shared=True)  # type: ignore[call-overload]
+bytecache.SharedStore("/tmp/store")  # type: ignore[call-arg]
