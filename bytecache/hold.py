@@ -81,7 +81,7 @@ def remove_if_unheld(folder: Path) -> None:
     except OSError:
         return
     try:
-        if os.fstat(fd).st_uid == os.geteuid() and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        if os.fstat(fd).st_uid == os.geteuid() and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is(folder, fd):
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(fd)

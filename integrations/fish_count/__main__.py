@@ -11,6 +11,7 @@ from .problem import Problem
 COMMANDS = {
     "make_data": "draw underwater pictures, or paste fish over photographs",
     "train": "train a network to count the fish, reading through a cache",
+    "train_torch": "the same in PyTorch: with worker processes, or on the ranks of torchrun",
     "predict": "count the fish in pictures",
     "compare": "put runs side by side",
 }
@@ -20,14 +21,16 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns the exit status: 2 for what the user must change."""
     parser = argparse.ArgumentParser("python -m integrations.fish_count", description="Count fish in pictures.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, help_text in COMMANDS.items():
-        command = commands.add_parser(name, help=help_text, description=help_text)
-        importlib.import_module(f".{name}", __package__).add_arguments(command)
-    args = parser.parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        importlib.import_module(f".{args.command}", __package__).run(args)
+        for name, help_text in COMMANDS.items():
+            command = commands.add_parser(name, help=help_text, description=help_text)
+            if name in argv[:1]:  # the others may need packages that are not there
+                module = importlib.import_module(f".{name}", __package__)
+                module.add_arguments(command)
+        module.run(parser.parse_args(argv))
     except Problem as problem:
-        print(f"{parser.prog} {args.command}: {problem}", file=sys.stderr)
+        print(f"{parser.prog} {argv[0]}: {problem}", file=sys.stderr)
         return 2
     return 0
 

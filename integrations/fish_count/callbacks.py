@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
 import keras
+
+from .job import epoch_line, learning_rate
 
 
 class Rates(keras.callbacks.Callback):
@@ -42,24 +43,18 @@ class EpochLine(keras.callbacks.Callback):
         self._epochs, self._predicted = epochs, predicted_hit_rate
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        print(
-            f"epoch {epoch + 1:>2}/{self._epochs}  loss {logs['loss']:6.3f}  val MAE {logs['val_mae']:6.3f}  "
-            f"hit rate {logs['hit_rate']:.3f} (predicted {self._predicted:.3f})  "
-            f"{logs['images_per_s']:5.0f} images/s  reading {logs['read_s']:5.1f} s",
-            flush=True,
-        )
+        print(epoch_line(epoch, self._epochs, logs, self._predicted), flush=True)
 
 
 class StepDown(keras.callbacks.Callback):
-    """The learning rate of an epoch: half a cosine from `start` to nearly 0, a function of the epoch alone."""
+    """Sets the learning rate of each epoch."""
 
-    def __init__(self, start: float, epochs: int) -> None:
+    def __init__(self, epochs: int) -> None:
         super().__init__()
-        self._start, self._epochs = start, epochs
+        self._epochs = epochs
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        share = min(1.0, epoch / self._epochs)
-        self.model.optimizer.learning_rate = self._start * (0.02 + 0.98 * (1 + math.cos(math.pi * share)) / 2)
+        self.model.optimizer.learning_rate = learning_rate(epoch, self._epochs)
 
 
 class EndOnCtrlC(keras.callbacks.Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -74,15 +75,19 @@ def image_size(path: str) -> tuple[int, int]:
 
 
 def reader(storage_ms: float) -> Callable[[str], bytes]:
-    """A read function for files; with `storage_ms` each read takes that much longer, as from remote storage."""
+    """A read function for files; with `storage_ms` each read takes that much longer, as from remote storage.
 
-    def read(path: str) -> bytes:
-        if storage_ms:
-            time.sleep(storage_ms / 1000)
-        with open(path, "rb") as file:
-            return file.read()
+    It can be pickled, for worker processes that are not forked.
+    """
+    return functools.partial(read, storage_ms)
 
-    return read
+
+def read(storage_ms: float, path: str) -> bytes:
+    """The bytes of a file, after a delay."""
+    if storage_ms:
+        time.sleep(storage_ms / 1000)
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def check_storage_ms(storage_ms: float) -> str:
