@@ -53,7 +53,11 @@ class Bulk:
         results: list[Any] = [None] * len(keys)
         places: dict[Any, list[int]] = {}
         for place, key in enumerate(keys):
-            places.setdefault(self._key_of(key), []).append(place)
+            cache_key = _answer(self._key_of, key, return_exceptions)
+            if isinstance(cache_key, Exception):  # that the user's key= raised
+                results[place] = cache_key
+            else:
+                places.setdefault(cache_key, []).append(place)
 
         call = self._call if copy else self._call_for_view
 

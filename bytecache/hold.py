@@ -17,6 +17,9 @@ except ImportError:  # not on Windows, where shared stores are refused
     fcntl = None  # type: ignore[assignment]
 
 
+_PATIENCE = 1000  # rounds
+
+
 class Hold:
     """A shared lock on a folder, held until it is closed, or the process ends."""
 
@@ -30,7 +33,7 @@ class Hold:
         if fd < 0:
             return
         try:
-            if self.remove and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is(self.folder, fd):
+            if self.remove and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_at(self.folder, fd):
                 shutil.rmtree(self.folder, ignore_errors=True)
         finally:
             os.close(fd)
@@ -51,21 +54,28 @@ def hold(folder: Path, prepare: Callable[[], None], is_ready: Callable[[], bool]
 
     Raises OSError where the folder cannot be made or opened, and what `prepare` raises.
     """
+    unready = 0
     while True:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileExistsError, FileNotFoundError):
-            if os.path.lexists(folder) and not folder.is_dir():
+            if (os.path.lexists(folder) and not folder.is_dir()) or not folder.parent.is_dir():
                 raise
             continue  # the last one to use it has just removed it
         try:
-            if _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is(folder, fd):
+            if _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_at(folder, fd):
                 prepare()
             # Waits for one that prepares or removes the folder. The change from exclusive to shared is no single step:
             # another one may be alone in between, and have prepared it anew.
             _lock(fd, fcntl.LOCK_SH)
-            if _is(folder, fd) and (is_ready is None or is_ready()):
+            there = is_at(folder, fd)
+            if there and is_ready is not None and not is_ready():
+                unready += 1  # the one that prepared it was killed: then the next round prepares it
+                if unready == _PATIENCE:
+                    raise OSError(f"{folder} was emptied while processes use it: end them, or give another path")
+                os.sched_yield()
+            elif there:
                 taken, fd = Hold(folder, fd), -1
                 _close_at_exit(taken)
                 return taken
@@ -81,7 +91,7 @@ def remove_if_unheld(folder: Path) -> None:
     except OSError:
         return
     try:
-        if os.fstat(fd).st_uid == os.geteuid() and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is(folder, fd):
+        if os.fstat(fd).st_uid == os.geteuid() and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_at(folder, fd):
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(fd)
@@ -95,8 +105,8 @@ def _lock(fd: int, kind: int) -> bool:
     return True
 
 
-def _is(folder: Path, fd: int) -> bool:
-    """Whether the folder that was opened is still the one of that name."""
+def is_at(folder: Path, fd: int) -> bool:
+    """Whether what was opened is still what has that name."""
     try:
         return os.path.samestat(os.stat(folder), os.fstat(fd))
     except FileNotFoundError:
@@ -104,12 +114,15 @@ def _is(folder: Path, fd: int) -> bool:
 
 
 _holds: set[Hold] = set()  # open in this process
+_watched = 0  # the process at whose end they are closed
 
 
 def _close_at_exit(one: Hold) -> None:
     from multiprocessing import util
 
-    if not _holds:
+    global _watched
+    if _watched != os.getpid():
+        _watched = os.getpid()
         _watch_exit()
         # A child that imported its parent's main module before it begins forgets then what is to be done at its end.
         util.register_after_fork(_anchor, _watch_exit)

@@ -25,19 +25,17 @@ _MAIN = ("__main__", "__mp_main__")
 def identify(function: Any, version: str | int | None) -> tuple[bytes, str]:
     """(16 bytes that tell this function from others, its name for people).
 
-    The bytes are made of the module and qualified name, and of `version`; where there is none, of the code instead,
-    with the defaults and the variables it closes over as they are now: numbers, text, paths, arrays, containers and
-    functions by value, other objects by their class and attributes. Global variables do not count.
+    The bytes are made of the module and qualified name; of the code, or of `version` in its place; and of the defaults,
+    the variables it closes over and the arguments bound to it, as they are now: numbers, text, paths, arrays,
+    containers and functions by value, other objects by their class and what they are made of, as pickle would see it;
+    locks, files and the like by their class. Global variables, and functions that it calls by name, do not count.
 
     Raises TypeError for a version that is neither str nor int.
     """
     if version is not None and (isinstance(version, bool) or not isinstance(version, (str, int))):
         raise TypeError(f"version must be a str, an int or None, got {version!r}")
-    name = _name(function)
-    parts = [] if version is None else [name.encode(), encode_key(version)]
-    if version is None or name.endswith("<lambda>"):  # which may have many neighbours of that name
-        parts += _describe(function, {})
-    return _digest(parts), name
+    describer = _Describer(with_code=version is None)
+    return _digest([encode_key(version), *describer.describe(function)]), _name(function)
 
 
 def module_name(names: dict[str, Any]) -> str:
@@ -70,45 +68,65 @@ def _digest(parts: Iterable[bytes]) -> bytes:
     return hasher.digest()
 
 
-def _describe(value: Any, seen: dict[int, tuple[int, Any]], depth: int = 0) -> list[bytes]:
-    """What tells `value` from others.
+class _Describer:
+    """Says what tells a value from others. with_code: whether the code of functions does, but for nameless ones."""
 
-    seen: what was met before, by its id, and when: it may be met again, also in itself. depth: of objects in objects.
-    """
-    kind = type(value).__name__.encode()
-    if value is None or isinstance(value, (str, bytes, int, float, os.PathLike)):
-        return [kind, encode_key(value)]
-    if id(value) in seen:
-        return [b"seen %d" % seen[id(value)][0]]
-    seen[id(value)] = len(seen), value
-    if isinstance(value, (types.BuiltinFunctionType, type)):
-        return [kind, _name(value).encode()]
-    if isinstance(value, (types.ModuleType, logging.Logger)):
-        return [kind, (value.name if isinstance(value, logging.Logger) else value.__name__).encode()]
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        return [kind, str((value.dtype, value.shape)).encode(), value.tobytes()]
-    if isinstance(value, (set, frozenset, dict)):
-        items = value.items() if isinstance(value, dict) else value
-        return [kind, *sorted(_digest(_describe(part, seen, depth)) for part in items)]
-    if isinstance(value, (tuple, list)):
-        return [kind, *(_digest(_describe(part, seen, depth)) for part in value)]
-    own, parts = _parts(value, depth)
-    return [kind, *own, *_describe(parts, seen, depth + isinstance(parts, dict))]
+    def __init__(self, with_code: bool) -> None:
+        self._with_code = with_code
+        self._seen: dict[int, tuple[int, Any]] = {}  # what was met before, by its id, and when: it may hold itself
+        self._depth = 0  # of objects in objects
 
+    def describe(self, value: Any) -> list[bytes]:
+        kind = type(value).__name__.encode()
+        if value is None or isinstance(value, (str, bytes, int, float, os.PathLike)):
+            return [kind, encode_key(value)]
+        if id(value) in self._seen:
+            return [b"seen %d" % self._seen[id(value)][0]]
+        self._seen[id(value)] = len(self._seen), value
+        if isinstance(value, (types.ModuleType, logging.Logger)):
+            return [kind, (value.name if isinstance(value, logging.Logger) else value.__name__).encode()]
+        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+            return [kind, str((value.dtype, value.shape)).encode(), value.tobytes()]
+        if isinstance(value, (set, frozenset, dict)):
+            items = value.items() if isinstance(value, dict) else value
+            return [kind, *sorted(_digest(self.describe(part)) for part in items)]
+        if isinstance(value, (tuple, list)):
+            return [kind, *(_digest(self.describe(part)) for part in value)]
+        own, parts = self._parts(value)
+        return [kind, *own, *(_digest(self.describe(part)) for part in parts)]
 
-def _parts(value: Any, depth: int) -> tuple[list[bytes], Any]:
-    """What a function or object is by itself, and what else it is made of: for an object, its attributes."""
-    if hasattr(value, "cache_info") and hasattr(value, "__wrapped__"):  # not what it has cached so far
-        return [], (value.__wrapped__,)
-    if isinstance(value, types.FunctionType):
-        cells = [_cell(cell) for cell in value.__closure__ or ()]
-        own = [_name(value).encode(), *_code(value.__code__)]
-        return own, (value.__defaults__, value.__kwdefaults__, cells)
-    if isinstance(value, functools.partial):
-        return [], (value.func, value.args, value.keywords)
-    if isinstance(value, types.MethodType):
-        return [], (value.__func__, value.__self__)
-    return [_name(value).encode()], dict(getattr(value, "__dict__", {})) if depth < _DEEPEST else {}
+    def _parts(self, value: Any) -> tuple[list[bytes], tuple[Any, ...]]:
+        """What a function, class or object is by itself, and what else it is made of."""
+        name = [_name(value).encode()]
+        if isinstance(value, type):
+            return name, ()
+        if hasattr(value, "cache_info") and hasattr(value, "__wrapped__"):  # not what it has cached so far
+            return [], (value.__wrapped__,)
+        if isinstance(value, types.FunctionType):
+            code = _code(value.__code__) if self._with_code or value.__name__ == "<lambda>" else []
+            cells = tuple(_cell(cell) for cell in value.__closure__ or ())
+            return [*name, *code], (value.__defaults__, value.__kwdefaults__, cells)
+        if isinstance(value, functools.partial):
+            return [], (value.func, value.args, value.keywords)
+        if isinstance(value, types.MethodType):
+            return [], (value.__func__, value.__self__)
+        if isinstance(value, types.BuiltinFunctionType):
+            return name, (value.__self__,)
+        return name, self._reduced(value)
+
+    def _reduced(self, value: Any) -> tuple[Any, ...]:
+        """What pickle would make an object of; nothing where it would not, or deep inside of others."""
+        if self._depth == _DEEPEST:
+            return ()
+        self._depth += 1
+        try:
+            made = value.__reduce_ex__(4)
+            parts = made[:3] + tuple(list(more) for more in made[3:5] if more is not None)
+            return ([self.describe(part) for part in parts],)
+        except Exception:  # locks, files, what refuses to be pickled
+            return ()
+        finally:
+            self._depth -= 1
 
 
 def _cell(cell: types.CellType) -> Any:

@@ -21,6 +21,8 @@ import numpy as np
 COUNT, BITS, TAIL, UNPROVEN, REPLACED, _SLOT, _SLOT_WAS = range(7)  # words of the header
 _HEADER = 4096  # bytes before the first entry
 _ENTRY = struct.Struct("<16sQQIHHI4x")
+_SIZE = _ENTRY.size
+_BEFORE_FIRST = _HEADER - _SIZE  # entries are numbered from 1
 _FIELDS = np.dtype([("hash", "<u8"), ("rest", "S8"), ("position", "<u8", 4)])
 _FIRST_BITS = 10
 
@@ -76,7 +78,7 @@ class Index:
         head = np.zeros(_HEADER // 8, np.uint64)
         head[BITS] = _FIRST_BITS
         part = Path(f"{stem}.index.part")
-        write_file(part, head.tobytes(), _HEADER + _ENTRY.size * _capacity(_FIRST_BITS))
+        write_file(part, head.tobytes(), _HEADER + _SIZE * _capacity(_FIRST_BITS))
         part.rename(f"{stem}.index")
 
     @staticmethod
@@ -88,10 +90,10 @@ class Index:
         """Raises ValueError where the files cannot be an index: entries or slots are missing, or no slot is free."""
         count, size = self.head[COUNT], os.fstat(self._fd).st_size
         slots = self._mapped[2]
-        if count > _capacity(self.head[BITS]) or size < _HEADER + _ENTRY.size * count:
+        if count > _capacity(self.head[BITS]) or size < _HEADER + _SIZE * count:
             raise ValueError(f"the index has {size} bytes and {len(slots)} slots for {count} entries")
-        if np.count_nonzero(slots) > count + 1:  # one whose writer was killed
-            raise ValueError(f"the table of the index has more slots in use than its {count} entries")
+        if np.count_nonzero(slots) > count + 1 or np.max(slots) > count + 1:  # one whose writer was killed
+            raise ValueError(f"the table of the index has slots that are not of its {count} entries")
 
     def __len__(self) -> int:
         return self.head[COUNT] - self.head[REPLACED]
@@ -109,7 +111,7 @@ class Index:
                 slots = memoryview(mmap.mmap(fd, 4 << bits)).cast("I")
             finally:
                 os.close(fd)
-            size = _HEADER + _ENTRY.size * _capacity(bits)
+            size = _HEADER + _SIZE * _capacity(bits)
             entries = mmap.mmap(self._fd, size, prot=mmap.PROT_READ)
             self._mapped = bits, (1 << bits) - 1, slots, entries  # in one step: other threads are looking
             return
@@ -121,7 +123,7 @@ class Index:
         number = slots[place]
         while number:
             if number <= self.head[COUNT]:
-                fields = _ENTRY.unpack_from(entries, _HEADER - 48 + 48 * number)
+                fields = _ENTRY.unpack_from(entries, _BEFORE_FIRST + _SIZE * number)
                 if fields[0] == digest:
                     return number, fields
             place = (place + 1) & mask
@@ -138,7 +140,7 @@ class Index:
         """An entry by its number, 1 to COUNT."""
         if number > _capacity(self._mapped[0]):
             self._map()
-        return Entry(*_ENTRY.unpack_from(self._mapped[3], _HEADER + _ENTRY.size * (number - 1)))
+        return Entry(*_ENTRY.unpack_from(self._mapped[3], _HEADER + _SIZE * (number - 1)))
 
     def append_locked(self, entry: Entry) -> None:
         """Adds an entry, in the place of an older one with the same digest. Raises OSError where there is no room."""
@@ -148,7 +150,7 @@ class Index:
         self._recover_locked()
         if number > _capacity(self._mapped[0]):
             self._grow_locked()
-        write_at(self._fd, entry.pack(), _HEADER + _ENTRY.size * (number - 1))
+        write_at(self._fd, entry.pack(), _HEADER + _SIZE * (number - 1))
         head, slots, place = self.head, self._mapped[2], self._place(entry.digest)
         head[_SLOT_WAS] = slots[place]
         head[_SLOT] = place + 1
@@ -180,7 +182,7 @@ class Index:
         entries = np.frombuffer(self._mapped[3], _FIELDS, count, _HEADER)
         try:
             write_file(table, _slots(entries["hash"], bits).tobytes())
-            os.ftruncate(self._fd, _HEADER + _ENTRY.size * _capacity(bits))
+            os.ftruncate(self._fd, _HEADER + _SIZE * _capacity(bits))
         except OSError:
             table.unlink(missing_ok=True)
             raise
@@ -205,7 +207,7 @@ def _slots(hashes: np.ndarray[Any, np.dtype[np.uint64]], bits: int) -> np.ndarra
     places = (hashes & np.uint64(mask)).astype(np.int64)
     while len(numbers):
         free = slots[places] == 0
-        slots[places[free]] = numbers[free]  # of several for one slot one stays
+        slots[places[free]] = numbers[free]  # of several for one slot the last one stays: the latest entry of a key
         left = slots[places] != numbers
         numbers, places = numbers[left], (places[left] + 1) & mask
     return slots

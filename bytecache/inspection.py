@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,12 +155,16 @@ def _section(files: StoreFiles, row: int) -> Section | None:
         if not Section.exists(files.folder, generation):
             return None
         try:
-            section = Section(files.folder, generation)
-            section.index.check()
-            return section
+            return files.alone(partial(_checked, files.folder, generation))
         except FileNotFoundError as exc:
             if generation == files.head.words[row + GENERATION]:  # else it was cleared a moment ago
                 raise ValueError(f"{exc.filename} is missing") from None
+
+
+def _checked(folder: Path, generation: int) -> Section:
+    section = Section(folder, generation)
+    section.index.check()
+    return section
 
 
 def _numbers(section: Section) -> range:
@@ -190,4 +195,5 @@ def _disk_bytes(folder: Path, values: bool = True) -> int:
 
 
 def _date(ns: int) -> str:
+    ns = min(ns, 1 << 62)  # the year 2116, where it is damaged
     return datetime.fromtimestamp(ns / 1e9, timezone.utc).isoformat(timespec="seconds")

@@ -83,9 +83,9 @@ def encode_key(value: Any) -> bytes:
     """A value as bytes that no other has, but for numbers that are equal; raises TypeError as encode_call does."""
     if value is None:
         return b"n"
-    if isinstance(value, (int, np.integer, np.bool_)):
+    if isinstance(value, (int, np.integer, np.bool_)) and not isinstance(value, np.timedelta64):
         return b"i%x;" % int(value)
-    if isinstance(value, (float, np.floating)):
+    if isinstance(value, (float, np.float16, np.float32)):
         number = float(value)
         return b"i%x;" % int(number) if number.is_integer() else b"f" + struct.pack("<d", number)
     if isinstance(value, tuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 import weakref
 from pathlib import Path
 
@@ -27,31 +28,48 @@ class ByteLocks:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._close = weakref.finalize(self, os.close, self._fd)
         self._close.atexit = False
+        self._guard = threading.Lock()  # guards _closing and _calls: no call may meet another file of that number
+        self._closing, self._calls = False, 0
 
     @property
     def closed(self) -> bool:
-        return not self._close.alive
+        return self._closing
 
     def take(self, byte: int, *, wait: bool = True) -> bool:
         """Locks a byte, 0 to 2**63 - 2; False where another holds it and this is not to wait, or it is closed."""
-        if self.closed:
-            return False
         try:
-            self._call(fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, fcntl.F_WRLCK, byte)
+            return self._call(fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, fcntl.F_WRLCK, byte)
         except (BlockingIOError, PermissionError):
             return False
-        return True
 
     def give_back(self, byte: int) -> None:
         """Unlocks a byte, held or not."""
-        if not self.closed:
-            self._call(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, byte)
+        self._call(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, byte)
 
-    def _call(self, command: int, kind: int, byte: int) -> None:
-        fcntl.fcntl(self._fd, command, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
+    def _call(self, command: int, kind: int, byte: int) -> bool:
+        with self._guard:
+            if self._closing:
+                return False
+            self._calls += 1
+        try:
+            fcntl.fcntl(self._fd, command, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
+            return not self._closing
+        finally:
+            with self._guard:
+                self._calls -= 1
+                if self._closing and not self._calls:
+                    self._close()
 
     def close(self) -> None:
-        """Gives back all locks."""
+        """Gives back all locks, when those who wait for one have it."""
+        with self._guard:
+            self._closing = True
+            if not self._calls:
+                self._close()
+
+    def forget(self) -> None:
+        """In a forked child, where no other thread is left: closes at once."""
+        self._closing = True
         self._close()
 
 

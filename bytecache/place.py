@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
 from ._memory_limit import available_memory
 from .caution import warn
-from .hold import Hold, remove_if_unheld
+from .hold import Hold, is_at, remove_if_unheld
 
 try:
     import fcntl
@@ -76,9 +77,7 @@ def hold_run_folder(name: str, maxbytes: int, take: Callable[[Path], Hold]) -> H
         raise OSError(
             f"neither {_MEMORY} nor {tempfile.gettempdir()} can be written: give path=, a folder on a local disk"
         )
-    door = os.open(bases[-1], os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(door, fcntl.LOCK_EX)  # one process at a time looks and chooses, so that all choose the same
+    with _door(bases[0]):  # one process at a time looks and chooses, so that all choose the same
         for base in bases:
             for left in base.glob(f"{_PREFIX}-{os.geteuid()}-*"):
                 remove_if_unheld(left)
@@ -87,8 +86,25 @@ def hold_run_folder(name: str, maxbytes: int, take: Callable[[Path], Hold]) -> H
             if (base / folder).lstat().st_uid != os.geteuid():
                 raise PermissionError(f"{base / folder} belongs to another user: remove it, or give path=")
         return take((there or [_choose(bases, maxbytes)])[0] / folder)
-    finally:
-        os.close(door)
+
+
+@contextmanager
+def _door(base: Path) -> Iterator[None]:
+    """One process of this user at a time."""
+    path = base / f"{_PREFIX}-{os.geteuid()}.door"
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if not is_at(path, fd):
+                continue  # the one before has removed it
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+        finally:
+            os.close(fd)
 
 
 def _usable(base: Path) -> bool:

@@ -41,10 +41,13 @@ class Section:
 
     @staticmethod
     def create_locked(folder: Path, generation: int, maxbytes: int) -> None:
-        """Makes the files of a generation without entries."""
-        stem = folder / str(generation)
-        write_file(Path(f"{stem}.arena"), b"", min(maxbytes, _LARGEST))
-        Index.create_locked(stem)
+        """Makes the files of a generation, where they are not there; the arena as long as it may become."""
+        stem, size = folder / str(generation), min(maxbytes, _LARGEST)
+        if not Index.exists(stem):
+            write_file(Path(f"{stem}.arena"), b"", size)
+            Index.create_locked(stem)
+        elif os.path.getsize(f"{stem}.arena") < size:  # a process was killed that had shortened it for a moment
+            os.truncate(f"{stem}.arena", size)
 
     @staticmethod
     def exists(folder: Path, generation: int) -> bool:
@@ -62,10 +65,9 @@ class Section:
     def begin_run_locked(self, maxbytes: int) -> None:
         """Takes over what an earlier run has left, unproven; raises ValueError where it cannot be so."""
         self.index.check()
-        status = os.fstat(self._fd)
-        if status.st_size < self.currbytes:
-            raise ValueError(f"the arena has {status.st_size} bytes of {self.currbytes}")
-        os.ftruncate(self._fd, max(status.st_size, min(maxbytes, _LARGEST)))
+        size = os.fstat(self._fd).st_size
+        if size < self.currbytes:
+            raise ValueError(f"the arena has {size} bytes of {self.currbytes}")
         self.index.head[UNPROVEN] = self.index.head[COUNT]
 
     def __len__(self) -> int:
@@ -85,6 +87,8 @@ class Section:
         if number < len(self._checked) and not self._intact(number):
             return MISSING
         end = offset + length
+        if end + described > len(self._bytes):
+            return MISSING
         if kind == BYTES:
             return self._bytes[offset:end] if copy else self._view[offset:end]
         return decode(kind, self._view[offset:end], self._bytes[end : end + described])

@@ -46,7 +46,7 @@ class SharedStore:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, maxbytes: int | str) -> None:
-        name = "" if path is not None else _site(sys._getframe(1), maxbytes)
+        name = "" if path is not None else _site(sys._getframe(1))
         self._set_up(path, name, maxbytes)
 
     @classmethod
@@ -61,7 +61,7 @@ class SharedStore:
             raise OSError("a shared store needs open file description locks, which this system has not: use Linux")
         self._arguments = None if path is None else os.path.abspath(path), name, maxbytes
         self._budget = min(parse_size(maxbytes), sys.maxsize)
-        self._users: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.users: weakref.WeakSet[User] = weakref.WeakSet()
         self._files: StoreFiles | None = None
         self._folder: Path | None = None  # where it was found, for when it is opened again
         self.files()
@@ -86,18 +86,22 @@ class SharedStore:
             held = self._hold(self._folder)
         else:
             held = hold_run_folder(name, self._budget, self._hold)
-        self._folder = held.folder
         held.remove = path is None
+        try:
+            files = StoreFiles(held.folder, held)
+        except BaseException:
+            held.close()
+            raise
         weakref.finalize(self, held.close).atexit = False
-        return StoreFiles(held.folder, held)
+        self._folder = held.folder
+        return files
 
     def _hold(self, folder: Path) -> Hold:
         begin = begin_empty if self._arguments[0] is None else begin_kept
         return hold(folder, lambda: begin(folder, self._budget), lambda: Head.exists(folder))
 
-    def bind(self, user: User, function: bytes, name: str) -> Bound:
+    def bind(self, function: bytes, name: str) -> Bound:
         """This process's share in a function's values; see :meth:`StoreFiles.bind`."""
-        self._users.add(user)
         while True:
             with suppress(Closed):
                 return self.files().bind(function, name)
@@ -132,15 +136,15 @@ class SharedStore:
             files, self._files = self._files, None
         if files is not None:
             files.close()
-        for user in list(self._users):
+        for user in list(self.users):
             user.unbind()
 
     def forget_parent(self) -> None:
         """In a forked child: leaves the locks that it shares with its parent to that one."""
         if self._files is not None:
             self._files.forget_parent()
-        self.close()
-        for user in list(self._users):
+        self._files = None
+        for user in list(self.users):
             user.forget_other_threads()
 
     def __repr__(self) -> str:
@@ -156,9 +160,9 @@ def _rebuild(path: str | None, name: str, maxbytes: int | str) -> SharedStore:
     return store
 
 
-def _site(frame: Any, maxbytes: int | str) -> str:
+def _site(frame: Any) -> str:
     """A name for a store that is made at this place in the source, the same in all processes that run these lines."""
-    place = f"{module_name(frame.f_globals)}:{frame.f_code.co_name}:{frame.f_lineno}:{maxbytes}"
+    place = f"{module_name(frame.f_globals)}:{frame.f_code.co_name}:{frame.f_lineno}"
     number = _sites[place] = _sites.get(place, -1) + 1
     return blake2b(f"{place}:{number}".encode(), digest_size=8).hexdigest()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from time import perf_counter_ns
 from typing import Any
 
@@ -17,7 +17,7 @@ from .memory import MISSING
 from .pool import call_of, moment
 from .shared import SharedStore
 from .stats import CacheInfo, CacheStats, check_scope
-from .store_files import Bound, Closed
+from .store_files import Bound
 
 # When each thread began the calls that it is in the midst of, and that other processes may be waiting for.
 _leading: dict[int, list[int]] = {}
@@ -37,6 +37,7 @@ class SharedCache:
         self._bound: Bound | None = None
         self._turns: ByteLocks | None = None  # this cache's own, so that two of one function take turns too
         self._start_anew()
+        store.users.add(self)
 
     def _start_anew(self) -> None:
         # Guards the flights and this process's counts; re-entrant, for a signal handler that calls in.
@@ -56,8 +57,9 @@ class SharedCache:
             with self._binding:
                 bound = self._bound
                 if bound is None or bound.stale():
-                    bound = self.store.bind(self, *self._identity)
-                    self._turns = self._turns or ByteLocks(bound.files.folder / "locks")
+                    bound = self.store.bind(*self._identity)
+                    if bound.section is not None:
+                        self._turns = self._turns or ByteLocks(bound.files.folder / "locks")
                     self._bound = bound
         return bound
 
@@ -187,9 +189,7 @@ class SharedCache:
 
     def _keep(self, bound: Bound, digest: bytes, value: Any, encoded: Encoded) -> Any:
         """The value in the form in which hits give it."""
-        stored = None
-        with suppress(Closed):  # meanwhile: then it is not stored
-            stored = bound.files.put(bound, digest, encoded, self.maxsize)
+        stored = bound.files.put(bound, digest, encoded, self.maxsize)
         if stored is not None:
             self._count(bound, tally.STORED if stored else tally.REJECTED)
         if encoded.kind == BYTES:
@@ -257,6 +257,9 @@ class SharedCache:
 
     def forget_other_threads(self) -> None:
         """In a forked child: the threads that led these flights are not here, nobody may wait for them."""
+        if self._turns is not None:
+            self._turns.forget()
+        self._bound = self._turns = None
         me = threading.get_ident()
         for thread in [one for one in _leading if one != me]:
             del _leading[thread]

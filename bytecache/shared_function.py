@@ -121,4 +121,7 @@ def _digester(
 def _call(cache: SharedCache, digest_of: Callable[..., bytes], copy: bool, one: Any) -> Any:
     digest = digest_of((one,), {})
     value = cache.find(digest, copy)
-    return cache.miss(digest, (one,), {}) if value is MISSING else value
+    if value is not MISSING:
+        return value
+    value = cache.miss(digest, (one,), {})
+    return value if copy or not isinstance(value, bytes) else memoryview(value)

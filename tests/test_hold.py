@@ -204,7 +204,7 @@ def test_many_processes_that_come_and_go_always_hold_what_is_there(folder: Path)
                 remove_if_unheld(folder)
             held = hold(folder, prepare, (folder / "made").exists)
             held.remove = True
-            if not (folder / "made").exists() or not hold_module._is(folder, held._fd):
+            if not (folder / "made").exists() or not hold_module.is_at(folder, held._fd):
                 return f"round {number}: {list(folder.iterdir())}"
             held.close()
         return "fine"

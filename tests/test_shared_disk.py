@@ -779,7 +779,11 @@ def test_a_call_inside_of_a_call_keeps_the_outer_one_s_turn(opened: Any) -> None
         inner(x)
         locks = ByteLocks(store.path / "locks")  # as another process has it
         try:
-            return b"free" if locks.take(byte_of(f._digest_of((x,), {})), wait=False) else b"held"
+            return (
+                b"free"
+                if locks.take(byte_of(f._digest_of((x,), {}), f._cache._bind().generation), wait=False)
+                else b"held"
+            )
         finally:
             locks.close()
 
