@@ -88,12 +88,14 @@ def fill_once(
 
     shared: all processes of the run have one cache, of `maxbytes`. store: so have all that use this store. Values are
     then bytes-like, or ndarrays of plain dtypes, and keys of str, bytes, int, float, bool, None, PathLike and tuples:
-    see :class:`bytecache.SharedStore`. version: tells values of one version of the function from those of another;
-    without it the function's code, defaults and plain closed-over values do.
+    see :class:`bytecache.SharedStore`. What a function gave is found again by a function of the same module, name and
+    code, with equal defaults, closed-over values and bound arguments; global variables and what it calls do not
+    count. version: a str or int that stands for the code: change it when the values change.
 
     Threads: simultaneous calls with equal arguments run the function once, the others get its value or exception.
     Processes: each has a cache of its own, and a forked child starts with a copy of its parent's; with `shared` or
-    `store` they have one, and of simultaneous calls in several processes one runs the function.
+    `store` they have one, and of simultaneous calls in several processes one runs the function: where that raises, or
+    its value does not fit, the next one does. A call from inside of such a call does not wait for other processes.
     Methods: the instance is part of the key, so the cache keeps it alive as long as its entry: for ever, here.
 
     Raises TypeError for a coroutine or generator function, whose result could be used only once, and TypeError or

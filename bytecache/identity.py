@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import inspect
 import logging
@@ -120,7 +121,10 @@ class _Describer:
             return ()
         self._depth += 1
         try:
-            made = value.__reduce_ex__(4)
+            reduce = copyreg.dispatch_table.get(type(value))
+            made: Any = reduce(value) if reduce is not None else value.__reduce_ex__(4)
+            if isinstance(made, str):
+                return (made,)
             parts = made[:3] + tuple(list(more) for more in made[3:5] if more is not None)
             return ([self.describe(part) for part in parts],)
         except Exception:  # locks, files, what refuses to be pickled

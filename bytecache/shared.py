@@ -24,7 +24,7 @@ _sites: dict[str, int] = {}  # place in the source -> how many stores were made 
 
 
 class SharedStore:
-    """A store that all processes of a machine share, for ``fill_once(store=...)``.
+    """A store that all processes of a user on a machine share, for ``fill_once(store=...)``.
 
     path: a folder on a local disk or in memory, kept when the run ends and found full by the next one that opens it.
     None: a folder in memory (/dev/shm) that is this run's: of this process, of all it starts, whatever the start
@@ -38,7 +38,8 @@ class SharedStore:
 
     What was written stays where it is, so a value may be handed out as a view on the store's memory. Values that an
     earlier run wrote are checked against their checksums when a process first reads them; one that does not fit is
-    read anew. A folder of another version, or damaged beyond that, is renamed and left, with a RuntimeWarning.
+    read anew. A folder of another version, or with a damaged index, is renamed and left, with a RuntimeWarning. After a
+    clear the memory is free when the last view of it is gone, and each process has made its next call.
 
     Safe for threads and processes; goes on in forked children; pickles as what finds the same store again. Linux only.
     Raises OSError for a folder that cannot be made or written to, or where the system has not the locks it takes;
@@ -130,7 +131,7 @@ class SharedStore:
     def close(self) -> None:
         """Lets go of the files; the next call of a function that uses the store opens it anew.
 
-        The last process that lets go of a store without a path removes it.
+        The last process that lets go of a store without a path removes it. This process's figures begin anew.
         """
         with _opening:
             files, self._files = self._files, None

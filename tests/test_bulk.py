@@ -53,6 +53,19 @@ def test_map_runs_duplicates_once(both: Any, threads: Any, options: dict[str, in
     assert f.cache_info()[:2] == (3, 4)
 
 
+def test_a_key_that_raises_fails_its_item_alone(both: Any, tmp_path: Any) -> None:
+    """With return_exceptions what key= raised stands in the item's place; else it is raised, with a note."""
+    (tmp_path / "there").write_bytes(b"x")
+    f = both(key=bytecache.file_key)(lambda path: path.read_bytes())
+    paths = [tmp_path / "there", tmp_path / "gone"]
+    value, failure = f.map(paths, return_exceptions=True)
+    assert value == b"x" and isinstance(failure, FileNotFoundError)
+    with pytest.raises(FileNotFoundError) as caught:
+        f.map(paths)
+    assert "gone" in caught.value.__notes__[0]
+    del failure, caught
+
+
 def test_map_uses_key_and_typed(both: Any) -> None:
     """Duplicates are those of the cache's own keys."""
     lower, ran = counting_lists(both(key=str.lower))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import collections
+import copy
+import dataclasses
+import datetime
+import decimal
 import functools
+import re
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import bytecache
@@ -155,6 +163,57 @@ def test_two_objects_of_one_type_do_not_answer_for_each_other(tmp_path: Path, re
     finally:
         store.close()
     assert answers == [b"one", b"other"]
+
+
+@dataclasses.dataclass
+class Options:
+    __slots__ = ("size",)
+    size: int
+
+
+LEAVES = [
+    (np.int64(3), np.int64(4)),
+    (np.float32(0.5), np.float32(1.5)),
+    (np.arange(3), np.arange(4)),
+    (range(3), range(4)),
+    (complex(1, 2), complex(1, 3)),
+    (re.compile("a"), re.compile("b")),
+    (datetime.date(2026, 1, 1), datetime.date(2026, 1, 2)),
+    (decimal.Decimal("1.5"), decimal.Decimal("2.5")),
+    (bytearray(b"a"), bytearray(b"b")),
+    (collections.deque([1]), collections.deque([2])),
+    (Options(1), Options(2)),
+    ({"a": 1}.get, {"a": 2}.get),
+    ([[1], [2]], [[1], [3]]),
+]
+
+
+@pytest.mark.parametrize("one, other", LEAVES, ids=lambda value: type(value).__name__)
+def test_closed_over_values_count_by_value(one: Any, other: Any) -> None:
+    """Whatever pickle can take to pieces tells functions apart; a copy of it does not."""
+
+    def over(value: Any) -> Any:
+        return lambda x: value
+
+    again = one if callable(one) else copy.deepcopy(one)
+    assert identify(over(one), None) == identify(over(again), None) != identify(over(other), None)
+
+
+def test_a_version_stands_for_the_code_alone() -> None:
+    """What a function closes over, or is bound to, counts beside a version."""
+    one, other = (made("def make(n):\n def f(x): return n\n return f", "make")(n) for n in ("train", "val"))
+    assert identify(one, 1) != identify(other, 1)
+    assert identify(functools.partial(one, 1), 1) != identify(functools.partial(one, 2), 1)
+
+
+def test_what_cannot_be_taken_to_pieces_counts_by_its_class() -> None:
+    """A lock or a file that a function closes over is no hindrance."""
+    lock, other = threading.Lock(), threading.Lock()
+
+    def over(value: Any) -> Any:
+        return lambda x: value
+
+    assert identify(over(lock), None) == identify(over(other), None)
 
 
 SCRIPT = """

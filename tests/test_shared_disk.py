@@ -841,3 +841,73 @@ def test_two_wrappers_of_one_function_run_it_once(opened: Any) -> None:
     one.cache_info(), other.cache_info()
     assert together(lambda: one(1), lambda: other(1)) == [b"x", b"x"]
     assert ran == [1]
+
+
+def test_values_stay_right_while_threads_close_the_store(tmp_path: Path) -> None:
+    """Closing in one thread takes no lock away from another one's write, in three processes at once."""
+    maxbytes = 1 << 22
+
+    def fill_and_close(seed: int) -> str:
+        store = SharedStore(tmp_path / "store", maxbytes=maxbytes)
+        (f,) = cached(store, lambda x: b"%d" % x * 50)
+        ended = threading.Event()
+
+        def close() -> None:
+            while not ended.is_set():
+                store.close()
+
+        def fill() -> list[int]:
+            try:
+                return [x for x in random.Random(seed).choices(range(1500), k=1500) if f(x) != b"%d" % x * 50]
+            finally:
+                ended.set()
+
+        return repr(together(fill, close))
+
+    ends = [start(lambda seed=seed: in_child(lambda: fill_and_close(seed), 60)) for seed in range(3)]
+    assert [end() for end in ends] == ["[[], None]"] * 3
+
+
+def test_a_folder_that_is_removed_under_a_job_costs_one_warning(tmp_path: Path) -> None:
+    """Reads go on, right and counted, when somebody removes the store's folder, and after a clear, too."""
+    store = SharedStore(tmp_path / "store", maxbytes=1 << 20)
+    (f,) = cached(store, lambda x: bytes(np.arange(x)))
+    f(1)
+    shutil.rmtree(tmp_path / "store")
+    with pytest.warns(RuntimeWarning, match="its files cannot be written|has no room") as warned:
+        assert all(f(x) == bytes(np.arange(x)) for x in range(600))
+        f.cache_clear()
+        assert all(f(x) == bytes(np.arange(x)) for x in range(600))
+    assert len(warned) == 1 and f.cache_info().misses == 600
+    store.close()
+
+
+def test_an_arena_that_was_left_short_is_made_whole(tmp_path: Path) -> None:
+    """A process killed while it gave room back leaves a short arena: no value comes out cut off."""
+    store = SharedStore(tmp_path / "store", maxbytes=1 << 20)
+    (f,) = cached(store, lambda x: bytes([x]) * 1000)
+    f(1)
+    (arena,) = (tmp_path / "store").glob("*.arena")
+    os.truncate(arena, 1000)
+    store.close()
+    other = SharedStore(tmp_path / "store", maxbytes=1 << 20)
+    (g,) = cached(other, lambda x: bytes([x]) * 1000)
+    assert [g(1), g(2), g(2)] == [bytes([1]) * 1000, *2 * [bytes([2]) * 1000]]
+    assert arena.stat().st_size == 1 << 20
+    other.close()
+
+
+def test_a_folder_that_was_emptied_under_a_job_is_refused(tmp_path: Path) -> None:
+    """Who comes while another holds a folder without its head gets an error, and does not wait for ever."""
+    store = SharedStore(tmp_path / "store", maxbytes=1000)
+    (tmp_path / "store" / "head").unlink()
+    with pytest.raises(OSError, match="was emptied while processes use it: end them, or give another path"):
+        SharedStore(tmp_path / "store", maxbytes=1000)
+    store.close()
+
+
+def test_a_path_below_a_dangling_link_is_an_error(tmp_path: Path) -> None:
+    """A link to storage that is not mounted raises at once."""
+    (tmp_path / "scratch").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(OSError):
+        SharedStore(tmp_path / "scratch" / "store", maxbytes=1000)

@@ -136,7 +136,7 @@ def cached(read: Any, args: argparse.Namespace, training_bytes: int) -> Any:
         store = bytecache.SharedStore(args.store, maxbytes=maxbytes)
     except (OSError, ValueError) as error:
         raise Problem(f"the cache cannot be made: {error}; --store DIR names a folder on a local disk") from None
-    # The next run may find other pictures under the same names; and may read the same ones with another delay.
+    # The next run may find other pictures under the same names.
     return bytecache.fill_once(store=store, key=bytecache.file_key, version="JPEG")(read)
 
 
