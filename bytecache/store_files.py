@@ -135,6 +135,12 @@ class StoreFiles:
     def _bind_locked(self, function: bytes, name: str) -> Bound:
         row = self.head.find(function)
         if row is None:
+            if self.head.used() > 0.99 * self.maxbytes:
+                names = ", ".join(sorted({self.head.name(other) for other in self.head.rows()}))
+                warn(
+                    f"{self.folder} is full of the values of {names}: those of {name} are read each time. A "
+                    f"function whose code has changed is another one: clear the store (bytecache clear {self.folder})"
+                )
             row = self.head.add_locked(function, name)
         generation = int(self.head.words[row + GENERATION])
         section: Section | None = None

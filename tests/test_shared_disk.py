@@ -911,3 +911,15 @@ def test_a_path_below_a_dangling_link_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "scratch").symlink_to(tmp_path / "unmounted")
     with pytest.raises(OSError):
         SharedStore(tmp_path / "scratch" / "store", maxbytes=1000)
+
+
+def test_a_function_that_finds_the_store_full_of_others_says_so(tmp_path: Path) -> None:
+    """So does one whose code has changed: its old values have all the room."""
+    store = SharedStore(tmp_path / "store", maxbytes=100)
+    old, new = cached(store, lambda x: b"old" + bytes(97), lambda x: b"new" + bytes(97))
+    old(1)
+    with pytest.warns(RuntimeWarning, match="full of the values of .*<lambda>: those of .* are read each time.*clear"):
+        assert new(1)[:3] == b"new"
+    store.clear()
+    assert (new(1)[:3], new(1)[:3], new.cache_info()[:2]) == (b"new", b"new", (1, 1))
+    store.close()

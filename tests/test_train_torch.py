@@ -125,8 +125,8 @@ def test_two_ranks_read_each_file_once_and_learn_what_they_learn_without_a_cache
 
 
 def test_a_second_run_with_the_store_starts_warm(ranks, alone, data, tmp_path):
-    """It reads nothing, though it is another kind of run with another delay, and learns as with a cold cache."""
-    options = (*ALL_FIT, "--store", ranks[0], "--storage-ms", 1, "--workers", 1)
+    """It reads nothing, though it is another kind of run, and learns as with a cold cache."""
+    options = (*ALL_FIT, "--store", ranks[0], "--workers", 1)
     rows, _ = train(data, tmp_path / "run", *options)
     assert column(rows, "reads", "hit_rate") == [("0", "1.0")] * 2
     assert losses(rows) == losses(alone[1])
