@@ -17,19 +17,6 @@ _lock = threading.RLock()  # guards _waits; re-entrant, for a signal handler tha
 _waits: dict[int, Flight] = {}  # thread identifier -> the flight it waits for
 
 
-class Course:
-    """What a flight through a shared store may wait for; guarded by its cache's lock.
-
-    abroad: its leader waits for another process. urgent: another process may wait for a thread that waits for this
-    flight, whose leader must not wait for other processes then.
-    """
-
-    __slots__ = ("abroad", "urgent")
-
-    def __init__(self) -> None:
-        self.abroad = self.urgent = False
-
-
 class Flight:
     """A run of the function for one key, led by the thread that made the flight, inside ``with flight.airborne:``.
 
@@ -38,13 +25,12 @@ class Flight:
     again, and one of them leads.
     """
 
-    __slots__ = ("_exception", "_value", "airborne", "began", "course", "ended", "leader")
+    __slots__ = ("_exception", "_value", "airborne", "began", "ended", "leader")
 
     def __init__(self) -> None:
         self.leader, self.began = threading.get_ident(), moment()
         self.airborne = threading.Lock()
         self.ended = False
-        self.course = Course()
         self._value: Any = None
         self._exception: Exception | None = None
 

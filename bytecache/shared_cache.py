@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter_ns
 from typing import Any
 
 from . import tally
 from .codec import BYTES, Encoded, encode
-from .flight import Course, Flight
 from .head import GENERATION
 from .locks import ByteLocks, byte_of
 from .memory import MISSING
-from .pool import call_of, moment
 from .shared import SharedStore
 from .stats import CacheInfo, CacheStats, check_scope
 from .store_files import Bound
-
-# When each thread began the calls that it is in the midst of, and that other processes may be waiting for.
-_leading: dict[int, list[int]] = {}
+from .turns import Course, SharedFlight, forget_other_threads, may_wait_locked, take_turn
 
 
 class SharedCache:
@@ -42,7 +38,7 @@ class SharedCache:
     def _start_anew(self) -> None:
         # Guards the flights and this process's counts; re-entrant, for a signal handler that calls in.
         self._lock = threading.RLock()
-        self._flights: dict[tuple[int, bytes], Flight] = {}
+        self._flights: dict[tuple[int, bytes], SharedFlight] = {}
         self._binding = threading.RLock()  # guards binding: all threads count in one row
 
     def unbind(self) -> None:
@@ -58,8 +54,9 @@ class SharedCache:
                 bound = self._bound
                 if bound is None or bound.stale():
                     bound = self.store.bind(*self._identity)
-                    if bound.section is not None:
-                        self._turns = self._turns or ByteLocks(bound.files.folder / "locks")
+                    if bound.section is not None and self._turns is None:
+                        with suppress(OSError):  # without turns, where there are no descriptors left
+                            self._turns = ByteLocks(bound.files.folder / "locks")
                     self._bound = bound
         return bound
 
@@ -88,7 +85,7 @@ class SharedCache:
     def miss(self, digest: bytes, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         """Answers a call whose key was not found a moment ago."""
         bound = self._bind()
-        flight, key = Flight(), (bound.generation, digest)
+        flight, key = SharedFlight(), (bound.generation, digest)
         with flight.airborne:
             try:
                 value = self._join(bound, key, flight)
@@ -106,7 +103,7 @@ class SharedCache:
                         del self._flights[key]
                 del flight  # its exception holds this frame through the traceback: no cycle for the collector
 
-    def _join(self, bound: Bound, key: tuple[int, bytes], mine: Flight) -> Any:
+    def _join(self, bound: Bound, key: tuple[int, bytes], mine: SharedFlight) -> Any:
         """What another thread's call brought, or MISSING when this thread is to lead."""
         inside = self._lock._is_owned()  # type: ignore[attr-defined]  # a signal handler: it must not wait
         while True:
@@ -114,7 +111,7 @@ class SharedCache:
                 flight = self._flights.setdefault(key, mine)
                 if not flight.airborne.locked():  # an interrupt struck its leader in the very act of landing
                     flight = self._flights[key] = mine
-                if flight is mine or inside or not self._may_wait_locked(flight):
+                if flight is mine or inside or not may_wait_locked(flight.course):
                     return MISSING
             try:
                 flight.wait()
@@ -128,50 +125,15 @@ class SharedCache:
             finally:
                 del flight
 
-    def _may_wait_locked(self, flight: Flight) -> bool:
-        """Whether this thread may wait for another one's flight.
-
-        Not where other processes may wait for this thread, and the flight for other processes: that may be a circle.
-        """
-        if not _is_waited_for(threading.get_ident()):
-            return True
-        flight.course.urgent = True
-        return not flight.course.abroad
-
     def _lead(self, bound: Bound, course: Course, digest: bytes, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
-        with self._turn(bound, course, digest):
+        def answer() -> Any:
             value = self.find(digest)  # bytes as bytes, also where this call would take a view: others get it too
             return self._run(bound, digest, args, kwds) if value is MISSING else value
 
-    @contextmanager
-    def _turn(self, bound: Bound, course: Course, digest: bytes) -> Iterator[None]:
-        """While no other process runs the function for this key.
-
-        Not where the value could not be stored anyway, and so not be handed on. A call from inside of such a call
-        does not wait, since two that wait for each other would do so for ever; it may run what another one runs too.
-        """
         turns = self._turns
         if turns is None or bound.section is None or self._full(bound):
-            yield
-            return
-        thread, byte, began = threading.get_ident(), byte_of(digest, bound.generation), moment()
-        leading = _leading.setdefault(thread, [])
-        with self._lock:
-            course.abroad = not course.urgent and not _is_waited_for(thread)
-        try:
-            turns.take(byte, wait=course.abroad)
-            course.abroad = False
-            leading.append(began)
-            yield
-        finally:
-            try:
-                turns.give_back(byte)
-            except BaseException:  # an interrupt, before it was done
-                turns.give_back(byte)
-                raise
-            finally:
-                if began in leading:
-                    leading.remove(began)
+            return answer()  # the value could not be stored, and so not be handed on
+        return take_turn(turns, byte_of(digest, bound.generation), course, self._lock, answer)
 
     def _run(self, bound: Bound, digest: bytes, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         self._count(bound, tally.MISSES)
@@ -261,23 +223,7 @@ class SharedCache:
             self._turns.forget()
         self._bound = self._turns = None
         me = threading.get_ident()
-        for thread in [one for one in _leading if one != me]:
-            del _leading[thread]
+        forget_other_threads()
         flights = self._flights
         self._start_anew()
         self._flights = {key: flight for key, flight in flights.items() if flight.leader == me}
-
-
-def _is_waited_for(thread: int) -> bool:
-    """Whether a call that other processes may wait for cannot end before this thread goes on.
-
-    It is this thread's, or of a thread that it helps, directly or through others, begun before it called for help.
-    """
-    since = moment()
-    while True:
-        if any(began < since for began in _leading.get(thread, ())):
-            return True
-        call = call_of(thread)
-        if call is None:
-            return False
-        thread, since = call[0], min(since, call[1])

@@ -84,7 +84,7 @@ from test_flight import (  # noqa: F401
 )
 
 import bytecache
-from bytecache import SharedStore, shared_cache
+from bytecache import SharedStore, turns
 from bytecache.store_files import StoreFiles
 
 del _ctrl_c_in_bulk, _fractions, _child_of_threads, _fork_inside, _rejected_for_waiters  # need values of their own
@@ -171,7 +171,7 @@ def both(shared: Any) -> Any:
 def at_rest() -> Iterator[None]:
     """After each test no thread is noted as one that other processes wait for."""
     yield
-    assert {thread: calls for thread, calls in shared_cache._leading.items() if calls} == {}
+    assert {thread: calls for thread, calls in turns._leading.items() if calls} == {}
 
 
 @pytest.fixture
@@ -670,7 +670,7 @@ def test_ctrl_c_leaves_the_cache_sound(shared: Any, method: str, count: int) -> 
 def entries_into_bytecache(call: Callable[[], Any], interrupt_at: int | None = None) -> int:
     """How many Python functions of the shared cache `call` enters; raises at the one that is asked for."""
     entered = 0
-    modules = {f"bytecache.{name}" for name in "flight index locks section shared_cache store_files".split()}
+    modules = {f"bytecache.{name}" for name in "flight index locks section shared_cache store_files turns".split()}
 
     def trace(frame: Any, event: str, arg: Any) -> None:
         nonlocal entered
@@ -709,7 +709,7 @@ def test_an_interrupt_anywhere_in_a_miss_strands_nobody(stores: Any, body: Any) 
             f.cache_clear()
             entries_into_bytecache(lambda: call(f), interrupt_at=place)
             held = held_bytes(store, writers=True)
-            leading = [calls for calls in shared_cache._leading.values() if calls]
+            leading = [calls for calls in turns._leading.values() if calls]
             if held or leading or f._cache._flights:
                 stranded.append((place, held, leading))
                 break  # what comes next would wait for ever

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from conftest import figures, in_child, start, together, until
 
-from bytecache import SharedStore, fill_once, shared_cache
+from bytecache import SharedStore, fill_once, turns
 from bytecache.head import FUNCTIONS, GENERATION, NEXT_GENERATION, PROCESSES, USED
 from bytecache.locks import ByteLocks, byte_of
 
@@ -820,7 +820,7 @@ def test_an_interrupted_wait_for_another_process_leaves_no_trace(opened: Any) ->
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     os.close(asking), os.close(asked)
-    assert not shared_cache._leading.get(threading.get_ident())
+    assert not turns._leading.get(threading.get_ident())
     assert f._cache._flights == {}
 
 

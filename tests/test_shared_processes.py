@@ -20,7 +20,7 @@ import pytest
 from conftest import PATIENCE_S, in_child, start, until
 
 import bytecache
-from bytecache import SharedStore, shared_cache
+from bytecache import SharedStore, turns
 from bytecache.head import GENERATION
 from bytecache.index import COUNT
 from bytecache.locks import WRITER, ByteLocks
@@ -368,7 +368,7 @@ def test_an_interrupt_while_waiting_for_another_process_leaves_nothing(store: Sh
     note(leave[1])
     assert leader.answers() == ["value"]
     assert read("a") == b"value"
-    assert {thread: calls for thread, calls in shared_cache._leading.items() if calls} == {}
+    assert {thread: calls for thread, calls in turns._leading.items() if calls} == {}
     for fd in (*entered, *leave):
         os.close(fd)
 
