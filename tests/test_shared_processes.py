@@ -73,6 +73,7 @@ def test_processes_of_any_start_method_share_one_cache(
 @pytest.mark.parametrize("method", METHODS)
 def test_a_dataloader_reads_every_item_once(run_of_its_own: dict[str, str], method: str) -> None:
     """100 items, 3 epochs, 2 workers: 100 reads in all; with room for half, 50 hits (± 1) in each later epoch."""
+    pytest.importorskip("torch", reason="the DataLoader is torch's")
     (found,) = job(run_of_its_own, "epochs", method)
     for name, (counts, of_all, of_parent) in found.items():
         if name.startswith("all"):
