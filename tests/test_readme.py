@@ -48,6 +48,7 @@ def example(containing):
 
 
 @pytest.mark.foreign_threads
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on a single processor
 def test_the_examples_for_many_processes_run_as_they_stand(tmp_path, capsys):
     """One cache for two DataLoader workers: each file is read once, and the report has the figures of both."""
     torch = pytest.importorskip("torch", reason="the PyTorch example needs torch")

@@ -32,7 +32,10 @@ from bytecache.torch import CacheReport, EpochSampler, ImageDataset, SampleError
 
 # torch's queues keep threads and descriptors until their loader is collected.
 workers = pytest.mark.foreign_threads
-pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # on a single processor
+]
 N = 10
 
 

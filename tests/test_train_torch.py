@@ -26,7 +26,10 @@ TWO_RANKS = [
     *["-m", "integrations.fish_count"],
 ]
 # A run of its own: a shared store that another test made has named this process's run.
-FRESH = {name: value for name, value in os.environ.items() if name != "BYTECACHE_RUN"} | {"OMP_NUM_THREADS": "1"}
+FRESH = {name: value for name, value in os.environ.items() if name != "BYTECACHE_RUN"} | {
+    "OMP_NUM_THREADS": "1",
+    "PYTHONWARNINGS": "ignore:This DataLoader will create",  # torch's, on a single processor
+}
 OPTIONS = {"cwd": ROOT, "env": FRESH, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 TRAINING = 48  # four fifths of the pictures
 ALL_FIT = ("--maxbytes", "100% of data")
