@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 from .cache import Cache
+from .caution import warn
 from .pool import check_threads, cpu_count, run_shared
 from .progress import progress_bar
 from .stats import CacheStats
@@ -51,14 +51,7 @@ class Bulk:
         threads = check_threads(threads, _DEFAULT_READERS)
         keys = list(keys)
         results: list[Any] = [None] * len(keys)
-        places: dict[Any, list[int]] = {}
-        for place, key in enumerate(keys):
-            cache_key = _answer(self._key_of, key, return_exceptions)
-            if isinstance(cache_key, Exception):  # that the user's key= raised
-                results[place] = cache_key
-            else:
-                places.setdefault(cache_key, []).append(place)
-
+        places = self._places(keys, results, return_exceptions)
         call = self._call if copy else self._call_for_view
 
         def answer(first: int) -> None:
@@ -78,6 +71,17 @@ class Bulk:
             return results.copy()
         finally:
             results.clear()  # an exception among them has a traceback, and that holds the frames that hold the list
+
+    def _places(self, keys: list[Any], results: list[Any], return_exceptions: bool) -> dict[Any, list[int]]:
+        """Where each cache key comes; what the user's key= raised stands in `results` then."""
+        places: dict[Any, list[int]] = {}
+        for place, key in enumerate(keys):
+            cache_key = _answer(self._key_of, key, return_exceptions)
+            if isinstance(cache_key, Exception):
+                results[place] = cache_key
+            else:
+                places.setdefault(cache_key, []).append(place)
+        return places
 
     def warm(self, keys: Iterable[Any], threads: int | None = None, *, progress: bool = False) -> CacheStats:
         """Reads `keys` ahead until all are held or the cache is full (a mean entry more would not fit).
@@ -102,7 +106,7 @@ class Bulk:
         if failed:
             key, exc = failed[0]
             message = f"warm passed over {len(failed)} keys whose read raised; the first: {key!r}: {exc}"
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            warn(message)
         return self._cache.stats()
 
     def _until_full(self, keys: Iterable[Any]) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from operator import index
 from time import perf_counter
 from typing import Any
 
-from .flight import Flight
+from .flight import Flight, board, led_by_this_thread
 from .memory import MISSING, FillOnce, LeastRecentlyUsed
 from .sizes import freeze
 from .stats import CacheInfo, CacheStats, HitCounter, check_scope
@@ -83,9 +83,7 @@ class Cache:
                 if value is not MISSING:  # stored between the caller's look-up and this lock
                     self.hits.tick()
                     return value
-                flight = self._flights.setdefault(key, mine)
-                if not flight.airborne.locked():  # an interrupt struck its leader in the very act of landing
-                    flight = self._flights[key] = mine
+                flight = board(self._flights, key, mine)
                 # functools lets a function re-enter its own key, so lru_cache does
                 if flight is mine or inside or (flight.leader == mine.leader and self.evicts):
                     self._misses += 1
@@ -212,9 +210,8 @@ class Cache:
         self._lock.release()
 
     def forget_other_threads(self) -> None:
-        """In a forked child: the threads that led these flights are not here, nobody may wait for them."""
-        me = threading.get_ident()
-        self._flights = {key: flight for key, flight in self._flights.items() if flight.leader == me}
+        """In a forked child: nobody may wait for threads that are not here."""
+        self._flights = led_by_this_thread(self._flights)
 
 
 _registry_lock = threading.Lock()  # guards _registry

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from .pool import helpers_of, moment
 
+K = TypeVar("K")
+F = TypeVar("F", bound="Flight")
 _lock = threading.RLock()  # guards _waits; re-entrant, for a signal handler that calls a cached function
 _waits: dict[int, Flight] = {}  # thread identifier -> the flight it waits for
 
@@ -72,6 +74,20 @@ class Flight:
             with _lock:
                 _waits.pop(me, None)
             del self  # the traceback holds this frame
+
+
+def board(flights: dict[K, F], key: K, mine: F) -> F:
+    """The flight for a key: one that is under way, else `mine`. Under the lock of the cache whose flights they are."""
+    flight = flights.setdefault(key, mine)
+    if not flight.airborne.locked():  # an interrupt struck its leader in the very act of landing
+        flight = flights[key] = mine
+    return flight
+
+
+def led_by_this_thread(flights: dict[K, F]) -> dict[K, F]:
+    """What is left of them in a forked child: nobody may wait for threads that are not here."""
+    me = threading.get_ident()
+    return {key: flight for key, flight in flights.items() if flight.leader == me}
 
 
 def _held_up_by(flight: Flight) -> Iterator[int]:

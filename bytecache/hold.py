@@ -11,11 +11,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # not on Windows, where shared stores are refused
-    fcntl = None  # type: ignore[assignment]
-
+from .locks import fcntl
 
 _PATIENCE = 1000  # rounds
 

@@ -34,22 +34,26 @@ def describe(path: str | os.PathLike[str]) -> Facts:
     beside_bytes: what the files of the store take on disk, but for the values. Raises NoStore.
     """
     with _opened(path) as files:
-        words, space = files.head.words, os.statvfs(files.folder)
-        functions = [_function(files, row) for row in files.head.rows()]
-        held = files.head.used()
-        return {
-            "path": str(files.folder),
-            "filesystem": filesystem(files.folder),
-            "free_bytes": space.f_bavail * space.f_frsize,
-            "created": _date(words[CREATED_NS]),
-            "age_s": max(0.0, (time.time_ns() - words[CREATED_NS]) / 1e9),
-            "entries": sum(function["entries"] for function in functions),
-            "held_bytes": held,
-            "maxbytes": files.maxbytes,
-            "held_share": held / files.maxbytes if files.maxbytes else 0.0,
-            "beside_bytes": _disk_bytes(files.folder, values=False),
-            "functions": functions,
-        }
+        return _describe(files)
+
+
+def _describe(files: StoreFiles) -> Facts:
+    words, space = files.head.words, os.statvfs(files.folder)
+    functions = [_function(files, row) for row in files.head.rows()]
+    held = files.head.used()
+    return {
+        "path": str(files.folder),
+        "filesystem": filesystem(files.folder),
+        "free_bytes": space.f_bavail * space.f_frsize,
+        "created": _date(words[CREATED_NS]),
+        "age_s": max(0.0, (time.time_ns() - words[CREATED_NS]) / 1e9),
+        "entries": sum(function["entries"] for function in functions),
+        "held_bytes": held,
+        "maxbytes": files.maxbytes,
+        "held_share": held / files.maxbytes if files.maxbytes else 0.0,
+        "beside_bytes": _disk_bytes(files.folder, values=False),
+        "functions": functions,
+    }
 
 
 def verify(path: str | os.PathLike[str]) -> Facts:
@@ -83,8 +87,8 @@ def clear(path: str | os.PathLike[str]) -> Facts:
 
     A process that uses the store keeps the memory of what it has mapped until its next call. Raises NoStore.
     """
-    facts = describe(path)
     with _opened(path) as files:
+        facts = _describe(files)
         before = _disk_bytes(files.folder)
         files.clear()
         freed = before - _disk_bytes(files.folder)
@@ -127,8 +131,7 @@ def _function(files: StoreFiles, row: int) -> Facts:
     except ValueError as exc:
         problem = str(exc)
     words = files.head.words
-    rows = tally.TallyFile(files.folder / "processes").rows(words[PROCESSES])
-    mine = rows[(rows[:, tally.FUNCTION] == row) & (rows[:, tally.GENERATION] == words[row + GENERATION])]
+    mine = files.tallies.rows(words[PROCESSES], row, words[row + GENERATION])
     return {
         "name": files.head.name(row),
         "entries": entries,

@@ -9,7 +9,7 @@ import weakref
 from pathlib import Path
 
 try:
-    import fcntl
+    import fcntl as fcntl
 except ImportError:  # not on Windows, where shared stores are refused
     fcntl = None  # type: ignore[assignment]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from .caution import warn
 from .head import GENERATION, MAXBYTES, USED, VERSION, Head
 from .locks import WRITER, ByteLocks
-from .section import Section
+from .section import FILE, Section
 from .tally import TallyFile
 
-_OWN = re.compile(r"head|locks|processes|[0-9]+\.(?:arena|index|slots[0-9]+)")
+_OWN = re.compile(rf"head|locks|processes|{FILE.pattern}")
 _BESIDE = re.compile(r".*\.part|aside[0-9]+|lost\+found")  # what may lie in a folder that is empty all the same
 
 
@@ -61,7 +61,7 @@ def _take_over(folder: Path, head: Head, maxbytes: int) -> None:
         used, generation = 0, int(head.words[row + GENERATION])
         if Section.exists(folder, generation):  # not yet, where its maker was killed
             section = Section(folder, generation)
-            section.begin_run_locked(maxbytes)
+            section.begin_run_locked()
             used = section.currbytes
         head.words[row + USED] = used
     Section.remove_all_but_locked(folder, head.generations())

@@ -13,11 +13,7 @@ from pathlib import Path
 from ._memory_limit import available_memory
 from .caution import warn
 from .hold import Hold, is_at, remove_if_unheld
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where shared stores are refused
-    fcntl = None  # type: ignore[assignment]
+from .locks import fcntl
 
 RUN_VARIABLE = "BYTECACHE_RUN"
 _MEMORY = Path("/dev/shm")

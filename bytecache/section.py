@@ -19,7 +19,7 @@ from .codec import BYTES, NDARRAY, Encoded, decode
 from .index import COUNT, TAIL, UNPROVEN, Entry, Index, open_for, write_at, write_file
 from .memory import MISSING
 
-_OWN = re.compile(r"([0-9]+)\.(?:arena|index|index\.part|slots[0-9]+)")
+FILE = re.compile(r"([0-9]+)\.(?:arena|index|index\.part|slots[0-9]+)")
 _LARGEST = 8 << 40  # bytes of an arena: what every file system can do
 _ALIGNMENT = 64  # of arrays, in bytes: a cache line
 _PROVEN, _DAMAGED = 1, 2
@@ -58,11 +58,11 @@ class Section:
     def remove_all_but_locked(folder: Path, generations: Container[int]) -> None:
         """Removes the files of all other generations; those who have them open keep them."""
         for path in folder.iterdir():
-            own = _OWN.fullmatch(path.name)
+            own = FILE.fullmatch(path.name)
             if own is not None and int(own[1]) not in generations:
                 path.unlink(missing_ok=True)
 
-    def begin_run_locked(self, maxbytes: int) -> None:
+    def begin_run_locked(self) -> None:
         """Takes over what an earlier run has left, unproven; raises ValueError where it cannot be so."""
         self.index.check()
         size = os.fstat(self._fd).st_size

@@ -10,6 +10,7 @@ from typing import Any
 
 from . import tally
 from .codec import BYTES, Encoded, encode
+from .flight import board, led_by_this_thread
 from .head import GENERATION
 from .locks import ByteLocks, byte_of
 from .memory import MISSING
@@ -108,9 +109,7 @@ class SharedCache:
         inside = self._lock._is_owned()  # type: ignore[attr-defined]  # a signal handler: it must not wait
         while True:
             with self._lock:
-                flight = self._flights.setdefault(key, mine)
-                if not flight.airborne.locked():  # an interrupt struck its leader in the very act of landing
-                    flight = self._flights[key] = mine
+                flight = board(self._flights, key, mine)
                 if flight is mine or inside or not may_wait_locked(flight.course):
                     return MISSING
             try:
@@ -218,12 +217,11 @@ class SharedCache:
         self.store.clear(self._identity[0])
 
     def forget_other_threads(self) -> None:
-        """In a forked child: the threads that led these flights are not here, nobody may wait for them."""
+        """In a forked child: nobody may wait for threads that are not here, nor use what is shared with the parent."""
         if self._turns is not None:
             self._turns.forget()
         self._bound = self._turns = None
-        me = threading.get_ident()
         forget_other_threads()
-        flights = self._flights
+        flights = led_by_this_thread(self._flights)
         self._start_anew()
-        self._flights = {key: flight for key, flight in flights.items() if flight.leader == me}
+        self._flights = flights

@@ -49,7 +49,7 @@ class SharedFunction:
         if not isinstance(store, SharedStore):
             store = SharedStore.of_run(identity[0].hex()[:16], store)
         self._arguments = function, store, maxsize, typed, key, version, identity
-        self._typed, self._key = typed, key
+        self._typed = typed
         cache = self._cache = SharedCache(function, identity, store, maxsize)
         # With functions, not methods of this object: without a cycle a store that is dropped is let go at once.
         digest_of = self._digest_of = _digester(identity[0], typed, key)

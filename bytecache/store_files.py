@@ -63,7 +63,7 @@ class StoreFiles:
         self.folder, self._held = folder, held
         self.head = Head(self.folder)
         self.locks = ByteLocks(self.folder / "locks")
-        self._tallies = tally.TallyFile(self.folder / "processes")
+        self.tallies = tally.TallyFile(self.folder / "processes")
         self._mutex = threading.RLock()  # one thread at a time writes
         self._writing = False  # guarded by it: a signal handler may want to write in the midst of it
         self._closing = False
@@ -148,7 +148,7 @@ class StoreFiles:
             Section.create_locked(self.folder, generation, self.maxbytes)
             section = Section(self.folder, generation)
             place = int(self.head.words[PROCESSES])
-            counts = self._tallies.claim_locked(place, row, generation)
+            counts = self.tallies.claim_locked(place, row, generation)
             self.head.words[PROCESSES] = place + 1
             self._no_room = False
         except OSError as exc:
@@ -232,6 +232,5 @@ class StoreFiles:
 
     def totals(self, bound: Bound) -> list[int]:
         """The figures of all processes that have used a function since it was cleared, added up; see tally."""
-        rows = self._tallies.rows(int(self.head.words[PROCESSES]))
-        mine = (rows[:, tally.FUNCTION] == bound.row) & (rows[:, tally.GENERATION] == bound.generation)
-        return [int(figure) for figure in rows[mine].sum(axis=0)]
+        rows = self.tallies.rows(int(self.head.words[PROCESSES]), bound.row, bound.generation)
+        return [int(figure) for figure in rows.sum(axis=0)]

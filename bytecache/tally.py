@@ -44,11 +44,15 @@ class TallyFile:
         except FileNotFoundError:
             return 0
 
-    def rows(self, count: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
-        """The first `count` rows as they are now, uint64 (count, WORDS)."""
+    def rows(self, count: int, function: int, generation: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Those of a function since it was cleared, of the first `count` rows, as they are now: uint64 (n, WORDS)."""
         count = min(count, self.count())
         words = np.fromfile(self._path, np.uint64, count * WORDS) if count else np.empty(0, np.uint64)
-        return words.reshape(-1, WORDS)
+        rows = words.reshape(-1, WORDS)
+        mine: np.ndarray[Any, np.dtype[np.uint64]] = rows[
+            (rows[:, FUNCTION] == function) & (rows[:, GENERATION] == generation)
+        ]
+        return mine
 
 
 def private_row(function: int, generation: int) -> Row:

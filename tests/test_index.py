@@ -83,7 +83,7 @@ def test_a_section_is_a_dict(tmp_path_factory: pytest.TempPathFactory, steps: li
     for key, value, step in steps:
         if step == "reopen":
             one = Section(folder, 1)
-            one.begin_run_locked(MAXBYTES)
+            one.begin_run_locked()
         elif step == "killed" and key not in model:
             append_and_be_killed(one, key, value)
         elif key not in model:
@@ -189,7 +189,7 @@ def test_an_entry_of_an_earlier_run_is_checked(tmp_path: Path, section: Section)
     flip(tmp_path / "1.arena", 3)
     flip(tmp_path / "1.index", 4096 + 48 + 16)  # the second entry's offset
     again = Section(tmp_path, 1)
-    again.begin_run_locked(MAXBYTES)
+    again.begin_run_locked()
     again = Section(tmp_path, 1)
     assert [again.get(digest(key)) for key in range(3)] == [MISSING, MISSING, b"value 2"]
     assert [again.proven(again.index.entry(number)) for number in (1, 2, 3)] == [False, False, True]
@@ -228,7 +228,7 @@ def test_a_header_that_cannot_be_is_refused(tmp_path: Path, section: Section, wo
 
         signal.alarm(5)
         try:
-            Section(tmp_path, 1).begin_run_locked(MAXBYTES)
+            Section(tmp_path, 1).begin_run_locked()
         except (ValueError, OSError):
             return "refused"
         one = Section(tmp_path, 1)
@@ -254,7 +254,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, section: Section, name: str
 
     def begin() -> str:
         try:
-            Section(tmp_path, 1).begin_run_locked(MAXBYTES)
+            Section(tmp_path, 1).begin_run_locked()
         except (ValueError, OSError):
             return "refused"
         return "taken"
