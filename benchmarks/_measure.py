@@ -78,6 +78,16 @@ def speed(seconds: Mapping[str, Sequence[float]], name: str, baseline: str) -> S
     return summary(slow / fast for slow, fast in zip(seconds[baseline], seconds[name], strict=True))
 
 
+def per_call_us(seconds: Mapping[str, Sequence[float]], calls: int) -> dict[str, list[float]]:
+    """Microseconds of a call in loops of so many; the loop that calls nothing, named "", is taken off."""
+    empty = seconds[""]
+    return {
+        name: [1e6 * (time - none) / calls for time, none in zip(times, empty, strict=True)]
+        for name, times in seconds.items()
+        if name
+    }
+
+
 def environment(*packages: str) -> dict[str, str]:
     """Versions of Python, bytecache and the packages named, the processor, and how many cores may be used."""
     found = {"python": platform.python_version(), "bytecache": bytecache.__version__}

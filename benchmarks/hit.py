@@ -13,15 +13,15 @@ import functools
 import importlib.util
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import bytecache
-from benchmarks import _measure
+from benchmarks import _measure, _report
 
 KEYS = [f"/data/train/{i:06d}.jpg" for i in range(100)]
 PASSES = 50
-OURS = ("fill_once", "lru_cache")
+PACKAGES = ("cachetools", "cachebox", "moka-py", "theine", "diskcache")
 Read = Callable[[str], Any]
 
 
@@ -124,42 +124,41 @@ def bare_loop() -> None:
             pass
 
 
-def main() -> None:
-    """Measures, prints the table, and writes the figures where --json says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How often to measure."""
     parser.add_argument("--rounds", type=int, default=41, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there")
-    options = parser.parse_args()
-    about = _measure.environment("cachetools", "cachebox", "moka-py", "theine", "diskcache")
-    print(*(f"{name} {value}" for name, value in about.items()), sep=", ")
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Nanoseconds of a hit, [median, low, high], and how many times functools'."""
     functions, absent = readers()
     seconds = _measure.interleave({"": bare_loop} | {name: loop(f) for name, f in functions.items()}, options.rounds)
-    empty = seconds.pop("")
     ns = {
-        name: [1e9 * (time - none) / (PASSES * len(KEYS)) for time, none in zip(times, empty, strict=True)]
-        for name, times in seconds.items()
+        name: [1000 * us for us in times] for name, times in _measure.per_call_us(seconds, PASSES * len(KEYS)).items()
     }
-    figures, rows = {}, []
-    for name in ns:
-        to_functools = _measure.speed(ns, "functools.lru_cache", name)
-        worse = max((_measure.speed(ns, name, ours) for ours in OURS), key=lambda share: share.median)
-        figures[name] = {"ns": _measure.summary(ns[name]), "times_functools": to_functools, "ours_to_this": worse}
-        rows.append((name, figures[name]["ns"], to_functools, verdict(name, to_functools.median, worse.median)))
-    columns = ("", "ns a hit: median (10 % to 90 %)", "times functools", "to reach")
-    _measure.print_table("A hit, one str argument", columns, rows)
-    for name in absent:
-        print(f"absent: {name} is not installed")
-    _measure.write_json(options.json, {"about": about, "rounds": options.rounds, "hits": figures, "absent": absent})
+    hits = {
+        name: {"ns": _measure.summary(times), "times_functools": _measure.speed(ns, "functools.lru_cache", name)}
+        for name, times in ns.items()
+    }
+    return {"hits": hits, "absent": absent}
 
 
-def verdict(name: str, times_functools: float, ours_to_this: float) -> str:
-    """Whether ours cost at most three times functools, and less than half of each other cache."""
-    if name == "functools.lru_cache":
-        return ""
-    if name in OURS:
-        return f"3 {'met' if times_functools <= 3 else 'MISSED'}"
-    return f"ours below 0.5 of it: {ours_to_this:.2f} {'met' if ours_to_this < 0.5 else 'MISSED'}"
+def tables(report: _report.Report) -> Iterator[_report.Table]:
+    """The caches, from the fastest on."""
+    ordered = sorted(report["hits"].items(), key=lambda item: item[1]["ns"])
+    rows = [(name, _report.spread(hit["ns"]), _report.spread(hit["times_functools"])) for name, hit in ordered]
+    rows += [(name, "not installed", "") for name in report["absent"]]
+    columns = ("cache", "ns: median (10 % to 90 %)", "times functools")
+    yield _report.Table("hits", "A hit, one str argument, the cost of the loop taken off", columns, rows)
+
+
+def plot(report: _report.Report, figure: Any) -> None:
+    """A bar for each cache."""
+    ordered = sorted(report["hits"].items(), key=lambda item: -item[1]["ns"][0])
+    axes = figure.subplots()
+    axes.barh([name for name, _ in ordered], [hit["ns"][0] for _, hit in ordered])
+    axes.set(xscale="log", xlabel="nanoseconds per hit, logarithmic (shorter is better)", title="What a hit costs")
 
 
 if __name__ == "__main__":
-    main()
+    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)

@@ -1,0 +1,88 @@
+"""Writes what was measured where people read it: the tables of both READMEs, and a picture per question.
+
+    python -m benchmarks.publish [--check]
+
+Every FILE.json in benchmarks/results was written by the script of that name; its figures replace what stands in a
+README between `<!-- table FILE.NAME -->` and `<!-- end -->`, and its picture is drawn beside it. With --check nothing
+is written: it fails where a README says anything else than the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks._report import RESULTS, Report
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
+BLOCK = re.compile(r"(?<=<!-- table )([\w.]+)( -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
+
+
+def reports() -> dict[str, Report]:
+    """What each script measured, by its name."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+
+
+def blocks(measured: dict[str, Report]) -> dict[str, str]:
+    """What may stand in a README, by name: every table, and the machine it was measured on."""
+    found = {"machine": machine(measured)}
+    for script, report in measured.items():
+        for table in importlib.import_module(f"benchmarks.{script}").tables(report):
+            found[f"{script}.{table.name}"] = table.markdown()
+    return found
+
+
+def machine(measured: dict[str, Report]) -> str:
+    """Versions and processor, each once; where scripts ran on several, all of them."""
+    seen: dict[str, list[str]] = {}
+    for report in measured.values():
+        for name, value in report["about"].items():
+            if value not in seen.setdefault(name, []):
+                seen[name].append(value)
+    return ", ".join(f"{name} {' / '.join(values)}" for name, values in seen.items())
+
+
+def filled(page: str, found: dict[str, str]) -> str:
+    """The page with the figures in their places. Raises KeyError for a table that no script makes."""
+    return BLOCK.sub(lambda match: f"{match[1]}{match[2]}{found[match[1]]}", page)
+
+
+def draw(script: str, report: Report) -> None:
+    """The picture of a script that has one."""
+    plot: Any = getattr(importlib.import_module(f"benchmarks.{script}"), "plot", None)
+    if plot is None:
+        return
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    plot(report, figure)
+    figure.savefig(RESULTS / f"{script}.png", dpi=110)
+
+
+def main() -> None:
+    """Writes or checks all pages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a page is not up to date")
+    options = parser.parse_args()
+    measured = reports()
+    found = blocks(measured)
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if options.check:
+            if filled(text, found) != text:
+                sys.exit(f"{page.relative_to(ROOT)} has other figures than benchmarks/results: run benchmarks.publish")
+        else:
+            page.write_text(filled(text, found), encoding="utf-8")
+    if not options.check:
+        for script, report in measured.items():
+            draw(script, report)
+
+
+if __name__ == "__main__":
+    main()
