@@ -1,4 +1,4 @@
-"""What the pictures have in common. A picture says by itself what was measured, in what unit, and which way is better."""
+"""What pictures have in common. Each says by itself what was measured, in what unit, and which way is better."""
 
 from __future__ import annotations
 
