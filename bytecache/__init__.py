@@ -5,7 +5,7 @@ from .decorators import CachedFunction, fill_once, lru_cache
 from .jpeg import JpegError, JpegHeader, decode_jpeg, jpeg_header, shrink_jpeg
 from .keys import file_key
 from .shared import SharedStore
-from .simulate import predict_hit_rate
+from .simulate import SimulationResult, predict_hit_rate, simulate
 from .stats import CacheInfo, CacheStats
 
 __version__ = "0.1.0"
@@ -16,6 +16,7 @@ __all__ = [
     "JpegError",
     "JpegHeader",
     "SharedStore",
+    "SimulationResult",
     "decode_batch",
     "decode_jpeg",
     "file_key",
@@ -24,4 +25,5 @@ __all__ = [
     "lru_cache",
     "predict_hit_rate",
     "shrink_jpeg",
+    "simulate",
 ]

@@ -1,4 +1,4 @@
-"""``bytecache COMMAND`` or ``python -m bytecache COMMAND``: look into shared stores, check them, empty them."""
+"""``bytecache COMMAND`` or ``python -m bytecache COMMAND``: shared stores looked into; hit rates told in advance."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from . import inspection
+from . import forecast, forecast_plot, inspection
 from .inspection import Facts
+from .simulate import check_policies
+from .sizes import parse_size
+from .wording import age, date, plural, size, table
 
 MOST_PROCESSES = 12  # are shown of a function; --json has all
 DAMAGED = 1  # exit status of verify; 2 is for what the user must change
@@ -16,7 +20,9 @@ DAMAGED = 1  # exit status of verify; 2 is for what the user must change
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status: 0, 1 where verify found damage, 2 for what the user must change."""
-    parser = argparse.ArgumentParser("bytecache", description="Look into the stores that processes share.")
+    parser = argparse.ArgumentParser(
+        "bytecache", description="Look into shared stores; tell hit rates before training."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (help_text, add_arguments, _) in COMMANDS.items():
         add_arguments(commands.add_parser(name, help=help_text, description=help_text))
@@ -60,6 +66,88 @@ def verify(args: argparse.Namespace) -> int:
         lines = [f"{read}: all are as they were written"]
     show(facts, lines, args.json)
     return DAMAGED if damaged else 0
+
+
+def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a simulation; what cannot be is refused before the folder is read."""
+    add = parser.add_argument
+    add("path", metavar="DIR", help="the folder with the files that are read once per epoch; subfolders count")
+    add("--maxbytes", metavar="SIZE", type=argument(parse_size), required=True, help='the budget, as "2 GiB"')
+    add("--glob", metavar="PATTERN", default="*", help='only files with such a name, as "*.jpg" (default: all)')
+    add("--epochs", metavar="N", type=argument(lambda text: whole(text, 2)), default=5, help="2 or more (default: 5)")
+    add(
+        "--seed",
+        metavar="N",
+        type=argument(lambda text: whole(text, 0)),
+        default=0,
+        help="of the shuffles (default: 0)",
+    )
+    policies = ",".join(forecast.POLICIES)
+    add("--policies", type=argument(policy_names), default=policies, help=f"names with commas (default: {policies})")
+    add(
+        "--plot",
+        metavar="FILE",
+        type=argument(forecast_plot.check_path),
+        help="draw hit rates over cache sizes: png, svg, pdf",
+    )
+    add("--json", action="store_true", help="print all figures as JSON")
+
+
+def argument(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """`parse` for argparse, which then shows what it says of a text that it refuses."""
+
+    def parse_argument(text: str) -> Any:
+        try:
+            return parse(text)
+        except (ImportError, ValueError) as problem:
+            raise argparse.ArgumentTypeError(str(problem)) from None
+
+    return parse_argument
+
+
+def whole(text: str, least: int) -> int:
+    """A whole number; raises ValueError for a smaller one."""
+    if not text.isdecimal() or int(text) < least:
+        raise ValueError(f"expected a whole number of {least} or more, got {text!r}")
+    return int(text)
+
+
+def policy_names(text: str) -> list[str]:
+    """Names with commas between."""
+    return check_policies(name.strip() for name in text.split(","))
+
+
+def simulate(args: argparse.Namespace) -> int:
+    """What each policy would make of a folder's files."""
+    nbytes = forecast.file_sizes(args.path, args.glob)
+    facts = forecast.describe(nbytes, args.maxbytes, args.policies, args.epochs, args.seed)
+    facts = {"path": args.path, "glob": args.glob, **facts}
+    show(facts, simulate_lines(facts), args.json)
+    if args.plot:
+        forecast_plot.draw(args.plot, facts, forecast.curves(nbytes, facts))
+    return 0
+
+
+def simulate_lines(facts: Facts) -> list[str]:
+    """A simulation, for people. What concerns files and what concerns bytes are tables of their own."""
+    reads, read_bytes = [], [("at most", f"{min(1.0, facts['fraction']):.3f}", size(facts["least_read_bytes"]))]
+    for one in facts["policies"]:
+        predicted = "-" if one["predicted_hit_rate"] is None else f"{one['predicted_hit_rate']:.3f}"
+        reads.append((one["policy"], f"{one['hit_rate']:.3f}", predicted, f"{one['reads']:,.0f}"))
+        read_bytes.append((one["policy"], f"{one['byte_hit_rate']:.3f}", size(one["read_bytes"])))
+    named = "" if facts["glob"] == "*" else f" named {facts['glob']}"
+    return [
+        facts["path"],
+        f"  files   {facts['files']:,}{named}, {size(facts['bytes'])}",
+        f"  budget  {size(facts['maxbytes'])}, {100 * facts['fraction']:.1f} % of that",
+        f"  reads   {facts['epochs']} epochs, each a new shuffle; the figures are means per epoch, without the first",
+        "",
+        *table(("policy", "hit rate", "predicted", "reads from storage"), reads),
+        "",
+        *table(("policy", "byte hit rate", "bytes from storage"), read_bytes),
+        "",
+        "predicted: for many files of equal size. at most: no policy answers more bytes than the cache holds.",
+    ]
 
 
 def show(facts: Facts, lines: Iterable[str], as_json: bool) -> None:
@@ -109,46 +197,12 @@ def values(facts: Facts) -> str:
     return f"{plural(facts['entries'], 'value')} ({size(facts['held_bytes'])})"
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Lines of rows under their columns; a column whose last cell begins with a digit stands at the right."""
-    cells = [list(columns), *([str(cell) for cell in row] for row in rows)]
-    aligned = []
-    for column in zip(*cells, strict=True):
-        width, side = max(map(len, column)), ">" if column[-1][:1].isdigit() else "<"
-        aligned.append([f"{cell:{side}{width}}" for cell in column])
-    return ["  ".join(line).rstrip() for line in zip(*aligned, strict=True)]
-
-
-def size(nbytes: float) -> str:
-    """Bytes in the unit that suits them."""
-    units = ("bytes", "KiB", "MiB", "GiB", "TiB")
-    power = next((power for power in range(4) if nbytes < 1000 * 1024**power), 4)
-    return f"{nbytes / 1024**power:.{min(power, 1)}f} {units[power]}"
-
-
-def date(text: str) -> str:
-    """A date of ISO 8601 in UTC, without the letters."""
-    return text.replace("T", " ").replace("+00:00", " UTC")
-
-
-def age(seconds: float) -> str:
-    """A time in the unit that suits it."""
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= 2 * length:
-            return plural(int(seconds / length), unit)
-    return plural(int(seconds), "second")
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """A number and what it counts."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]
 COMMANDS: dict[str, Command] = {
     "info": ("show what a store holds, and how each process used it", add_store_arguments, info),
     "verify": ("read every entry of a store against its checksum", add_store_arguments, verify),
     "clear": ("forget the values and figures of all functions of a store", add_store_arguments, clear),
+    "simulate": ("tell which hit rates policies would have on a folder's files", add_simulate_arguments, simulate),
 }
 
 if __name__ == "__main__":

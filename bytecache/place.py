@@ -124,7 +124,12 @@ def room(folder: Path) -> int:
     """Bytes that can still be written there; in memory no more than this process may use."""
     status = os.statvfs(folder)
     free = status.f_bavail * status.f_frsize
-    return min(free, available_memory()) if filesystem(folder) in ("tmpfs", "ramfs") else free
+    return min(free, available_memory()) if in_memory(folder) else free
+
+
+def in_memory(folder: Path) -> bool:
+    """Whether what is written there stays in memory."""
+    return filesystem(folder) in ("tmpfs", "ramfs")
 
 
 def check_local(folder: Path) -> None:

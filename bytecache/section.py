@@ -18,6 +18,7 @@ from typing import Any
 from .codec import BYTES, NDARRAY, Encoded, decode
 from .index import COUNT, TAIL, UNPROVEN, Entry, Index, open_for, write_at, write_file
 from .memory import MISSING
+from .place import in_memory
 
 FILE = re.compile(r"([0-9]+)\.(?:arena|index|index\.part|slots[0-9]+)")
 _LARGEST = 8 << 40  # bytes of an arena: what every file system can do
@@ -36,6 +37,9 @@ class Section:
         self._fd = open_for(self, f"{stem}.arena")
         self._bytes = mmap.mmap(self._fd, 0, prot=mmap.PROT_READ)
         self._view = memoryview(self._bytes)
+        self._on_disk = not in_memory(folder)
+        if self._on_disk:  # a touched page would bring its neighbourhood, megabytes that nobody asked for
+            self._bytes.madvise(mmap.MADV_RANDOM)
         # Of the entries that were here when this run began: which were checked, and how that went.
         self._checked = bytearray(self.index.head[UNPROVEN] + 1)
 
@@ -89,6 +93,8 @@ class Section:
         end = offset + length
         if end + described > len(self._bytes):
             return MISSING
+        if self._on_disk:
+            self._fetch(offset, end + described)
         if kind == BYTES:
             return self._bytes[offset:end] if copy else self._view[offset:end]
         return decode(kind, self._view[offset:end], self._bytes[end : end + described])
@@ -133,7 +139,14 @@ class Section:
         if not entry.intact() or entry.end > min(self.currbytes, len(self._bytes)):
             return False
         end = entry.offset + entry.length
+        if self._on_disk:
+            self._fetch(entry.offset, entry.end)
         return _crc(self._view[entry.offset : end], self._view[end : entry.end]) == entry.crc
+
+    def _fetch(self, start: int, end: int) -> None:
+        """Has a value read from the disk in one go, and does not wait for it: page by page takes ten times as long."""
+        page = start - start % mmap.PAGESIZE
+        self._bytes.madvise(mmap.MADV_WILLNEED, page, end - page)
 
 
 def _crc(payload: memoryview, description: bytes | memoryview) -> int:

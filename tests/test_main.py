@@ -302,7 +302,7 @@ def test_where_there_is_no_store(tmp_path: Path, call: Any, command: str, what: 
 
 def test_no_command_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a command, or with an unknown one, the status is 2 and the usage is shown."""
-    for argv in ([], ["simulate"]):
+    for argv in ([], ["train"]):
         with pytest.raises(SystemExit) as caught:
             cli.main(argv)
         assert caught.value.code == 2 and "usage: bytecache" in capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import pickle
 import random
@@ -24,6 +26,7 @@ from conftest import figures, in_child, start, together, until
 from bytecache import SharedStore, fill_once, turns
 from bytecache.head import FUNCTIONS, GENERATION, NEXT_GENERATION, PROCESSES, USED
 from bytecache.locks import ByteLocks, byte_of
+from bytecache.place import in_memory
 
 WORD = 8  # bytes
 
@@ -923,3 +926,35 @@ def test_a_function_that_finds_the_store_full_of_others_says_so(tmp_path: Path) 
     store.clear()
     assert (new(1)[:3], new(1)[:3], new.cache_info()[:2]) == (b"new", b"new", (1, 1))
     store.close()
+
+
+def resident_pages(path: Path) -> int:
+    """Pages of a file that are in the page cache."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with path.open("rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as pages:
+        mapped = np.frombuffer(pages, np.uint8)
+        seen = np.zeros(-(-len(mapped) // mmap.PAGESIZE), np.uint8)
+        address = ctypes.c_void_p(mapped.ctypes.data)
+        failed = libc.mincore(address, ctypes.c_size_t(len(mapped)), ctypes.c_void_p(seen.ctypes.data))
+        del mapped
+    assert not failed, os.strerror(ctypes.get_errno())
+    return int((seen & 1).sum())
+
+
+def test_a_hit_on_disk_reads_its_value_and_no_more(tmp_path: Path) -> None:
+    """The kernel would read megabytes around each page of a mapping: too much where memory is short."""
+    if in_memory(tmp_path):
+        pytest.skip(f"{tmp_path} is in memory")
+    nbytes = 25 * mmap.PAGESIZE
+    store = SharedStore(tmp_path / "store", maxbytes="64 MB")
+    [read] = cached(store, lambda key: bytes([key]) * nbytes)
+    for key in range(100):
+        read(key)
+    arena = next((tmp_path / "store").rglob("*.arena"))
+    with arena.open("rb") as f:
+        os.fsync(f.fileno())
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    store.close()
+    dropped = resident_pages(arena)
+    assert read(50) == bytes([50]) * nbytes
+    assert dropped + 25 <= resident_pages(arena) <= dropped + 26
