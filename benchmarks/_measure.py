@@ -60,6 +60,17 @@ def others_cpu_s() -> float:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK") - own.user - own.system
 
 
+class Others:
+    """How many cores other processes keep busy, from its making on."""
+
+    def __init__(self) -> None:
+        self._start, self._used = perf_counter(), others_cpu_s()
+
+    def busy_cores(self) -> float:
+        """The mean until now."""
+        return max(0.0, (others_cpu_s() - self._used) / (perf_counter() - self._start))
+
+
 def summary(figures: Iterable[float]) -> Summary:
     """Median, 10th and 90th percentile, by linear interpolation."""
     ordered = sorted(figures)

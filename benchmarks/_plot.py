@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 OURS, PEER, BOUND = "#d1495b", "#7a8ba3", "#1b1b1e"
@@ -32,4 +32,24 @@ def ranking(axes: Any, figures: Mapping[str, float], label: str, text: Callable[
     axes.grid(axis="both", **GRID)
     axes.set_axisbelow(True)
     axes.margins(x=0.12)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+CASE_MARKS = {"o": "#2a6f97", "s": "#e09f3e", "D": "#588157", "^": "#7b5ea7", "v": "#9a3b26"}
+
+
+def by_case(axes: Any, cases: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> None:
+    """Ratios to a contender at 1: a row per name, from the bottom up, in which each case has its mark and its height."""
+    for number, ((case, ratios), (mark, color)) in enumerate(zip(cases.items(), CASE_MARKS.items(), strict=False)):
+        here = [name for name in names if name in ratios]
+        places = [names.index(name) + 0.3 - 0.6 * number / max(1, len(cases) - 1) for name in here]
+        axes.plot([ratios[name] for name in here], places, mark, color=color, markersize=6.5, label=case)
+    axes.axvline(1, color=BOUND, linewidth=1)
+    for place in range(0, len(names), 2):
+        axes.axhspan(place - 0.5, place + 0.5, color="#f3f3f3", zorder=0)
+    axes.set(xlim=(0, None), ylim=(-0.5, len(names) - 0.5), yticks=range(len(names)), yticklabels=names)
+    for tick, name in zip(axes.get_yticklabels(), names, strict=False):  # panels that share an axis show them once
+        tick.set_color(OURS if is_ours(name) else BOUND)
+    axes.grid(axis="x", **GRID)
+    axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

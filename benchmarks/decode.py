@@ -1,186 +1,220 @@
-"""How fast are decode_jpeg and decode_batch, relative to bare simplejpeg and to a decode and resize one by one?
+"""How fast is decoding JPEG, of bytecache and other libraries, and how many bytes does it save to keep files?
 
     python -m benchmarks.decode [--rounds N] [--seed S] [--json FILE]
 
-Needs Pillow, with which it resizes. The images are drawn: gradients, shapes and noise.
+All make the same RGB pictures: who gives others is named and not timed. On two threads libraries that know batches make
+them their way, the others in an executor with np.stack. A library that is not here is named with the reason.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from io import BytesIO
-from threading import Thread
-from time import perf_counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import simplejpeg
-from PIL import Image
 
-from benchmarks import _measure
-from bytecache import decode_batch, decode_jpeg
+from benchmarks import _decode_batch, _images, _measure, _plot, _report
+from benchmarks._decode_work import Work, compare
+from benchmarks._decoders import CONTENDERS, PACKAGES, ways
+from bytecache import decode_jpeg, shrink_jpeg
 
-Functions = Mapping[str, Callable[[], Any]]
-
-
-class Question(NamedTuple):
-    """One table: functions that do the same work, the first being the baseline, and the least speed that some owe."""
-
-    title: str
-    images: int
-    functions: Functions
-    targets: Mapping[str, float]
+__all__ = ["PACKAGES"]
+BASELINE, OURS = "simplejpeg", "bytecache"
+HD = (1080, 1920)
+DECODE, BATCH, SHRINK = "decode_jpeg", "decode_batch, threads=2, out=", "decode_batch, size=(256, 256)"
 
 
-# Workload
+class Case(NamedTuple):
+    """Files of one kind: two batches of them are decoded in each round."""
+
+    sides: tuple[int, int]
+    batch: int
+    subsampling: str = "420"
+    progressive: bool = False
+    size: tuple[int, int] | None = None
+
+    def work(self, seed: int) -> Work:
+        datas = _images.make_jpegs(2 * self.batch, *self.sides, seed, self.subsampling, self.progressive)
+        return Work(datas, self.batch, self.size)
 
 
-def draw(height: int, width: int, seed: int) -> np.ndarray[Any, Any]:
-    """A picture with smooth parts, edges, and the fine detail that makes a photograph cost bytes."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
-    light = y[..., None] * rng.uniform(30, 120, 3) + x[..., None] * rng.uniform(30, 120, 3)
-    for _ in range(30):
-        cy, cx, ry, rx = *rng.uniform(0, 1, 2), *rng.uniform(0.02, 0.2, 2)
-        inside = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
-        light[inside] = 0.5 * light[inside] + rng.uniform(0, 120, 3)
-    for cell in (2, 5, 11):  # detail at several scales, the same in all channels
-        rough = rng.normal(0, 5, (-(-height // cell), -(-width // cell)))
-        light += np.repeat(np.repeat(rough, cell, 0), cell, 1)[:height, :width, None]
-    return light.clip(0, 255).astype(np.uint8)
-
-
-def encode(image: np.ndarray[Any, Any], progressive: bool = False) -> bytes:
-    """The picture as a file of quality 90."""
-    if not progressive:
-        return simplejpeg.encode_jpeg(image, 90, "RGB", "420")  # type: ignore[no-any-return]
-    file = BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=90, progressive=True)
-    return file.getvalue()
-
-
-def questions(seed: int) -> list[Question]:
-    """The comparisons, each with its files."""
-    small = [encode(draw(256, 256, seed + index)) for index in range(96)]
-    large = [draw(1080, 1920, seed + index) for index in range(4)]
-    return [
-        one_by_one("decode_jpeg, 96 images of 256 x 256, one thread", small),
-        batched("decode_batch, 96 images of 256 x 256, two threads", small),
-        resized("1080p to 256 x 256, one thread, baseline files", [encode(image) for image in large], 2.0),
-        resized("1080p to 256 x 256, one thread, progressive files", [encode(image, True) for image in large], None),
-    ]
-
-
-def one_by_one(title: str, datas: Sequence[bytes]) -> Question:
-    """decode_jpeg against simplejpeg, each in a loop that drops the image."""
-
-    def bare() -> None:
-        for data in datas:
-            simplejpeg.decode_jpeg(data)
-
-    def plain() -> None:
-        for data in datas:
-            decode_jpeg(data)
-
-    def fast() -> None:
-        for data in datas:
-            decode_jpeg(data, fast=True)
-
-    functions = {"simplejpeg.decode_jpeg": bare, "decode_jpeg": plain, "decode_jpeg, fast=True": fast}
-    return Question(title, len(datas), functions, {"decode_jpeg": 0.97})
-
-
-def batched(title: str, datas: Sequence[bytes]) -> Question:
-    """decode_batch on two threads, with an array to fill and without, against a loop that fills the array."""
-    out = np.empty((len(datas), 256, 256, 3), np.uint8)
-
-    def drop() -> None:
-        for data in datas:
-            decode_jpeg(data)
-
-    def fill() -> None:
-        for index, data in enumerate(datas):
-            decode_jpeg(data, out=out[index])
-
-    def bare_half(indices: Iterator[int]) -> None:
-        for index in indices:
-            simplejpeg.decode_jpeg(datas[index], buffer=out[index])
-
-    def bare() -> None:
-        indices = iter(range(len(datas)))
-        other = Thread(target=bare_half, args=(indices,))
-        other.start()
-        bare_half(indices)
-        other.join()
-
-    functions: Functions = {
-        "decode_jpeg in a loop": drop,
-        "decode_jpeg in a loop, out=": fill,
-        "decode_batch, threads=1, out=": lambda: decode_batch(datas, threads=1, out=out),
-        "simplejpeg in two bare threads, the machine's limit": bare,
-        "decode_batch, threads=2, out=": lambda: decode_batch(datas, threads=2, out=out),
-        "decode_batch, threads=2, a fresh array": lambda: decode_batch(datas, threads=2),
-        "decode_batch, threads=2, out=, fast=True": lambda: decode_batch(datas, threads=2, out=out, fast=True),
-    }
-    targets = {"decode_batch, threads=2, out=": 1.75, "decode_batch, threads=2, a fresh array": 1.75}
-    return Question(title, len(datas), functions, targets)
-
-
-def resized(title: str, datas: Sequence[bytes], target: float | None) -> Question:
-    """decode_batch with size= against the same resize of the whole image.
-
-    A progressive file owes no speed: its coefficients are all read before any scale can help.
-    """
-    out = np.empty((len(datas), 256, 256, 3), np.uint8)
-
-    def whole() -> None:
-        for index, data in enumerate(datas):
-            image = Image.fromarray(decode_jpeg(data))
-            out[index] = np.asarray(image.resize((256, 256), Image.Resampling.BILINEAR))
-
-    def scaled(**options: Any) -> Callable[[], Any]:
-        return lambda: decode_batch(datas, size=(256, 256), threads=1, out=out, **options)
-
-    functions = {"decode_jpeg + resize": whole, "size=(256, 256)": scaled(), "size=, fast=True": scaled(fast=True)}
-    return Question(title, len(datas), functions, {"size=(256, 256)": target} if target else {})
+CASES = {
+    "256×256": Case((256, 256), 32),
+    "500×375": Case((375, 500), 16),
+    "500×375, 4:4:4": Case((375, 500), 16, "444"),
+    "500×375, progressive": Case((375, 500), 8, progressive=True),
+    "1080p to 256×256": Case(HD, 4, size=_decode_batch.SIZE),
+}
 
 
 # Measurement
 
 
-def main() -> None:
-    """Measures, prints a table for each question, and writes all figures where --json says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=41, metavar="N", help="rounds per table (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the images (default: %(default)s)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there")
-    options = parser.parse_args()
-    about = _measure.environment("simplejpeg", "numpy", "pillow")
-    print(*(f"{name} {value}" for name, value in about.items()), sep=", ")
-    tables = [measure(question, options.rounds) for question in questions(options.seed)]
-    _measure.write_json(
-        options.json, {"about": about, "rounds": options.rounds, "seed": options.seed, "tables": tables}
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How often to measure."""
+    parser.add_argument("--rounds", type=int, default=13, metavar="N", help="per table (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the pictures (default: %(default)s)")
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Images per second and how many times simplejpeg's of each library, the same of decode_batch, and bytes."""
+    others = _measure.Others()
+    small = _images.make_jpegs(96, 256, 256, options.seed)
+    figures = {
+        "pictures": _images.kind(),
+        "cases": {name: measure_case(case.work(options.seed), options.rounds) for name, case in CASES.items()},
+        "one": compare(_decode_batch.one_thread(small), len(small), 2 * options.rounds),
+        "batch": compare(_decode_batch.two_threads(small), len(small), 2 * options.rounds),
+        "shrinking": {kind: measure_shrinking(kind == "progressive", options) for kind in ("baseline", "progressive")},
+        "bytes": measure_bytes(options.seed),
+        "recipe": measure_recipe(options.seed),
+    }
+    return figures | {"others_busy_cores": others.busy_cores()}
+
+
+def measure_case(work: Work, rounds: int) -> dict[str, Any]:
+    """Every library on one thread and on two; who is absent, and why."""
+    found, absent = ways(work)
+
+    def drain(images: Callable[[], Iterable[Any]]) -> Callable[[], None]:
+        def run() -> None:
+            for _ in images():
+                pass
+
+        return run
+
+    one, two = ({name: drain(getattr(way, threads)) for name, way in found.items()} for threads in ("one", "two"))
+    count = len(work.datas)
+    return {"one": compare(one, count, rounds), "two": compare(two, count, rounds), "absent": absent}
+
+
+def measure_shrinking(progressive: bool, options: argparse.Namespace) -> dict[str, Any]:
+    """decode_batch with size=, on files of 1080p."""
+    datas = _images.make_jpegs(4, *HD, options.seed, progressive=progressive)
+    return compare(_decode_batch.shrinking(datas), len(datas), options.rounds)
+
+
+def measure_bytes(seed: int) -> dict[str, dict[str, float]]:
+    """Mean bytes of a picture: as a file, as an array, and shrunk until its shorter side is 256."""
+    found = {}
+    for height, width, count in ((256, 256, 60), (375, 500, 60), (*HD, 8)):
+        files = _images.make_jpegs(count, height, width, seed)
+        shrunk = [shrink_jpeg(data, max_side=256 * width // height) for data in files]
+        found[f"{width}×{height}"] = {
+            "encoded": float(np.mean([len(data) for data in files])),
+            "decoded": float(np.mean([decode_jpeg(data).nbytes for data in files])),
+            "shrunk": float(np.mean([len(data) for data in shrunk])),
+        }
+    return found
+
+
+def measure_recipe(seed: int) -> dict[str, float]:
+    """Mean bytes of a picture of 256×256: as files of several qualities, and as an array."""
+    pictures = [_images.picture(256, 256, (seed, index)) for index in range(60)]
+    files = {
+        f"JPEG, quality {quality}": float(np.mean([len(_images.encode(image, quality)) for image in pictures]))
+        for quality in (75, _images.QUALITIES[256, 256])
+    }
+    return files | {"array, uint8": float(pictures[0].nbytes)}
+
+
+# Tables
+
+
+def tables(report: _report.Report) -> Iterator[_report.Table]:
+    """Libraries on one thread and on two; decode_batch; size=; bytes; and what the README shows of them."""
+    for threads in ("one", "two"):
+        yield libraries(report, threads)
+    columns = ("96 files of 256×256", "images/s", "times a loop of decode_jpeg")
+    busy = f"others kept {_report.number(report['others_busy_cores'], 2)} cores busy"
+    yield _report.Table("batch", f"What two threads gain ({busy})", columns, compared(report["batch"]))
+    yield shrinking(report["shrinking"])
+    yield from bytes_tables(report)
+    yield short(report)
+
+
+def libraries(report: _report.Report, threads: str) -> _report.Table:
+    """A row per library, a column per case."""
+    cases = report["cases"]
+    order = sorted(CONTENDERS, key=lambda name: -first_ratio(cases, threads, name))
+    rows = [(name, *(cell(case, threads, name) for case in cases.values()), CONTENDERS[name].shrinks) for name in order]
+    title = f"Decoding on {threads} thread{'s' * (threads == 'two')}, images/s and times {BASELINE}"
+    return _report.Table(f"{threads}_thread{'s' * (threads == 'two')}", title, ("", *cases, "1080p by"), rows)
+
+
+def first_ratio(cases: Mapping[str, Any], threads: str, name: str) -> float:
+    """By which libraries are ordered; 0 for an absent one."""
+    times = [case[threads][name]["times"][0] for case in cases.values() if name in case[threads]]
+    return times[0] if times else 0.0
+
+
+def cell(case: Mapping[str, Any], threads: str, name: str) -> str:
+    """Images per second and the ratio, or why there are none."""
+    if name in case["absent"]:
+        return str(case["absent"][name])
+    figures = case[threads][name]
+    return f"{_report.number(figures['per_s'][0])}/s, {_report.spread(figures['times'])}"
+
+
+def compared(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Rows of name, images per second and ratio to the first."""
+    return [(name, _report.number(one["per_s"][0]), _report.spread(one["times"])) for name, one in figures.items()]
+
+
+def shrinking(figures: Mapping[str, Any]) -> _report.Table:
+    """size= on both kinds of files."""
+    rows = zip(*(compared(figures[kind]) for kind in ("baseline", "progressive")), strict=True)
+    columns = ("1080p to 256×256, one thread", "baseline, images/s", "speed", "progressive, images/s", "speed")
+    cells = [(*baseline, *progressive[1:]) for baseline, progressive in rows]
+    return _report.Table("resize", "What size= gains over a whole decode and the same resize", columns, cells)
+
+
+def bytes_tables(report: _report.Report) -> Iterator[_report.Table]:
+    """Mean bytes of pictures, and how many fit in a GiB."""
+    kinds = ("encoded", "decoded", "shrunk")
+    rows = [(name, *(f"{sizes[kind]:,.0f}" for kind in kinds)) for name, sizes in report["bytes"].items()]
+    columns = (report["pictures"], "bytes as a file", "as an array", "as a file, shorter side shrunk to 256")
+    yield _report.Table("bytes", "Mean bytes of a picture", columns, rows)
+    rows = [(kind, f"{size:,.0f}", f"{2**30 / size:,.0f}") for kind, size in report["recipe"].items()]
+    columns = ("kept as", "bytes each", "pictures in 1 GiB")
+    yield _report.Table("kept", f"{report['pictures'].capitalize()} of 256×256", columns, rows)
+
+
+def short(report: _report.Report) -> _report.Table:
+    """What is bytecache's own, in a few rows."""
+    loop, whole = "decode_jpeg in a loop", "a whole decode, then the same resize"
+    asked = (
+        ("decode_jpeg, 256×256", "bare simplejpeg", report["one"][DECODE]),
+        ("decode_batch, 96 of 256×256, two threads, out=", loop, report["batch"][BATCH]),
+        ("two bare threads over simplejpeg: the machine's limit", loop, report["batch"][_decode_batch.LIMIT]),
+        ("decode_batch(size=(256, 256)) of 1080p", whole, report["shrinking"]["baseline"][SHRINK]),
+        ("the same of progressive files", whole, report["shrinking"]["progressive"][SHRINK]),
+        ("decode_jpeg(fast=True), other pixels", "bare simplejpeg", report["one"]["decode_jpeg, fast=True"]),
     )
+    rows = [(work, against, _report.spread(figures["times"])) for work, against, figures in asked]
+    return _report.Table("short", "What decoding costs", ("work", "against", "speed"), rows)
 
 
-def measure(question: Question, rounds: int) -> dict[str, Any]:
-    """The figures of one question: ms per image and speed against the first function, [median, low, high] each."""
-    start, others = perf_counter(), _measure.others_cpu_s()
-    seconds = _measure.interleave(question.functions, rounds)
-    busy = max(0.0, (_measure.others_cpu_s() - others) / (perf_counter() - start))
-    baseline = next(iter(question.functions))
-    figures, rows = {}, []
-    for name, times in seconds.items():
-        ms = _measure.summary(1000 * time / question.images for time in times)
-        speed, target = _measure.speed(seconds, name, baseline), question.targets.get(name)
-        figures[name] = {"ms_per_image": ms, "speed": speed, "target": target}
-        met = "" if target is None else f"{target} {'met' if speed.median >= target else 'MISSED'}"
-        rows.append((name, ms, speed, met))
-    columns = ("", "ms an image: median (10 % to 90 %)", "speed", "to reach")
-    _measure.print_table(f"{question.title} (other processes kept {busy:.2f} cores busy)", columns, rows)
-    return {"title": question.title, "cores_busy_elsewhere": busy, "functions": figures}
+def plot(report: _report.Report, figure: Any) -> None:
+    """The ratio of each library in each case, on one thread and on two."""
+    names = [name for name in CONTENDERS if first_ratio(report["cases"], "one", name)]
+    names.sort(key=lambda name: first_ratio(report["cases"], "one", name))
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, threads in zip(panels, ("one", "two"), strict=True):
+        _plot.by_case(axes, {case: ratios(found, threads) for case, found in report["cases"].items()}, names)
+        axes.set(
+            xlabel=f"times as fast as {BASELINE} (right is better)",
+            title=f"on {threads} thread{'s' * (threads == 'two')}",
+        )
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(CASES), fontsize=9)
+    figure.suptitle("Who decodes JPEG fastest?")
+
+
+def ratios(case: Mapping[str, Any], threads: str) -> dict[str, float]:
+    """The median ratio of each library that is here."""
+    return {name: figures["times"][0] for name, figures in case[threads].items()}
 
 
 if __name__ == "__main__":
-    main()
+    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)

@@ -1,69 +1,243 @@
-"""What share of the reads hits, when each of N equal items is read once per epoch in a fresh shuffle?
+"""What share of the reads hits, with each cache, on each way of reading the data of a training?
 
     python -m benchmarks.hit_rate [--items N] [--epochs N] [--seed S] [--json FILE]
 
-The real decorators, measured beside the prediction and beside Belady's bound: no policy gets more than C of N.
+The real caches, run on seeded traces and on one recorded from a DataLoader, with room for 20, 50 and 80 % of the data;
+above them Belady, who knows the future, and below them no cache. The first epoch, which only fills, does not count.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
-from collections.abc import Callable, Iterator
+import math
+import multiprocessing
+import os
+import textwrap
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-import numpy as np
-
 import bytecache
-from benchmarks import _measure
+from benchmarks import _plot, _policies, _report, _traces
+from benchmarks._policies import CONTENDERS
+from benchmarks._rates import BOUND, NO_CACHE, UNLIMITED, Cell, grid, percent, rank
+from benchmarks._replay import bounds, outcome, real, simulated
+from benchmarks._traces import Trace
 
 FRACTIONS = (0.2, 0.5, 0.8)
+HALF = "0.5"
+BELADY = "Belady (may refuse)"
+PREDICTED = {  # policy: the row that measures it
+    "belady_bypass": BELADY,
+    "fill_once": "fill_once",
+    "random": "random (simulated)",
+    "fifo": "FIFO (simulated)",
+    "lru": "lru_cache",
+    "none": NO_CACHE,
+}
+PACKAGES = _policies.PACKAGES
 
 
-def shuffled_epochs(items: int, epochs: int, seed: int) -> Iterator[list[int]]:
-    """The workload: every item once per epoch, in an order of its own."""
-    rng = np.random.default_rng(seed)
-    for _ in range(epochs):
-        yield rng.permutation(items).tolist()
-
-
-def steady_hit_rate(decorate: Callable[[Callable[[int], int]], Any], items: int, epochs: int, seed: int) -> float:
-    """Hits per read over all epochs after the first."""
-    read = decorate(lambda item: item)
-    for epoch, order in enumerate(shuffled_epochs(items, epochs, seed)):
-        if epoch == 1:
-            filled = read.cache_info()
-        for item in order:
-            read(item)
-    end = read.cache_info()
-    hits, misses = end.hits - filled.hits, end.misses - filled.misses
-    return hits / (hits + misses)
-
-
-def main() -> None:
-    """Measures, prints the table, and writes the figures where --json says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How large the traces are."""
     parser.add_argument("--items", type=int, default=10_000, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=5, metavar="N", help="two or more (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the orders (default: %(default)s)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there")
-    options = parser.parse_args()
-    about = _measure.environment("numpy")
-    rows, figures = [], []
-    for fraction in FRACTIONS:
-        held = int(fraction * options.items)
-        measured = {
-            "fill_once": steady_hit_rate(bytecache.fill_once(held), options.items, options.epochs, options.seed),
-            "lru_cache": steady_hit_rate(bytecache.lru_cache(held), options.items, options.epochs, options.seed),
-            "functools": steady_hit_rate(functools.lru_cache(held), options.items, options.epochs, options.seed),
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="(default: %(default)s)")
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Of each trace what each contender gets with room for each share; the bounds; the predictions."""
+    pairs = list(zip(_all_traces(options.items, options), _all_traces(_fewer(options.items), options), strict=True))
+    context = multiprocessing.get_context("spawn")  # theine has a thread, torch has more
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), context) as pool:
+        tasks = {
+            (trace.name, fraction): pool.submit(_runs, trace, short, fraction, options.seed)
+            for trace, short in pairs
+            for fraction in FRACTIONS
         }
-        predicted = bytecache.predict_hit_rate("lru", fraction)
-        figures.append({"fraction": fraction, "bound": fraction, "lru_predicted": predicted, **measured})
-        rows.append([f"{value:.3f}" for value in (fraction, fraction, *measured.values(), predicted)])
-    columns = ("held", "the most any policy gets", "fill_once", "lru_cache", "functools.lru_cache", "LRU, predicted")
-    _measure.print_table(f"Hits per read, {options.items} items, epochs 2 to {options.epochs}", columns, rows)
-    _measure.write_json(options.json, {"about": about, "options": vars(options), "hit_rates": figures})
+        measured = {
+            trace.name: {
+                "title": trace.title,
+                "once": trace.once,
+                "equal": trace.sizes is None,
+                "caches": trace.caches,
+                "bounds": {str(fraction): bounds(trace, fraction) for fraction in FRACTIONS},
+                "runs": {str(fraction): tasks[trace.name, fraction].result() for fraction in FRACTIONS},
+            }
+            for trace, _ in pairs
+        }
+    predicted = {
+        policy: {str(fraction): bytecache.predict_hit_rate(policy, fraction) for fraction in FRACTIONS}
+        for policy in PREDICTED
+    }
+    absent = [contender.name for contender in CONTENDERS if not contender.installed]
+    return {"traces": measured, "predicted": predicted, "absent": absent}
+
+
+def _fewer(items: int) -> int:
+    return min(items, _policies.DISKCACHE_ITEMS)
+
+
+def _all_traces(items: int, options: argparse.Namespace) -> list[Trace]:
+    synthetic = _traces.synthetic(items, options.epochs, options.seed)
+    return [*synthetic, *_traces.recorded(items, options.epochs, options.seed)]
+
+
+def _runs(trace: Trace, short: Trace, fraction: float, seed: int) -> dict[str, Any]:
+    """Every contender on the trace; those for whom it is too long on the shorter one, as their rows then say."""
+    runs = {
+        name: {"kind": "simulated", "counts": "bytes", **outcome(trace, hit, fraction)}
+        for name, hit in simulated(trace, fraction, seed)
+    }
+    for contender in CONTENDERS:
+        if contender.installed and contender.suits(trace):
+            run_on = short if contender.most_items is not None else trace
+            name = contender.name if run_on.items == trace.items else f"{contender.name} ({run_on.items:,} items)"
+            runs[name] = {
+                "kind": "real" if contender.bounded else UNLIMITED,
+                "counts": contender.counts,
+                **outcome(run_on, real(contender, run_on, fraction, seed), fraction),
+            }
+    return runs
+
+
+def tables(report: _report.Report) -> Iterator[_report.Table]:
+    """See the titles."""
+    items, epochs = report["options"]["items"], report["options"]["epochs"]
+    held = list(map(str, FRACTIONS))
+    columns = [f"{percent(share)} held" for share in held]
+    yield _short(report)
+    title = f"Hits per read of {items:,} equal items, each read once per epoch in a fresh shuffle"
+    cells = [Cell("shuffle", share) for share in held]
+    cells += [Cell("shuffle", HALF, epoch=epoch) for epoch in (0, epochs - 2)]
+    by_epoch = [f"50 % held, epoch {epoch}" for epoch in (2, epochs)]
+    yield _contenders(report, "equal", title, [*columns, *by_epoch], cells)
+    yield _patterns(report)
+    title = "Hits per read with room for half of the data (* a limit in entries; – no bound, or not run)"
+    traces = list(report["traces"])
+    yield _contenders(report, "traces", title, traces, [Cell(trace, HALF) for trace in traces])
+    title = "Bytes from the cache per byte asked for, unequal sizes (* a limit in entries)"
+    cells = [Cell("unequal sizes", share, "byte_hit_rate") for share in held]
+    yield _contenders(report, "bytes", title, columns, cells)
+    yield _behind(report)
+    yield _predicted(report)
+    yield _checks(report)
+
+
+def _contenders(
+    report: _report.Report, name: str, title: str, columns: Iterable[str], cells: list[Cell]
+) -> _report.Table:
+    absent = [(contender, "not installed", *[""] * (len(cells) - 1)) for contender in report["absent"]]
+    title = f"{title}, epochs 2 to {report['options']['epochs']}"
+    return _report.Table(name, title, ("cache", *columns), [*grid(report, cells), *absent])
+
+
+def _short(report: _report.Report) -> _report.Table:
+    names = (BOUND, "fill_once", "lru_cache", "functools.lru_cache")
+    rows = []
+    for held in map(str, FRACTIONS):
+        bound, ours, *others = (Cell("shuffle", held).text(report, name) for name in names)
+        rows.append((percent(held), bound, f"**{ours}**", *others))
+    title = f"Share of the reads that hit, {report['options']['items']:,} equal items, in a fresh shuffle each epoch"
+    return _report.Table("short", title, ("held", "most any policy gets", *(f"`{name}`" for name in names[1:])), rows)
+
+
+def _patterns(report: _report.Report) -> _report.Table:
+    rows = [(name, trace["title"]) for name, trace in report["traces"].items()]
+    if "recorded" not in report["traces"]:
+        rows.append(("recorded", "not run: torch is not installed"))
+    return _report.Table("patterns", "The orders of reading", ("name", "what is read"), rows)
+
+
+def _behind(report: _report.Report) -> _report.Table:
+    """The traces on which another may be better than fill_once; a limit in entries is none where sizes differ."""
+    rows = []
+    for name, trace in report["traces"].items():
+        if trace["once"] and trace["equal"] and trace["caches"] == 1:
+            continue
+        for figure in ("hit_rate",) if trace["equal"] else ("hit_rate", "byte_hit_rate"):
+            what = f"{name}, in bytes" if figure == "byte_hit_rate" else name
+            for held, runs in trace["runs"].items():
+                rates = {
+                    contender: run[figure]
+                    for contender, run in runs.items()
+                    if run["kind"] == "real" and (trace["equal"] or run["counts"] == "bytes")
+                }
+                behind = round(runs[BELADY][figure] - rates["fill_once"], 3) + 0.0  # no negative zero
+                bound, belady, ours = (Cell(name, held, figure).text(report, n) for n in (BOUND, BELADY, "fill_once"))
+                best = (_best(rates, of_ours) for of_ours in (True, False))
+                rows.append((what, percent(held), bound, belady, ours, f"{behind:.3f}", *best))
+    columns = ("", "held", BOUND, BELADY, "fill_once", "behind Belady", "best of bytecache", "best peer")
+    return _report.Table("behind", "Where sizes differ, or a cache is not asked once per epoch for each", columns, rows)
+
+
+def _best(rates: dict[str, float], of_ours: bool) -> str:
+    found = {name: rate for name, rate in rates.items() if _plot.is_ours(name) == of_ours}
+    best = max(found, key=found.__getitem__, default=None)
+    return "–" if best is None else f"{found[best]:.3f}, {best}"
+
+
+def _predicted(report: _report.Report) -> _report.Table:
+    columns = [text for held in map(str, FRACTIONS) for text in (f"{percent(held)} held, predicted", "measured")]
+    rows = []
+    for policy, row in PREDICTED.items():
+        found = report["predicted"][policy]
+        pairs = [(f"{found[held]:.3f}", Cell("shuffle", held).text(report, row)) for held in found]
+        rows.append((row, *(text for pair in pairs for text in pair)))
+    title = "`predict_hit_rate` beside what a fresh shuffle gave"
+    return _report.Table("predicted", title, ("policy", *columns), rows)
+
+
+def _checks(report: _report.Report) -> _report.Table:
+    """What must hold where each of equal items is read once per epoch."""
+    rows = []
+    for name, trace in report["traces"].items():
+        if not (trace["once"] and trace["equal"]):
+            continue
+        limited = [run for runs in trace["runs"].values() for run in runs.values() if run["kind"] != UNLIMITED]
+        above = max(run["most_hits"] - run["held"] for run in limited)
+        apart = max(
+            abs(ours - belady)
+            for runs in trace["runs"].values()
+            for ours, belady in zip(runs["fill_once"]["hits"], runs[BELADY]["hits"], strict=True)
+        )
+        rows.append((name, f"{above}", str(apart) if trace["caches"] == 1 else "–"))
+    columns = ("", "hits of the best of all, less the items held", "hits of fill_once and of Belady, apart by at most")
+    title = "Hits per epoch where each of equal items is read once in each, over all three shares held"
+    return _report.Table("checks", title, columns, rows)
+
+
+def plot(report: _report.Report, figure: Any) -> None:
+    """Contenders by orders of reading, a figure in each field, shaded by what Belady gets there."""
+    traces = list(report["traces"])
+    cells = [Cell(trace, HALF) for trace in traces]
+    rows = [row for row in grid(report, cells) if rank(report, row[0]) < 4]
+    shares = [[_share_of_belady(report, cell, name.split(", ")[0]) for cell in cells] for name, *_ in rows]
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.3, aspect="auto")
+    for y, row in enumerate(rows):
+        for x, text in enumerate(row[1:]):
+            color = "white" if shares[y][x] > 0.8 else _plot.BOUND
+            axes.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
+    axes.set_yticks(range(len(rows)), [textwrap.fill(row[0], 44) for row in rows], fontsize=8)
+    for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
+        tick.set_color(_plot.OURS if _plot.is_ours(row[0]) else _plot.BOUND)
+    axes.set_xticks(range(len(traces)), [textwrap.fill(trace, 11) for trace in traces], fontsize=8)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel(
+        "higher is better; the darker, the closer to Belady, who knows the future\n"
+        "* a limit in entries, not bytes      – no bound, or not run",
+        fontsize=8,
+    )
+    figure.suptitle("With room for half of the data, what share of the reads hits?")
+
+
+def _share_of_belady(report: _report.Report, cell: Cell, name: str) -> float:
+    rate = cell.of(report, name)
+    return math.nan if rate is None else min(1.0, rate / (cell.of(report, BELADY) or 1.0))
 
 
 if __name__ == "__main__":
-    main()
+    _report.main(__doc__ or "", add_arguments, measure, tables, PACKAGES)

@@ -6,15 +6,19 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import in_child
 
 from bytecache import __main__ as cli, forecast, forecast_plot, predict_hit_rate
 from bytecache.simulate import NAMES
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -75,13 +79,21 @@ def test_where_there_are_no_files(tmp_path: Path, call: Any, what: str) -> None:
     assert came.get(what, "found none") in err
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_folder_that_cannot_be_read(photos: Path, call: Any) -> None:
+def test_a_folder_that_cannot_be_read() -> None:
     """It is named; the files beside it are not taken for all there are."""
-    (photos / "0").chmod(0)
-    status, out, err = call(photos, "--maxbytes", "1 MiB")
-    (photos / "0").chmod(0o700)
-    assert (status, out) == (2, "") and str(photos / "0") in err
+    with tempfile.TemporaryDirectory() as temporary:
+        photos = Path(temporary)
+        photos.chmod(0o755)
+        (photos / "a.jpg").write_bytes(b"a")
+        (photos / "closed").mkdir(mode=0)
+
+        def look() -> str:
+            if os.geteuid() == 0:  # who reads everything
+                os.setuid(NOBODY)
+            return str(forecast.file_sizes(photos))
+
+        answer = in_child(look)
+    assert "PermissionError" in answer and str(photos / "closed") in answer
 
 
 # The figures
