@@ -10,7 +10,7 @@ DEMO ?= demo
 STORAGE_MS ?= 5
 FISH := $(RUN) -m integrations.fish_count
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench bench-full clean
 
 demo: $(VENV)/.demo  ## draws 1,800 pictures, trains through an LRU cache and a fill-once cache, compares
 	$(FISH) make_data --out $(DEMO)/data
@@ -39,14 +39,18 @@ test-all: test
 	  $$env/bin/python -m pytest -q || exit 1; \
 	done
 
-bench: $(VENV)/.bench  ## hit rates, cost of a hit, memory, decoding, shared stores; see benchmarks/README.md
-	$(RUN) -m benchmarks.hit_rate
-	$(RUN) -m benchmarks.hit
-	$(RUN) -m benchmarks.memory
-	$(RUN) -m benchmarks.decode
-	$(RUN) -m benchmarks.workers
-	$(RUN) -m benchmarks.shared
-	$(RUN) -m benchmarks.shared_memory
+# The figures of both READMEs. bench-full is what is published: more pictures, more entries.
+BENCHMARKS := hit_rate hit memory decode workers shared shared_memory scale threads epochs gpu
+RESULTS := benchmarks/results
+bench-full: EPOCHS := --mb 2000 --epochs 3
+bench-full: SCALE := --full
+
+bench bench-full: $(VENV)/.bench  ## every question of benchmarks/README.md; writes its figures, its tables and its pictures
+	for name in $(BENCHMARKS); do \
+	  case $$name in epochs) options="$(EPOCHS)";; scale) options="$(SCALE)";; *) options=;; esac; \
+	  $(RUN) -m benchmarks.$$name $$options --json $(RESULTS)/$$name.json || exit 1; done
+	$(RUN) -m pytest benchmarks --benchmark-json=build/micro.json
+	$(RUN) -m benchmarks.publish
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib.metadata
-import json
 import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -60,6 +59,10 @@ def others_cpu_s() -> float:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK") - own.user - own.system
 
 
+class Absent(Exception):
+    """A contender cannot be measured here; says why."""
+
+
 class Others:
     """How many cores other processes keep busy, from its making on."""
 
@@ -108,20 +111,6 @@ def environment(*packages: str) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"
     return found | {"system": platform.system(), "processor": _processor(), "cores": str(_cores())}
-
-
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints rows under their columns; numbers are shown as given, so format them first."""
-    cells = [list(columns), *([str(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    print("", title, lines[0], "  ".join("-" * width for width in widths), *lines[1:], sep="\n", flush=True)
-
-
-def write_json(path: str | os.PathLike[str] | None, report: Mapping[str, Any]) -> None:
-    """Writes the report where a path is given; a Summary becomes [median, low, high]."""
-    if path is not None:
-        Path(path).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def _processor() -> str:

@@ -29,9 +29,10 @@ def ranking(axes: Any, figures: Mapping[str, float], label: str, text: Callable[
     for tick, name in zip(axes.get_yticklabels(), figures, strict=True):
         tick.set_color(OURS if is_ours(name) else BOUND)
     axes.set(xscale="log", xlabel=label)
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.grid(axis="both", **GRID)
     axes.set_axisbelow(True)
-    axes.margins(x=0.12)
+    axes.margins(x=0.16)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -39,7 +40,7 @@ CASE_MARKS = {"o": "#2a6f97", "s": "#e09f3e", "D": "#588157", "^": "#7b5ea7", "v
 
 
 def by_case(axes: Any, cases: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> None:
-    """Ratios to a contender at 1: a row per name, from the bottom up, in which each case has its mark and its height."""
+    """Ratios to a contender at 1: a row per name, from the bottom up, a mark and a height per case."""
     for number, ((case, ratios), (mark, color)) in enumerate(zip(cases.items(), CASE_MARKS.items(), strict=False)):
         here = [name for name in names if name in ratios]
         places = [names.index(name) + 0.3 - 0.6 * number / max(1, len(cases) - 1) for name in here]
@@ -52,4 +53,14 @@ def by_case(axes: Any, cases: Mapping[str, Mapping[str, float]], names: Sequence
         tick.set_color(OURS if is_ours(name) else BOUND)
     axes.grid(axis="x", **GRID)
     axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def times_payload(axes: Any, shares: Mapping[str, float]) -> None:
+    """A bar per name, from the top down, of what it takes over what it holds; nothing can be left of 1."""
+    names = list(shares)[::-1]
+    bars = axes.barh(names, [shares[name] for name in names], 0.6, color=list(map(color_of, names)))
+    axes.bar_label(bars, fmt="{:.3f}", padding=4)
+    axes.axvline(1, color=BOUND, linewidth=1)
+    axes.margins(x=0.1)
     axes.spines[["top", "right"]].set_visible(False)

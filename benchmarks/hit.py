@@ -9,100 +9,35 @@ is named as absent.
 from __future__ import annotations
 
 import argparse
-import functools
-import importlib.util
-import tempfile
-import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-import bytecache
 from benchmarks import _measure, _plot, _report
+from benchmarks._caches import BASELINE, DECORATORS, PACKAGES, Read, decorated
+from benchmarks._stores import scratch
 
 KEYS = [f"/data/train/{i:06d}.jpg" for i in range(100)]
 PASSES = 50
-PACKAGES = ("cachetools", "cachebox", "moka-py", "theine", "diskcache")
-Read = Callable[[str], Any]
 
 
-def simple_cache(function: Read) -> Read:
-    """A recipe of 2018, written from its description: keyed by the hash of the first argument, an RLock, no limit."""
-    lock, values = threading.RLock(), {}
-
-    def call(*args: Any, **kwds: Any) -> Any:
-        key = hash(args[0])
-        with lock:
-            if key not in values:
-                values[key] = function(*args, **kwds)
-            return values[key]
-
-    return call
-
-
-def _cachetools(**options: Any) -> Callable[[Read], Read]:
-    import cachetools
-
-    return cachetools.cached(cachetools.LRUCache(1000), **options)
-
-
-def _cachebox() -> Callable[[Read], Read]:
-    import cachebox
-
-    return cachebox.cached(cachebox.LRUCache(1000))
-
-
-def _moka() -> Callable[[Read], Read]:
-    import moka_py
-
-    return moka_py.cached(maxsize=1000)
-
-
-def _theine() -> Callable[[Read], Read]:
-    from datetime import timedelta
-
-    import theine
-
-    return theine.Memoize(1000, timedelta(hours=1))
-
-
-def _diskcache() -> Callable[[Read], Read]:
-    import diskcache
-
-    return diskcache.Cache(tempfile.mkdtemp(prefix="bench-")).memoize()
-
-
-PEERS: dict[str, tuple[str, Callable[[], Callable[[Read], Read]]]] = {
-    "cachetools, LRUCache": ("cachetools", _cachetools),
-    "cachetools, lock and info": ("cachetools", lambda: _cachetools(lock=threading.RLock(), info=True)),
-    "cachetools, condition": ("cachetools", lambda: _cachetools(condition=threading.Condition())),
-    "cachebox, LRUCache": ("cachebox", _cachebox),
-    "moka-py": ("moka_py", _moka),
-    "theine": ("theine", _theine),
-    "diskcache": ("diskcache", _diskcache),
-    "recipe of 2018": ("threading", lambda: simple_cache),
-}
-
-
-def readers() -> tuple[dict[str, Read], list[str]]:
+def readers(folder: Path) -> tuple[dict[str, Read], list[str]]:
     """The decorated functions, every key read once; and the caches that are not here."""
 
     def read(path: str) -> str:
         return path
 
-    functions: dict[str, Read] = {
-        "functools.lru_cache": functools.lru_cache(maxsize=1000)(read),
-        "fill_once": bytecache.fill_once(maxbytes="1 GiB")(read),
-        "lru_cache": bytecache.lru_cache(maxsize=1000)(read),
-    }
-    absent = []
-    for name, (package, decorator) in PEERS.items():
-        if importlib.util.find_spec(package) is None:
+    functions: dict[str, Read] = {}
+    absent: list[str] = []
+    for name in DECORATORS:
+        try:
+            function = decorated(name, read, folder)
+        except _measure.Absent:
             absent.append(name)
         else:
-            functions[name] = decorator()(read)
-    for function in functions.values():
-        for key in KEYS:
-            function(key)
+            functions[name] = function
+            if [function(key) for key in KEYS] != KEYS:
+                raise RuntimeError(f"{name} gave another value than the function")
     return functions, absent
 
 
@@ -131,13 +66,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Nanoseconds of a hit, [median, low, high], and how many times functools'."""
-    functions, absent = readers()
-    seconds = _measure.interleave({"": bare_loop} | {name: loop(f) for name, f in functions.items()}, options.rounds)
+    with scratch() as folder:
+        functions, absent = readers(folder)
+        loops = {name: loop(function) for name, function in functions.items()}
+        seconds = _measure.interleave({"": bare_loop} | loops, options.rounds)
     ns = {
         name: [1000 * us for us in times] for name, times in _measure.per_call_us(seconds, PASSES * len(KEYS)).items()
     }
     hits = {
-        name: {"ns": _measure.summary(times), "times_functools": _measure.speed(ns, "functools.lru_cache", name)}
+        name: {"ns": _measure.summary(times), "times_functools": _measure.speed(ns, BASELINE, name)}
         for name, times in ns.items()
     }
     return {"hits": hits, "absent": absent}

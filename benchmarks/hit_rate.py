@@ -104,19 +104,19 @@ def _runs(trace: Trace, short: Trace, fraction: float, seed: int) -> dict[str, A
 def tables(report: _report.Report) -> Iterator[_report.Table]:
     """See the titles."""
     items, epochs = report["options"]["items"], report["options"]["epochs"]
-    held = list(map(str, FRACTIONS))
+    held, counted = list(map(str, FRACTIONS)), f"epochs 2 to {epochs}"
     columns = [f"{percent(share)} held" for share in held]
     yield _short(report)
-    title = f"Hits per read of {items:,} equal items, each read once per epoch in a fresh shuffle"
+    title = f"Hits per read of {items:,} equal items, each once per epoch in a fresh shuffle, {counted}"
     cells = [Cell("shuffle", share) for share in held]
     cells += [Cell("shuffle", HALF, epoch=epoch) for epoch in (0, epochs - 2)]
     by_epoch = [f"50 % held, epoch {epoch}" for epoch in (2, epochs)]
     yield _contenders(report, "equal", title, [*columns, *by_epoch], cells)
     yield _patterns(report)
-    title = "Hits per read with room for half of the data (* a limit in entries; – no bound, or not run)"
+    title = f"Hits per read, room for half of the data, {counted} (* a limit in entries; – no bound, or not run)"
     traces = list(report["traces"])
     yield _contenders(report, "traces", title, traces, [Cell(trace, HALF) for trace in traces])
-    title = "Bytes from the cache per byte asked for, unequal sizes (* a limit in entries)"
+    title = f"Bytes from the cache per byte asked for, unequal sizes, {counted} (* a limit in entries)"
     cells = [Cell("unequal sizes", share, "byte_hit_rate") for share in held]
     yield _contenders(report, "bytes", title, columns, cells)
     yield _behind(report)
@@ -128,7 +128,6 @@ def _contenders(
     report: _report.Report, name: str, title: str, columns: Iterable[str], cells: list[Cell]
 ) -> _report.Table:
     absent = [(contender, "not installed", *[""] * (len(cells) - 1)) for contender in report["absent"]]
-    title = f"{title}, epochs 2 to {report['options']['epochs']}"
     return _report.Table(name, title, ("cache", *columns), [*grid(report, cells), *absent])
 
 
@@ -168,7 +167,10 @@ def _behind(report: _report.Report) -> _report.Table:
                 best = (_best(rates, of_ours) for of_ours in (True, False))
                 rows.append((what, percent(held), bound, belady, ours, f"{behind:.3f}", *best))
     columns = ("", "held", BOUND, BELADY, "fill_once", "behind Belady", "best of bytecache", "best peer")
-    return _report.Table("behind", "Where sizes differ, or a cache is not asked once per epoch for each", columns, rows)
+    title = (
+        "Where a cache may be better than fill_once: what is not equal, or not read once per epoch through one cache"
+    )
+    return _report.Table("behind", title, columns, rows)
 
 
 def _best(rates: dict[str, float], of_ours: bool) -> str:

@@ -1,4 +1,4 @@
-"""Does maxbytes bound memory, and how many pictures does a budget hold as bytes and as arrays?
+"""Does maxbytes bound memory?
 
     python -m benchmarks.memory [--values N] [--maxbytes SIZE] [--json FILE]
 
@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import argparse
 import gc
-import io
 import multiprocessing
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import bytecache
-from benchmarks import _measure
+from benchmarks import _plot, _report
 
+PACKAGES = ("numpy",)
+POLICIES = ("fill_once", "lru_cache")
 VALUE_BYTES = 8192
 EPOCHS = 4
 
@@ -32,7 +34,7 @@ def resident_bytes() -> int:
 
 def growth(policy: str, values: int, maxbytes: str) -> dict[str, Any]:
     """Growth of resident memory over the budget, at the end of each epoch."""
-    decorate = bytecache.fill_once if policy == "fill_once" else bytecache.lru_cache
+    decorate = getattr(bytecache, policy)
     with tempfile.NamedTemporaryFile() as file:
         file.write(os.urandom(VALUE_BYTES))
         file.flush()
@@ -53,47 +55,56 @@ def growth(policy: str, values: int, maxbytes: str) -> dict[str, Any]:
                 read(keys[i])
             grown.append(resident_bytes() - before)
         stats = read.cache_stats()
-    ratios = [bytes_ / stats.maxbytes for bytes_ in grown]
-    return {"policy": policy, "growth": ratios, "entries": stats.currsize, "held_bytes": stats.currbytes}
+    if stats.hits + stats.misses != values * EPOCHS:
+        raise RuntimeError(f"{policy} counted {stats.hits} hits and {stats.misses} misses of {values * EPOCHS} reads")
+    ratios = [nbytes / stats.maxbytes for nbytes in grown]
+    return {"growth": ratios, "entries": stats.currsize, "held_bytes": stats.currbytes}
 
 
-def picture_sizes(pictures: int = 60) -> dict[str, float]:
-    """Mean bytes of a drawn scene of 256 x 256: as a file, and decoded."""
-    from integrations.fish_count.scene import draw_scene
-
-    encoded = []
-    for seed in range(pictures):
-        file = io.BytesIO()
-        rng = np.random.default_rng([0, seed])
-        draw_scene(int(rng.integers(0, 21)), 256, rng).save(file, "JPEG", quality=90, subsampling="4:2:0")
-        encoded.append(file.getvalue())
-    arrays = [bytecache.decode_jpeg(data).nbytes for data in encoded]
-    return {"encoded": float(np.mean([len(data) for data in encoded])), "decoded": float(np.mean(arrays))}
-
-
-def main() -> None:
-    """Measures, prints two tables, and writes the figures where --json says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How many values, and the budget."""
     parser.add_argument("--values", type=int, default=100_000, metavar="N", help="of 8 KB (default: %(default)s)")
     parser.add_argument("--maxbytes", default="400 MB", metavar="SIZE", help="the budget (default: %(default)s)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there")
-    options = parser.parse_args()
-    about = _measure.environment("numpy")
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """The growth with each policy, in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        jobs = [(policy, options.values, options.maxbytes) for policy in ("fill_once", "lru_cache")]
-        grown = pool.starmap(growth, jobs, chunksize=1)
-    rows = [(g["policy"], g["entries"], *(f"{ratio:.3f}" for ratio in g["growth"])) for g in grown]
-    columns = ("", "entries", *(f"epoch {epoch + 1}" for epoch in range(EPOCHS)), "to reach")
+        jobs = [(policy, options.values, options.maxbytes) for policy in POLICIES]
+        return {"policies": dict(zip(POLICIES, pool.starmap(growth, jobs, chunksize=1), strict=True))}
+
+
+def tables(report: _report.Report) -> Iterator[_report.Table]:
+    """The growth at the end of each epoch."""
+    asked = f"{report['options']['values']:,} values of 8 KB, maxbytes={report['options']['maxbytes']}"
+    columns = ("cache", "entries", *(f"epoch {epoch + 1}" for epoch in range(EPOCHS)))
     rows = [
-        (*row, f"1.05 {'met' if max(g['growth']) <= 1.05 else 'MISSED'}") for row, g in zip(rows, grown, strict=True)
+        (policy, f"{figures['entries']:,}", *(f"{ratio:.3f}" for ratio in figures["growth"]))
+        for policy, figures in report["policies"].items()
     ]
-    title = f"Growth of resident memory / maxbytes, {options.values} values of 8 KB, {options.maxbytes}"
-    _measure.print_table(title, columns, rows)
-    sizes = picture_sizes()
-    rows = [(kind, f"{size:,.0f}", f"{2**30 / size:,.0f}") for kind, size in sizes.items()]
-    _measure.print_table("Drawn scenes of 256 x 256", ("kept", "bytes each", "fit in 1 GiB"), rows)
-    _measure.write_json(options.json, {"about": about, "options": vars(options), "memory": grown, "sizes": sizes})
+    yield _report.Table("growth", f"Growth of resident memory / maxbytes, {asked}", columns, rows)
+
+
+def plot(report: _report.Report, figure: Any) -> None:
+    """Growth per epoch beside the budget."""
+    axes = figure.subplots()
+    epochs = range(1, EPOCHS + 1)
+    for (policy, figures), mark in zip(report["policies"].items(), "os", strict=True):
+        axes.plot(epochs, figures["growth"], f"{mark}-", color=_plot.OURS, label=policy, markersize=9)
+        axes.annotate(
+            f"{policy}: {figures['growth'][-1]:.3f}",
+            (EPOCHS, figures["growth"][-1]),
+            (12, -4),
+            textcoords="offset points",
+        )
+    axes.axhline(1, color=_plot.BOUND)
+    axes.annotate("maxbytes", (0.75, 1), (0, -14), textcoords="offset points")
+    axes.set(xticks=epochs, xlim=(0.7, EPOCHS + 0.9), ylim=(0.9, max(1.1, axes.get_ylim()[1])))
+    axes.set(xlabel="epoch", ylabel="growth of the process's memory / maxbytes (nearer to 1 is better)")
+    axes.set_title("Does maxbytes bound memory?")
+    axes.grid(axis="y", **_plot.GRID)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 if __name__ == "__main__":
-    main()
+    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)

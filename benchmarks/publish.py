@@ -21,7 +21,7 @@ from benchmarks._report import RESULTS, Report
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
-BLOCK = re.compile(r"(?<=<!-- table )([\w.]+)( -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(?<=<!-- table )([\w.]+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
 
 
 def reports() -> dict[str, Report]:
@@ -29,11 +29,16 @@ def reports() -> dict[str, Report]:
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
 
 
+def module(script: str) -> Any:
+    """A script, with its `tables` and perhaps a `plot`."""
+    return importlib.import_module(f"benchmarks.{script}")
+
+
 def blocks(measured: dict[str, Report]) -> dict[str, str]:
     """What may stand in a README, by name: every table, and the machine it was measured on."""
     found = {"machine": machine(measured)}
     for script, report in measured.items():
-        for table in importlib.import_module(f"benchmarks.{script}").tables(report):
+        for table in module(script).tables(report):
             found[f"{script}.{table.name}"] = table.markdown()
     return found
 
@@ -50,12 +55,12 @@ def machine(measured: dict[str, Report]) -> str:
 
 def filled(page: str, found: dict[str, str]) -> str:
     """The page with the figures in their places. Raises KeyError for a table that no script makes."""
-    return BLOCK.sub(lambda match: f"{match[1]}{match[2]}{found[match[1]]}", page)
+    return BLOCK.sub(lambda match: f"{match[1]} -->\n\n{found[match[1]]}\n\n", page)
 
 
 def draw(script: str, report: Report) -> None:
     """The picture of a script that has one."""
-    plot: Any = getattr(importlib.import_module(f"benchmarks.{script}"), "plot", None)
+    plot = getattr(module(script), "plot", None)
     if plot is None:
         return
     from matplotlib.figure import Figure

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import multiprocessing
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from typing import Any
 import numpy as np
 
 import bytecache
-from benchmarks import _measure
+from benchmarks import _plot, _report
 from benchmarks._stores import BUDGET, MEMORY, VALUE_BYTES, Lmdb, hashed, make_files, read_file, scratch
 
+PACKAGES = ("numpy", "lmdb", "diskcache")
+PEERS = {"py-lmdb": "lmdb", "diskcache": "diskcache"}  # row: package
 WORKERS = 4
 PATIENCE_S = 600
 START_METHODS = ("fork", "spawn")
@@ -105,49 +108,53 @@ def measure_memory(kind: str, start_method: str, paths: list[str]) -> dict[str, 
     return {"kind": kind, "start_method": start_method, "empty_bytes": empty, "full_bytes": full, "growth": growth}
 
 
-def report_memory(memory: list[dict[str, Any]]) -> None:
-    """Prints what several processes take."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How many values."""
+    parser.add_argument("--values", type=int, default=10_000, metavar="N", help="of 8 KB (default: %(default)s)")
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """What files take over the payload, and what four processes take."""
+    with scratch() as data, scratch(MEMORY) as folder:
+        paths = make_files(data, options.values)
+        # Before the other caches are loaded: what a forked worker has from its parent counts with both.
+        memory = [measure_memory(kind, method, paths) for kind in (SHARED, OWN) for method in START_METHODS]
+        disk = disk_shares(folder, paths)
+    return {"processes": memory, "disk": disk, "absent": [name for name in PEERS if name not in disk]}
+
+
+def tables(report: _report.Report) -> Iterator[_report.Table]:
+    """Files over the payload, and processes over the payload."""
+    values = f"{report['options']['values']:,} values of 8 KB"
+    ordered = sorted(report["disk"].items(), key=lambda item: item[1])
+    rows = [(name, f"{share:.3f}") for name, share in ordered]
+    rows += [(name, "not installed") for name in report["absent"]]
+    columns = ("everything in the cache's folder", "over the payload")
+    yield _report.Table("disk", f"Files of a cache that holds {values}", columns, rows)
+    columns = ("cache", "start method", "MiB, cache empty", "MiB, all read", "growth over the payload")
     rows = [
         (
             one["kind"],
             one["start_method"],
             *(f"{one[name] / 2**20:.1f}" for name in ("empty_bytes", "full_bytes")),
             f"{one['growth']:.3f}",
-            f"1.10 {'met' if one['growth'] <= 1.10 else 'MISSED'}" if one["kind"] == SHARED else "",
         )
-        for one in memory
+        for one in report["processes"]
     ]
-    columns = ("", "start method", "MiB, empty", "MiB, full", "growth / payload", "to reach")
-    _measure.print_table(f"PSS of {WORKERS} workers that have each read all values, added up", columns, rows)
+    yield _report.Table("processes", f"PSS of {WORKERS} workers, added up, {values}", columns, rows)
 
 
-def report_disk(disk: dict[str, float]) -> None:
-    """Prints what the files of each cache take."""
-    rows = [(name, f"{share:.3f}", "") for name, share in disk.items()]
-    share = disk["SharedStore"]
-    rows[0] = ("SharedStore", f"{share:.3f}", f"1.04 {'met' if share <= 1.04 else 'MISSED'}")
-    _measure.print_table("Everything in the cache's folder / payload", ("", "ratio", "to reach"), rows)
-
-
-def main() -> None:
-    """Measures, prints two tables, and writes the figures where --json says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--values", type=int, default=20_000, metavar="N", help="of 8 KB (default: %(default)s)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there")
-    options = parser.parse_args()
-    about = _measure.environment("numpy", "lmdb", "diskcache")
-    print(*(f"{name} {value}" for name, value in about.items()), sep=", ")
-    with scratch() as data, scratch(MEMORY) as folder:
-        paths = make_files(data, options.values)
-        # Before the other caches are loaded: what a forked worker has from its parent counts with both.
-        memory = [measure_memory(kind, method, paths) for kind in (SHARED, OWN) for method in START_METHODS]
-        disk = disk_shares(folder, paths)
-    report_disk(disk)
-    report_memory(memory)
-    for name in {"py-lmdb", "diskcache"} - set(disk):
-        print(f"absent: {name} is not installed")
-    _measure.write_json(options.json, {"about": about, "options": vars(options), "memory": memory, "disk": disk})
+def plot(report: _report.Report, figure: Any) -> None:
+    """What four processes take, and what files take, over the payload."""
+    upper, lower = figure.subplots(2, 1, height_ratios=(len(report["processes"]), len(report["disk"])))
+    processes = {f"{one['kind']}, {one['start_method']}": one["growth"] for one in report["processes"]}
+    _plot.times_payload(upper, processes)
+    upper.set_title(f"How much memory do {WORKERS} processes take for values that all of them read?")
+    _plot.times_payload(lower, dict(sorted(report["disk"].items(), key=lambda item: item[1])))
+    lower.set_title("How much does the folder of a shared cache take?")
+    for axes in (upper, lower):
+        axes.set_xlabel("times the bytes of the values (left is better)")
 
 
 if __name__ == "__main__":
-    main()
+    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)

@@ -1,24 +1,28 @@
 """How many reads reach the storage, when a DataLoader's worker processes read through a cache of each kind?
 
-    python -m benchmarks.workers [--items N] [--epochs N] [--json FILE]
+    python -m benchmarks.workers [--items N] [--epochs N] [--methods NAME ...] [--json FILE]
 
-Two workers, every item once per epoch in a fresh shuffle, room for all. What is counted is files opened.
+Two workers, every item once per epoch in a fresh shuffle, room for all. What is counted is files opened. Workers that
+are spawned import torch anew, which takes seconds each time: ask for them with --methods fork forkserver spawn.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import multiprocessing
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import bytecache
-from benchmarks import _measure
+from benchmarks import _plot, _report
 
+PACKAGES = ("torch",)
 BUDGET = "64 MB"
+LIVES = {"workers made anew each epoch": False, "persistent workers": True}  # persistent_workers=
 LOG = "BENCHMARK_LOG"  # environment variable: a file that grows by a byte with each read, in whatever process
 
 
@@ -89,31 +93,67 @@ def reads_per_epoch(name: str, paths: list[str], method: str, persistent: bool, 
     return [now - then for then, now in zip(seen, seen[1:], strict=False)]
 
 
-def main() -> None:
-    """Measures, prints the table, and writes the figures where --json says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How many files, how often, and how workers start."""
     parser.add_argument("--items", type=int, default=100, metavar="N", help="files of 8 KB (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=3, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there")
-    options = parser.parse_args()
-    about = _measure.environment("torch")
-    print(*(f"{name} {value}" for name, value in about.items()), sep=", ")
-    figures: dict[str, dict[str, list[int]]] = {name: {} for name in READERS}
+    parser.add_argument("--methods", nargs="+", default=["fork", "forkserver"], metavar="NAME", help="%(default)s")
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Files opened in each epoch, by cache, life of the workers, and start method."""
+    multiprocessing.set_forkserver_preload(["__main__", "torch.utils.data"])
     with tempfile.TemporaryDirectory() as folder, tempfile.NamedTemporaryFile() as log:
         os.environ[LOG] = log.name  # before any worker is there: a fork server keeps the environment it began with
         paths = [f"{folder}/{i}" for i in range(options.items)]
         for path in paths:
             Path(path).write_bytes(os.urandom(8192))
-        for name in READERS:
-            for method in ("fork", "forkserver", "spawn"):
-                for persistent in (False, True):
-                    workers = f"{method}{', persistent' if persistent else ''}"
-                    figures[name][workers] = reads_per_epoch(name, paths, method, persistent, options.epochs)
-    columns = ("", *figures["no cache"])
-    rows = [(name, *("/".join(map(str, reads)) for reads in found.values())) for name, found in figures.items()]
-    _measure.print_table(f"Reads in each of {options.epochs} epochs of {options.items} files, 2 workers", columns, rows)
-    _measure.write_json(options.json, {"about": about, "options": vars(options), "reads": figures})
+        reads = {
+            name: {
+                life: {
+                    method: reads_per_epoch(name, paths, method, persistent, options.epochs)
+                    for method in options.methods
+                }
+                for life, persistent in LIVES.items()
+            }
+            for name in READERS
+        }
+    return {"reads": reads}
+
+
+def tables(report: _report.Report) -> Iterator[_report.Table]:
+    """A row per cache; start methods that read the same stand together."""
+    options = report["options"]
+    title = f"Reads in each of {options['epochs']} epochs of {options['items']} files, two workers"
+    rows = [(name, *(same(lives[life]) for life in LIVES)) for name, lives in report["reads"].items()]
+    yield _report.Table("reads", f"{title}, started by {' and '.join(options['methods'])}", ("cache", *LIVES), rows)
+
+
+def same(methods: Mapping[str, Sequence[int]]) -> str:
+    """The reads of each epoch; of each start method, where they differ."""
+    texts = {method: ", ".join(map(str, reads)) for method, reads in methods.items()}
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{method}: {text}" for method, text in texts.items())
+
+
+def plot(report: _report.Report, figure: Any) -> None:
+    """Reads per epoch, a group of bars per cache; of the first start method."""
+    panels = figure.subplots(1, len(LIVES), sharey=True)
+    names, epochs = list(report["reads"]), report["options"]["epochs"]
+    for axes, life in zip(panels, LIVES, strict=True):
+        for epoch in range(epochs):
+            reads = [next(iter(report["reads"][name][life].values()))[epoch] for name in names]
+            places = [place + (epoch - (epochs - 1) / 2) * 0.8 / epochs for place in range(len(names))]
+            shade = 1 - 0.6 * epoch / max(1, epochs - 1)
+            bars = axes.bar(places, reads, 0.74 / epochs, color=list(map(_plot.color_of, names)), alpha=shade)
+            axes.bar_label(bars, fontsize=8)
+        axes.set_xticks(range(len(names)), [name.replace("(", "\n(").replace(".", ".\n") for name in names], fontsize=9)
+        axes.set_title(life, fontsize=11)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel(f"files read per epoch, of {report['options']['items']} (lower is better)")
+    figure.suptitle(f"What do two workers read from the storage? Epochs 1 to {epochs} from left to right")
 
 
 if __name__ == "__main__":
-    main()
+    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)

@@ -1,0 +1,79 @@
+"""Work for many cores, in a process that is confined to so many: decoding on threads, and loaders with workers."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import simplejpeg
+
+import bytecache
+from benchmarks import _images
+from benchmarks.loaders import TORCH, Job, Loader
+
+BATCH, SIDE = 96, 256
+BOUND = "simplejpeg on bare threads"
+LOADERS = {
+    "bytecache ImageDataset, threads": Loader("ours:private", TORCH),
+    "bytecache ImageDataset, workers": Loader("ours:shared", TORCH),
+    "DataLoader, simplejpeg, workers": Loader("plain:simplejpeg", TORCH),
+    "DataLoader, Pillow, workers": Loader("plain:pillow", TORCH),
+}
+
+
+def worker(cores: int, job: Job) -> Callable[[str], float]:
+    """For a process that may use so many cores, or all where there are fewer: images/s of what it is asked for."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])  # before it has threads, which keep theirs
+    warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # torch's, of what Pillow gives
+    work = decoding(cores)
+
+    def per_s(name: str) -> float:
+        if name not in work:
+            work[name] = epochs(LOADERS[name], job)
+            work[name]()  # the first epoch reads and starts workers
+        start = perf_counter()
+        images = work[name]()
+        return images / (perf_counter() - start)
+
+    return per_s
+
+
+def decoding(threads: int) -> dict[str, Callable[[], int]]:
+    """decode_batch into an array, and the same by threads that share nothing but an iterator."""
+    datas = _images.make_jpegs(BATCH, SIDE, SIDE)
+    out = np.empty((BATCH, SIDE, SIDE, 3), np.uint8)
+
+    def share(indices: Any) -> None:
+        for index in indices:
+            simplejpeg.decode_jpeg(datas[index], buffer=out[index])
+
+    def bare() -> int:
+        indices = iter(range(BATCH))
+        helpers = [Thread(target=share, args=(indices,)) for _ in range(threads - 1)]
+        for helper in helpers:
+            helper.start()
+        share(indices)
+        for helper in helpers:
+            helper.join()
+        return BATCH
+
+    return {BOUND: bare, "decode_batch": lambda: len(bytecache.decode_batch(datas, threads=threads, out=out))}
+
+
+def epochs(loader: Loader, job: Job) -> Callable[[], int]:
+    """Goes through one epoch after the other; images of each."""
+    batches_of = loader.load()(job)
+    numbers = iter(range(10**9))
+    return lambda: sum(len(labels) for _, labels in batches_of(next(numbers)))
+
+
+def make_job(folder: Path, count: int) -> Job:
+    """Photographs in a folder, for a loader with room for all of them."""
+    paths = _images.make_jpeg_files(folder / "files", count, 375, 500)
+    return Job(str(folder), count, 2 * sum(os.path.getsize(path) for path in paths), str(folder))

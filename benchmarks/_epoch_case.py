@@ -1,0 +1,136 @@
+"""The situations in which loaders are compared, and one loader's run in one of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, NamedTuple
+
+from benchmarks import _cgroup
+from benchmarks._http import file_server
+from benchmarks._stores import scratch
+from benchmarks.loaders import LOADERS, Job
+
+OTHER_BYTES = 100_000_000  # of a limit, for what is no cache: batches under way, worker processes
+PLENTY_BYTES = 10**9
+SAMPLES_PER_S = 10
+CASES = {
+    "warm": "Memory for everything: files in a warm page cache, a limit above what any loader takes",
+    "half": "A memory limit of half the data, page cache included, files on the local disk",
+    "http": "The same limit, files behind an HTTP server on loopback, read with fsspec",
+}
+
+
+class Data(NamedTuple):
+    """The pictures on the local disk."""
+
+    folder: Path  # with files/ and each format's folder
+    count: int
+    nbytes: int  # of files/
+
+
+@contextmanager
+def storage(case: str, data: Data) -> Iterator[str]:
+    """Where the loaders find the data: a folder or a URL."""
+    if case != "http":
+        yield str(data.folder)
+        return
+    with file_server(data.folder) as url:
+        yield url
+
+
+def limit_bytes(case: str, data: Data) -> int:
+    """The memory that a loader may add to its libraries'."""
+    return PLENTY_BYTES + 3 * data.nbytes if case == "warm" else data.nbytes // 2
+
+
+def ready(case: str, data: Data, format: str) -> None:
+    """Brings what a loader reads into the page cache, at nobody's cost; or out of it, where memory is limited."""
+    os.sync()  # what is not on the disk cannot be dropped
+    for path in data.folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb", buffering=0) as f:
+                if case == "half":
+                    os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                elif path.relative_to(data.folder).parts[0] == (format or "files"):
+                    while f.read(2**20):
+                        pass
+
+
+def run_loader(name: str, case: str, data: Data, root: str, epochs: int) -> dict[str, Any]:
+    """What was seen of one loader: epochs, memory, and why it failed if it did."""
+    ready(case, data, LOADERS[name].format)
+    limit = limit_bytes(case, data)
+    with scratch(str(data.folder.parent)) as folder, _group(limit) as group:
+        local = folder / "scratch"
+        local.mkdir()
+        job = Job(root, data.count, limit - OTHER_BYTES, str(local))
+        asked = {"loader": name, "job": job.__dict__, "epochs": epochs, "out": str(folder / "out.json")}
+        (folder / "job.json").write_text(json.dumps({**asked, "group": group and group.tasks}), encoding="utf-8")
+        with (folder / "errors.txt").open("wb+") as errors, _peak(group) as peak:
+            ended = _run(folder / "job.json", errors, patience_s=120 + epochs * data.count / 50)
+            errors.seek(0)
+            said = errors.read().decode(errors="replace")
+        found = folder / "out.json"
+        report: dict[str, Any] = json.loads(found.read_text(encoding="utf-8")) if found.exists() else {}
+        if group is not None and group.kills():
+            report["failed"] = "ended by the memory limit"
+        elif ended:
+            print(said, file=sys.stderr)
+            report["failed"] = f"{ended}: {said.strip().splitlines()[-1] if said.strip() else 'without a word'}"
+        return {"loader": name, "peak_added_bytes": peak and max(peak), **report}
+
+
+def _run(job: Path, errors: Any, patience_s: float) -> str:
+    """Runs a loader in a session of its own, of which nothing is left; what went wrong, if anything did."""
+    command = [sys.executable, "-m", "benchmarks._epoch_run", str(job)]
+    environ = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "torch")}
+    child = subprocess.Popen(command, stdout=errors, stderr=errors, start_new_session=True, env=environ)
+    try:
+        status = child.wait(patience_s)
+        return f"exit status {status}" if status else ""
+    except subprocess.TimeoutExpired:
+        return f"no end within {patience_s:.0f} s"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+@contextmanager
+def _group(limit: int) -> Iterator[_cgroup.MemoryGroup | None]:
+    """The control group of a run, where one can be made."""
+    if _cgroup.why_not():
+        yield None
+        return
+    with _cgroup.memory_group(limit) as group:
+        yield group
+
+
+@contextmanager
+def _peak(group: _cgroup.MemoryGroup | None) -> Iterator[list[int]]:
+    """What the group uses, looked at again and again; empty without a group."""
+    seen: list[int] = []
+    if group is None:
+        yield seen
+        return
+    over = Event()
+
+    def look() -> None:
+        while not over.wait(1 / SAMPLES_PER_S):
+            seen.append(group.used_bytes())
+
+    watcher = Thread(target=look)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()

@@ -1,0 +1,103 @@
+"""One loader going through its epochs, in a process of its own: `python -m benchmarks._epoch_run FILE`.
+
+FILE is JSON: the loader's name, the fields of its Job, the number of epochs, the control group to enter, and where to
+write what was seen.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks import _cgroup, _http
+from benchmarks.loaders import LOADERS, Epochs, Job
+from benchmarks.loaders._pictures import decode, read
+
+LARGEST_DIFFERENCE = 6.0  # of the mean level; other decoders and other resizes differ by less, other pictures by more
+
+
+def one_epoch(batches: Iterable[Any], job: Job) -> tuple[list[int], tuple[Any, int]]:
+    """The labels in the order they came, and one picture with its label."""
+    seen: list[int] = []
+    for images, labels in batches:
+        shape = tuple(images.shape)
+        if shape[0] != len(labels) or sorted(shape[1:]) != [3, job.side, job.side] or "uint8" not in str(images.dtype):
+            raise ValueError(f"a batch must be uint8 (n, {job.side}, {job.side}, 3), got {images.dtype} {shape}")
+        sample = (images[0], int(labels[0]))
+        seen += np.asarray(labels).tolist()
+    return seen, sample
+
+
+def check(labels: list[int], sample: tuple[Any, int], job: Job) -> None:
+    """Raises ValueError unless each file came once, and the sample is the picture in its file."""
+    if sorted(labels) != list(range(job.count)):
+        raise ValueError(
+            f"an epoch must have each of {job.count} files once, got {len(labels)}, {len(set(labels))} different"
+        )
+    image, label = np.asarray(sample[0], np.float32), sample[1]
+    image = image if image.shape[-1] == 3 else image.transpose(1, 2, 0)
+    difference = float(np.abs(image - decode(read(job.paths[label]), job.side)).mean())
+    if difference > LARGEST_DIFFERENCE:
+        raise ValueError(f"file {label} differs from its picture by {difference:.1f} levels in the mean")
+
+
+def storage_bytes(job: Job) -> int:
+    """What has been read so far from the disk that holds the data, by all processes of the machine, or been sent."""
+    if job.remote:
+        return _http.sent_bytes(job.root)
+    device = Path(job.root).stat().st_dev
+    try:
+        fields = Path(f"/sys/dev/block/{device >> 8 & 0xFFF}:{device & 0xFF}/stat").read_text(encoding="ascii").split()
+    except OSError:
+        return 0
+    return int(fields[2]) * 512
+
+
+def run(make: Callable[[Job], Epochs], job: Job, epochs: int) -> Iterator[dict[str, float]]:
+    """Goes through the epochs; yields seconds and bytes from storage of each. The first counts preparation too."""
+    before, start = storage_bytes(job), perf_counter()
+    batches_of = make(job)
+    orders: list[list[int]] = []
+    for epoch in range(epochs):
+        labels, sample = one_epoch(batches_of(epoch), job)
+        yield {"s": perf_counter() - start, "storage_bytes": storage_bytes(job) - before}
+        check(labels, sample, job)
+        if labels in orders:
+            raise ValueError("two epochs came in the same order")
+        orders.append(labels)
+        before, start = storage_bytes(job), perf_counter()
+
+
+def pss_bytes() -> int:
+    """Memory of this process, pages that n processes share counted as an nth."""
+    lines = Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def main() -> None:
+    """Runs what the file says; a loader that cannot do it says why."""
+    asked: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    job = Job(**asked["job"])
+    make = LOADERS[asked["loader"]].load()
+    if job.remote:
+        importlib.import_module("fsspec.implementations.http")  # or each worker would import it for itself
+    report: dict[str, Any] = {"libraries_bytes": pss_bytes(), "epochs": []}
+    if asked["group"]:
+        _cgroup.enter(asked["group"])
+    try:
+        for epoch in run(make, job, asked["epochs"]):
+            report["epochs"].append(epoch)
+    except NotImplementedError as error:
+        report["failed"] = str(error)
+    Path(asked["out"]).write_text(json.dumps(report), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Pictures to measure with: crops of the photographs that scikit-image carries, or drawn ones where it is absent."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket")  # in the wheel; the others would be downloaded
+SHRINK = (1.25, 1.75)  # pixels of a photograph to one of the picture: enlarged ones would have nothing sharp
+QUALITIES = {(256, 256): 89, (375, 500): 97}  # files of about 16 KB and 90 KB
+OTHER_QUALITY = 90
+MARKER = "complete.json"
+
+
+def kind() -> str:
+    """What the pictures are made of here: "photographs" or "drawn pictures"."""
+    return "photographs" if importlib.util.find_spec("skimage") else "drawn pictures"
+
+
+@functools.cache
+def photographs() -> list[np.ndarray[Any, Any]]:
+    """What pictures are cropped from, uint8 (height, width, 3)."""
+    if kind() != "photographs":
+        return [draw(480, 640, seed) for seed in range(len(PHOTOGRAPHS))]
+    import skimage.data
+
+    return [getattr(skimage.data, name)() for name in PHOTOGRAPHS]
+
+
+def draw(height: int, width: int, seed: int) -> np.ndarray[Any, Any]:
+    """A picture with smooth parts, edges, and the fine detail that makes a photograph cost bytes."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    light = y[..., None] * rng.uniform(30, 120, 3) + x[..., None] * rng.uniform(30, 120, 3)
+    for _ in range(30):
+        cy, cx, ry, rx = *rng.uniform(0, 1, 2), *rng.uniform(0.02, 0.2, 2)
+        inside = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
+        light[inside] = 0.5 * light[inside] + rng.uniform(0, 120, 3)
+    for cell in (2, 5, 11):  # detail at several scales, the same in all channels
+        rough = rng.normal(0, 5, (-(-height // cell), -(-width // cell)))
+        light += np.repeat(np.repeat(rough, cell, 0), cell, 1)[:height, :width, None]
+    return light.clip(0, 255).astype(np.uint8)
+
+
+def picture(height: int, width: int, seed: int | tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """A random crop of a photograph, flipped or not, resized to uint8 (height, width, 3); another for each seed."""
+    rng = np.random.default_rng(seed)
+    canvas = _canvases(height, width)[int(rng.integers(len(photographs())))]
+    shrink = rng.uniform(*SHRINK)
+    left, top = rng.uniform(0, canvas.width - shrink * width), rng.uniform(0, canvas.height - shrink * height)
+    box = (left, top, left + shrink * width, top + shrink * height)
+    crop = np.asarray(canvas.resize((width, height), Image.Resampling.BILINEAR, box))
+    return np.ascontiguousarray(crop[:, :: 1 if rng.integers(2) else -1])
+
+
+@functools.lru_cache(maxsize=8)
+def _canvases(height: int, width: int) -> list[Image.Image]:
+    """The photographs, continued by their mirror images where they are too small to be cropped."""
+    enough = (SHRINK[1] * height, SHRINK[1] * width)
+    canvases = []
+    for photograph in photographs():
+        lacking = [max(0, int(np.ceil(side - has))) for side, has in zip(enough, photograph.shape, strict=False)]
+        padding = [(0, lacking[0]), (0, lacking[1]), (0, 0)]
+        canvases.append(Image.fromarray(np.pad(photograph, padding, mode="symmetric")))
+    return canvases
+
+
+def encode(image: np.ndarray[Any, Any], quality: int, subsampling: str = "420", progressive: bool = False) -> bytes:
+    """The picture as a JPEG file."""
+    if not progressive:
+        return simplejpeg.encode_jpeg(image, quality, "RGB", subsampling)  # type: ignore[no-any-return]
+    file = BytesIO()
+    chroma = ":".join(subsampling)
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=chroma, progressive=True)
+    return file.getvalue()
+
+
+def make_jpegs(
+    count: int, height: int, width: int, seed: int = 0, subsampling: str = "420", progressive: bool = False
+) -> list[bytes]:
+    """So many files in memory, no two the same."""
+    quality = QUALITIES.get((height, width), OTHER_QUALITY)
+    return [encode(picture(height, width, (seed, i)), quality, subsampling, progressive) for i in range(count)]
+
+
+def make_jpeg_files(folder: Path, count: int, height: int, width: int, seed: int = 0) -> list[str]:
+    """Paths of so many files, folder/000000.jpg and so on, no two the same, made on all cores.
+
+    Files that the same call made before are taken as they are; those of another call are removed.
+    """
+    folder = Path(folder)
+    paths = [f"{folder}/{index:06d}.jpg" for index in range(count)]
+    call = {"count": count, "height": height, "width": width, "seed": seed, "kind": kind()}
+    marker = folder / MARKER
+    if marker.exists() and json.loads(marker.read_text(encoding="utf-8")) == call:
+        return paths
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in (marker, *folder.glob("*.jpg")):  # the marker first: without it the rest is no complete set
+        old.unlink(missing_ok=True)
+    quality = QUALITIES.get((height, width), OTHER_QUALITY)
+
+    def make(index: int) -> None:
+        Path(paths[index]).write_bytes(encode(picture(height, width, (seed, index)), quality))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # resizing and encoding release the GIL
+        for _ in pool.map(make, range(count)):
+            pass
+    marker.write_text(json.dumps(call), encoding="utf-8")
+    return paths

@@ -1,0 +1,55 @@
+"""A picture of how figures go with a size: a line per contender, named at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks import _plot
+
+MARKS = "osDv^Xp*"
+LINE_HEIGHT = 0.05  # of a label, as a share of the axes
+
+
+def lines(axes: Any, figures: Mapping[str, Mapping[int, float]], labels: Mapping[str, str], scale: str = "log") -> None:
+    """Figures by size, on axes that are logarithmic or ("linear") begin at 0; beside the last, its name and label."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    for mark, (name, of_size) in zip(MARKS, figures.items(), strict=False):
+        axes.plot(list(of_size), list(of_size.values()), marker=mark, color=color_of(name), markersize=5, linewidth=1.5)
+    axes.set(xscale=scale, yscale=scale)
+    if scale == "linear":
+        axes.set(xlim=0, ylim=(0, 1.1 * axes.get_ylim()[1]))
+    else:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:,.0f}")
+    axes.grid(**_plot.GRID)
+    axes.spines[["top", "right"]].set_visible(False)
+    ends = {name: of_size[max(of_size)] for name, of_size in figures.items()}
+    names = sorted(ends, key=ends.__getitem__)
+    for name, place in zip(names, apart([height(axes, ends[name]) for name in names]), strict=True):
+        text = f"{name}\N{EN SPACE}{labels[name]}"
+        axes.text(1.03, place, text, color=color_of(name), va="center", fontsize=9, transform=axes.transAxes)
+
+
+def height(axes: Any, figure: float) -> float:
+    """Where a figure is on an axis, from 0 to 1."""
+    _, place = axes.transAxes.inverted().transform(axes.transData.transform((1, figure)))
+    return float(place)
+
+
+def apart(places: Sequence[float]) -> list[float]:
+    """The places of labels, from the lowest on, moved so that none is upon another, nor above the axes."""
+    moved: list[float] = []
+    for place in places:
+        moved.append(max(place, moved[-1] + LINE_HEIGHT if moved else place))
+    for index in reversed(range(len(moved))):
+        moved[index] = min(moved[index], 1.0 - LINE_HEIGHT * (len(moved) - 1 - index))
+    return moved
+
+
+def color_of(name: str) -> str:
+    """Ours stand out, and so does what is no contender but shows what the machine gives."""
+    return _plot.BOUND if name == "dict" or "bare threads" in name else _plot.color_of(name)

@@ -1,0 +1,21 @@
+"""A contender that is not here skips its test, by name and reason; warnings of other libraries are no errors."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from benchmarks._measure import Absent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("filterwarnings", "default")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except Absent as reason:
+        pytest.skip(f"{item.name}: {reason}")

@@ -1,0 +1,188 @@
+"""How long does an epoch take, of loading alone, with each loader that people use, at the same memory?
+
+    python -m benchmarks.epochs [--mb N] [--epochs N] [--cases ...] [--loaders ...] [--data DIR] [--json FILE]
+
+JPEG files of 500 x 375, cropped from photographs, are read, decoded, resized to 224 x 224 and put into batches of 32,
+in three situations. Each loader runs in a process of its own, under a memory limit that counts what it takes after its
+libraries are imported; a loader that is not installed is named as absent. Every epoch is checked: each file once, in a
+new order, and the picture that is in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from benchmarks import _cgroup, _plot, _report
+from benchmarks._epoch_case import CASES, Data, limit_bytes, run_loader, storage
+from benchmarks._images import make_jpeg_files
+from benchmarks.loaders import LOADERS
+
+PACKAGES = (
+    "torch", "tensorflow-cpu", "keras", "simplejpeg", "pillow", "monai", "stocaching", "mosaicml-streaming", "litdata",
+    "webdataset", "datasets", "fsspec", "aiohttp",
+)  # fmt: skip
+HEIGHT, WIDTH, FILE_BYTES = 375, 500, 90_000  # the last one about
+OURS = "bytecache"
+OTHER_PICTURES = "shrunk"  # in the name of a loader that trains on pictures encoded anew
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to run, on how much."""
+    parser.add_argument("--mb", type=int, default=500, metavar="N", help="of files, in MB (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=2, metavar="N", help="two or more (default: %(default)s)")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="(default: all)")
+    parser.add_argument("--loaders", nargs="+", metavar="TEXT", help="those with one of these in their names")
+    parser.add_argument(
+        "--data", type=Path, default=Path("build/benchmarks"), metavar="DIR", help="(default: %(default)s)"
+    )
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Runs every loader in every case."""
+    loaders = [name for name in LOADERS if any(text in name for text in options.loaders or [""])]
+    absent = {name: LOADERS[name].absent() for name in loaders if LOADERS[name].absent()}
+    loaders = [name for name in loaders if name not in absent]
+    data, converted = make_data(options.data, options.mb, loaders)
+    report: dict[str, Any] = {
+        "files": data.count, "file_bytes": data.nbytes, "converted": converted, "absent": absent, "cases": {},
+        "no_limit": _cgroup.why_not(), "limits": {case: limit_bytes(case, data) for case in options.cases},
+    }  # fmt: skip
+    for case in options.cases:
+        if case == "half" and report["no_limit"]:
+            continue
+        with storage(case, data) as root:
+            report["cases"][case] = [progress(case, name, data, root, options.epochs) for name in loaders]
+    return report
+
+
+def progress(case: str, name: str, data: Data, root: str, epochs: int) -> dict[str, Any]:
+    """One run, and a line about it."""
+    start = perf_counter()
+    seen = run_loader(name, case, data, root, epochs)
+    speeds = " ".join(f"{data.count / epoch['s']:.0f}" for epoch in seen.get("epochs", []))
+    print(f"{case}  {name}: {seen.get('failed') or speeds + ' images/s'}  ({perf_counter() - start:.0f} s)", flush=True)
+    return seen
+
+
+def make_data(folder: Path, mb: int, loaders: list[str]) -> tuple[Data, dict[str, Any]]:
+    """The files, and the formats that some loaders read instead, with what it took to write them."""
+    count = mb * 1_000_000 // FILE_BYTES
+    folder = (folder / f"{mb}mb").absolute()
+    paths = make_jpeg_files(folder / "files", count, HEIGHT, WIDTH)
+    converted: dict[str, Any] = {}
+    for name in loaders:
+        loader = LOADERS[name]
+        if loader.format:
+            out, start = folder / loader.format, perf_counter()
+            shutil.rmtree(out, ignore_errors=True)
+            child = multiprocessing.get_context("spawn").Process(
+                target=loader.convert, args=(str(folder / "files"), str(out), count)
+            )
+            child.start()
+            child.join()
+            if child.exitcode:
+                raise RuntimeError(f"the conversion for {name} failed with exit status {child.exitcode}")
+            converted[name] = {"s": perf_counter() - start, "bytes": folder_bytes(out)}
+    return Data(folder, count, sum(Path(path).stat().st_size for path in paths)), converted
+
+
+def folder_bytes(folder: Path) -> int:
+    """Of all files in it."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+class Row:
+    """One loader in one case, as people read it."""
+
+    def __init__(self, seen: dict[str, Any], report: _report.Report) -> None:
+        self.name, self.failed, self._seen, self._report = seen["loader"], seen.get("failed"), seen, report
+        self.ours = OURS in self.name
+        self.speeds = [report["files"] / epoch["s"] for epoch in seen.get("epochs", [])]
+
+    @property
+    def steady(self) -> float:
+        """Images per second, the median of the epochs after the first."""
+        return 0.0 if self.failed else median(self.speeds[1:])
+
+    def cells(self) -> tuple[str, ...]:
+        """For a table."""
+        if self.failed:
+            return self.name, self.failed, "", "", ""
+        read = median(epoch["storage_bytes"] for epoch in self._seen["epochs"][1:]) / self._report["file_bytes"]
+        added = self._seen["peak_added_bytes"]
+        memory = f"{self._seen['libraries_bytes'] / 1e6:,.0f}" + (f" + {added / 1e6:,.0f}" if added else "")
+        return self.name, f"{self.speeds[0]:,.0f}", f"{self.steady:,.0f}", f"{read:.2f}", memory
+
+
+def rows(report: _report.Report, case: str) -> list[Row]:
+    """The loaders, the fastest first."""
+    return sorted((Row(seen, report) for seen in report["cases"][case]), key=lambda row: -row.steady)
+
+
+def tables(report: _report.Report) -> Iterator[_report.Table]:
+    """A table per case, what conversion took, and how ours stand to the others."""
+    columns = (
+        "loader",
+        "images/s, first epoch",
+        "later epochs",
+        "read from storage per later epoch / data",
+        "memory, MB: libraries + added",
+    )
+    megabytes = report["file_bytes"] / 1e6
+    for case in report["cases"]:
+        limit = report["limits"][case] / 1e6
+        title = f"{CASES[case]} ({report['files']:,} files, {megabytes:,.0f} MB; limit {limit:,.0f} MB)"
+        found = [row.cells() for row in rows(report, case)]
+        found += [(name, f"not installed: {', '.join(lacks)}", "", "", "") for name, lacks in report["absent"].items()]
+        yield _report.Table(case, title, columns, found)
+    converted = [
+        (name, f"{cost['s']:.1f}", f"{cost['bytes'] / 1e6:,.0f}") for name, cost in report["converted"].items()
+    ]
+    yield _report.Table(
+        "converted",
+        "Before they start, these need the files in a format of their own",
+        ("loader", "s", "MB"),
+        converted,
+    )
+    columns = (
+        "case", "fastest of bytecache", "images/s", "with the pictures as they are", "images/s", "fastest other",
+        "images/s", "bytecache / other", "as they are / other",
+    )  # fmt: skip
+    title = "The fastest of each kind, in epochs after the first"
+    yield _report.Table("best", title, columns, [row for case in report["cases"] for row in best(report, case)])
+
+
+def best(report: _report.Report, case: str) -> Iterator[tuple[str, ...]]:
+    """A row of the fastest of ours, with shrunk pictures and without, and of the others, where there are all."""
+    found = [row for row in rows(report, case) if not row.failed]
+    ours = next((row for row in found if row.ours), None)
+    same = next((row for row in found if row.ours and OTHER_PICTURES not in row.name), None)
+    other = next((row for row in found if not row.ours), None)
+    if ours is None or same is None or other is None:
+        return
+    named = [
+        text for row in (ours, same, other) for text in (row.name.removeprefix("bytecache "), f"{row.steady:,.0f}")
+    ]
+    yield case, *named, f"{ours.steady / other.steady:.2f}", f"{same.steady / other.steady:.2f}"
+
+
+def plot(report: _report.Report, figure: Any) -> None:
+    """Images per second in the later epochs, a part for each case."""
+    figure.set_size_inches(15, 6.5)
+    parts = figure.subplots(1, len(report["cases"]), squeeze=False)[0]
+    for axes, case in zip(parts, report["cases"], strict=True):
+        speeds = {row.name: row.steady for row in rows(report, case) if not row.failed}
+        _plot.ranking(axes, speeds, "images per second, later epochs (right is better)", "{:,.0f}".format)
+        axes.set_title(CASES[case].replace(":", ":\n").replace(", ", ",\n", 1), fontsize=10)
+    figure.suptitle("How fast does each loader go through an epoch, at the same memory?")
+
+
+if __name__ == "__main__":
+    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)

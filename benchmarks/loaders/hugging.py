@@ -1,0 +1,56 @@
+"""Hugging Face datasets: Arrow files, memory-mapped or, where they are remote, streamed."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import datasets
+from torch.utils.data import DataLoader
+
+from . import Epochs, Job
+from ._pictures import decode, read
+from ._shards import buffer, pictures, split
+from .plain import loader
+
+ROWS = 100  # of a record batch, which is read whole in streaming
+
+
+def convert(files: str, folder: str, count: int) -> None:
+    """Shards as `save_to_disk` makes them."""
+
+    def rows(shards: list[range]) -> Iterator[dict[str, Any]]:
+        for labels in shards:
+            for label, data in pictures(files, labels):
+                yield {"image": data, "label": label}
+
+    shards = split(files, count)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        data = datasets.Dataset.from_generator(
+            rows, gen_kwargs={"shards": shards}, cache_dir=scratch, writer_batch_size=ROWS
+        )
+        data.save_to_disk(folder, num_shards=len(shards))
+
+
+def arrow(job: Job) -> Epochs:
+    """Any row of the memory-mapped files, as a DataLoader asks for it; or a stream shuffled through a buffer."""
+
+    def transform(rows: dict[str, Any]) -> dict[str, Any]:
+        return {"image": [decode(data, job.side) for data in rows["image"]], "label": rows["label"]}
+
+    if not job.remote:
+        batches = loader(datasets.load_from_disk(f"{job.root}/arrow").with_transform(transform), job)
+        return lambda epoch: ((batch["image"], batch["label"]) for batch in batches)
+    names = [file["filename"] for file in json.loads(read(f"{job.root}/arrow/state.json"))["_data_files"]]
+    urls = [f"{job.root}/arrow/{name}" for name in names]
+    stream = datasets.load_dataset("arrow", data_files=urls, split="train", streaming=True, cache_dir=job.scratch)
+    data = stream.shuffle(job.seed, buffer_size=buffer(job)).map(transform, batched=True, batch_size=job.batch)
+    batches = DataLoader(data, job.batch, num_workers=job.workers, persistent_workers=True)
+
+    def run(epoch: int) -> Any:
+        data.set_epoch(epoch)
+        return ((batch["image"], batch["label"]) for batch in batches)
+
+    return run

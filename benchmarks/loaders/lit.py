@@ -1,0 +1,59 @@
+"""LitData: chunks in its own format, memory-mapped or, where they are remote, downloaded to the local disk."""
+
+from __future__ import annotations
+
+import functools
+import os
+from contextlib import suppress
+from typing import Any
+from urllib.request import urlretrieve
+
+from filelock import FileLock, Timeout
+from litdata import StreamingDataLoader, StreamingDataset
+from litdata.streaming import Cache
+from litdata.streaming.downloader import Downloader, register_downloader
+from litdata.streaming.resolver import Dir
+
+from . import Epochs, Job
+from ._pictures import decode
+from ._shards import SHARD_BYTES, pictures
+
+
+class FromServer(Downloader):
+    """LitData reads from clouds, not over plain HTTP, but takes another downloader; this one is made like its own."""
+
+    def download_file(self, remote_filepath: str, local_filepath: str) -> None:
+        with suppress(Timeout), FileLock(f"{local_filepath}.lock", timeout=0):
+            if not os.path.exists(local_filepath):
+                partial = self._temp_download_path(local_filepath)
+                urlretrieve(remote_filepath, partial)
+                self._publish_file(partial, local_filepath)
+
+
+register_downloader("http://", FromServer)
+
+
+def convert(files: str, folder: str, count: int) -> None:
+    """Chunks as `litdata.optimize` makes them, without the processes that it starts."""
+    cache = Cache(folder, chunk_bytes=SHARD_BYTES)
+    for label, data in pictures(files, range(count)):
+        cache[label] = (data, label)
+    cache.done()
+    cache.merge()
+
+
+def chunks(job: Job) -> Epochs:
+    """Chunks in a new order each epoch, and the pictures of a chunk too."""
+
+    def transform(sample: Any) -> Any:
+        return decode(sample[0], job.side), sample[1]
+
+    @functools.cache
+    def batches() -> Any:
+        root = f"{job.root}/litdata"
+        where = Dir(path=f"{job.scratch}/litdata", url=root) if job.remote else root
+        os.makedirs(f"{job.scratch}/litdata", exist_ok=True)
+        data = StreamingDataset(where, shuffle=True, drop_last=False, seed=job.seed, transform=transform)
+        return StreamingDataLoader(data, batch_size=job.batch, num_workers=job.workers, persistent_workers=True)
+
+    return lambda epoch: batches()

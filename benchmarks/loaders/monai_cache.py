@@ -1,0 +1,41 @@
+"""MONAI's CacheDataset, which holds what transforms gave."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from monai.data import CacheDataset
+from monai.transforms import Compose, Transform
+
+from . import Epochs, Job
+from ._pictures import Files
+from .plain import loader
+
+READERS = 16  # threads that fill the cache: decoding leaves the interpreter alone, and reading may wait
+
+
+class Decode(Transform):
+    """The index of a file becomes `(image, label)`; a Transform without chance, so that it is cached."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def __call__(self, index: int) -> Any:
+        return self._files[index]
+
+
+def decoded(job: Job) -> Epochs:
+    """As many decoded pictures as fit, in the memory of the main process, from where workers take them after a fork.
+
+    The cache is filled before the first epoch, and belongs to it here.
+    """
+    room = job.maxbytes // (3 * job.side * job.side)
+
+    @functools.cache
+    def batches() -> Any:
+        transform = Compose([Decode(Files(job.paths, job.side))])
+        options = {"cache_num": room, "num_workers": READERS, "progress": False, "copy_cache": False}
+        return loader(CacheDataset(range(job.count), transform, **options), job)
+
+    return lambda epoch: batches()

@@ -1,0 +1,59 @@
+"""MosaicML Streaming: shards in its MDS format, downloaded to the local disk where they are remote."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import sys
+from typing import Any
+from unittest.mock import MagicMock
+
+from torch.utils.data import DataLoader
+
+# Streaming imports these too, for its ready-made data sets and its own DataLoader, which only adds resumption; they
+# bring torchvision and transformers, which are heavy and need not be here.
+for name in ("streaming.multimodal", "streaming.text", "streaming.vision"):
+    sys.modules.setdefault(name, MagicMock())
+for name in ("transformers.feature_extraction_utils", "transformers.tokenization_utils_base"):
+    sys.modules.setdefault(name, MagicMock())
+from streaming import MDSWriter, StreamingDataset  # noqa: E402
+from streaming.base.util import clean_stale_shared_memory  # noqa: E402
+
+from . import Epochs, Job  # noqa: E402
+from ._pictures import decode  # noqa: E402
+from ._shards import SHARD_BYTES, bucket, pictures  # noqa: E402
+
+
+def convert(files: str, folder: str, count: int) -> None:
+    """Shards without compression, which does nothing for JPEG files."""
+    with MDSWriter(out=folder, columns={"image": "bytes", "label": "int"}, size_limit=SHARD_BYTES) as writer:
+        for label, data in pictures(files, range(count)):
+            writer.write({"image": data, "label": label})
+
+
+class Pictures(StreamingDataset):
+    """Decodes what StreamingDataset gives."""
+
+    def __init__(self, side: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._side = side
+
+    def __getitem__(self, index: int) -> Any:
+        sample = super().__getitem__(index)
+        return decode(sample["image"], self._side), sample["label"]
+
+
+def shards(job: Job) -> Epochs:
+    """Streaming has no downloader for HTTP, but one for S3, which can be pointed at any server."""
+
+    @functools.cache
+    def batches() -> Any:
+        clean_stale_shared_memory()
+        atexit.register(clean_stale_shared_memory)
+        where = {"local": f"{job.root}/mds"}
+        if job.remote:
+            where = {"remote": bucket(job, "mds"), "local": f"{job.scratch}/mds"}
+        data = Pictures(job.side, **where, shuffle=True, shuffle_seed=job.seed, batch_size=job.batch)
+        return DataLoader(data, job.batch, num_workers=job.workers, persistent_workers=True)
+
+    return lambda epoch: batches()

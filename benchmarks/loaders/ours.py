@@ -1,0 +1,76 @@
+"""bytecache.torch.ImageDataset, with no cache and with each kind of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+import bytecache
+from bytecache.torch import EpochSampler, ImageDataset, collate
+
+from . import Epochs, Job
+from ._pictures import decode, read
+
+
+def epochs(job: Job, load: Callable[[str], Any], workers: int = 0) -> Epochs:
+    """Batches of what `load` gives; without workers, decoding still takes all processors."""
+    data = ImageDataset(job.paths, np.arange(job.count), load=load, size=(job.side, job.side))
+    sampler = EpochSampler(job.count, seed=job.seed)
+    batches: Any = DataLoader(
+        data,
+        batch_size=job.batch,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        collate_fn=collate,
+    )
+
+    def run(epoch: int) -> Any:
+        sampler.set_epoch(epoch)
+        return batches
+
+    return run
+
+
+def no_cache(job: Job) -> Epochs:
+    """Keeps nothing, but reads a batch's files on threads."""
+    return epochs(job, bytecache.fill_once(maxsize=0)(read))
+
+
+def private(job: Job) -> Epochs:
+    """Files as they are, in the memory of one process."""
+    return epochs(job, bytecache.fill_once(maxbytes=job.maxbytes)(read))
+
+
+def shared(job: Job) -> Epochs:
+    """Files as they are, in /dev/shm, for all workers."""
+    return epochs(job, bytecache.fill_once(shared=True, maxbytes=job.maxbytes)(read), job.workers)
+
+
+def on_disk(job: Job) -> Epochs:
+    """Files as they are, on the local disk: for files that come from elsewhere."""
+    store = bytecache.SharedStore(f"{job.scratch}/store", maxbytes="100 GB")
+    return epochs(job, bytecache.fill_once(store=store)(read))
+
+
+def shrunk(job: Job) -> Epochs:
+    """Files encoded anew at their first reading, with a shorter side as long as the network wants it."""
+
+    @bytecache.fill_once(maxbytes=job.maxbytes)
+    def read_shrunk(path: str) -> bytes:
+        return bytecache.shrink_jpeg(read(path), max_side=round(job.side * 4 / 3))
+
+    return epochs(job, read_shrunk)
+
+
+def decoded(job: Job) -> Epochs:
+    """Pixels, for when memory is plenty: nothing is decoded again."""
+
+    @bytecache.fill_once(maxbytes=job.maxbytes)
+    def read_decoded(path: str) -> Any:
+        return decode(read(path), job.side)
+
+    return epochs(job, read_decoded)

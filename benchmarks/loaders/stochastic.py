@@ -1,0 +1,44 @@
+"""stocaching's SharedCache: decoded pictures in shared memory, as many as fit, the same ones for ever."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from typing import Any
+
+import torch
+from stocaching import SharedCache
+
+from . import Epochs, Job
+from ._pictures import Files
+from .plain import loader
+
+
+class Cached(torch.utils.data.Dataset[Any]):
+    """The data set of its documentation."""
+
+    def __init__(self, job: Job) -> None:
+        self._files = Files(job.paths, job.side)
+        with contextlib.redirect_stdout(sys.stderr):  # it prints how much fits
+            self._cache = SharedCache(job.maxbytes / (1 << 30), job.count, (job.side, job.side, 3), torch.uint8)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> Any:
+        image = self._cache.get_slot(index)
+        if image is None:
+            image = torch.from_numpy(self._files[index][0])
+            self._cache.set_slot(index, image)
+        return image, index
+
+
+def decoded(job: Job) -> Epochs:
+    """The cache takes and clears all its memory when it is made, which belongs to the first epoch here."""
+
+    @functools.cache
+    def batches() -> Any:
+        return loader(Cached(job), job)
+
+    return lambda epoch: batches()

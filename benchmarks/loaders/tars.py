@@ -1,0 +1,55 @@
+"""WebDataset: tar files that are read from front to end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import webdataset
+from torch.utils.data import default_collate
+
+from . import Epochs, Job
+from ._pictures import decode, read
+from ._shards import buffer, pictures, split
+
+if shutil.which("curl") is None:  # which it starts for each shard that it reads over HTTP
+    webdataset.gopen_schemes["http"] = lambda url, mode, bufsize: urlopen(url)
+
+
+def convert(files: str, folder: str, count: int) -> None:
+    """Shards with one member for each picture, named by its label; and their names, for it can't list a folder."""
+    shards = {f"{number:06d}.tar": labels for number, labels in enumerate(split(files, count))}
+    for shard, labels in shards.items():
+        with webdataset.TarWriter(f"{folder}/{shard}") as writer:
+            for label, data in pictures(files, labels):
+                writer.write({"__key__": f"{label:06d}", "jpg": data})
+    Path(f"{folder}/shards.json").write_text(json.dumps(list(shards)), encoding="utf-8")
+
+
+def epochs(job: Job, **options: Any) -> Epochs:
+    """Each worker has shards of its own, in a new order each epoch, and shuffles their pictures through a buffer."""
+
+    def sample(members: dict[str, Any]) -> Any:
+        return decode(members["jpg"], job.side), int(members["__key__"])
+
+    urls = [f"{job.root}/tar/{shard}" for shard in json.loads(read(f"{job.root}/tar/shards.json"))]
+    data = webdataset.WebDataset(urls, shardshuffle=len(urls), detshuffle=True, seed=job.seed, **options)
+    data = data.compose(webdataset.detshuffle(buffer(job), seed=job.seed)).map(sample)
+    data = data.batched(job.batch, collation_fn=default_collate)
+    batches = webdataset.WebLoader(data, batch_size=None, num_workers=job.workers, persistent_workers=True)
+    return lambda epoch: batches
+
+
+def shards(job: Job) -> Epochs:
+    """Streams the shards, from wherever they are, in every epoch."""
+    return epochs(job)
+
+
+def kept(job: Job) -> Epochs:
+    """Streams shards that it has put on the local disk in the first epoch."""
+    if not job.remote:
+        raise NotImplementedError("the shards are on the local disk as it is")
+    return epochs(job, cache_dir=job.scratch)

@@ -1,0 +1,180 @@
+"""What do 10,000 to 10,000,000 entries cost: bytes beside the values, time per hit and per store, time to open?
+
+    python -m benchmarks.scale [--entries N ...] [--full] [--rounds N] [--json FILE]
+
+Values of 64 bytes under paths, each cache of each size in a process of its own. Hits come in random order, with the
+loop around them taken off; the sizes of one cache take turns. What the user has in any case, a list of the paths, and
+the 64 bytes do not count as overhead; all else does: the rest of the process's memory, and the cache's files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from math import log10
+from typing import Any
+
+from benchmarks import _measure, _report
+from benchmarks._entries import CONTENDERS
+from benchmarks._holders import holder, open_ms
+from benchmarks._lines import lines
+from benchmarks._process import Process, in_turn
+from benchmarks._stores import MEMORY, scratch
+
+ENTRIES = (10_000, 100_000, 1_000_000)
+FULL = 10_000_000
+PACKAGES = ("numpy", "lmdb", "diskcache")
+AIMS = {
+    "fill_once": {"bytes": 250, "growth": 2},
+    "lru_cache": {"bytes": 250, "growth": 2},
+    "SharedStore": {"bytes": 100, "growth": 2},
+}
+
+
+def measure_one(name: str, sizes: list[int], rounds: int) -> dict[str, Any]:
+    """All figures of one cache: per size, and how its hits' time grows from the first size to each."""
+    kept, opened = CONTENDERS[name].kept, {}
+    with scratch(MEMORY) as base:
+        folders = {size: base / str(size) for size in sizes}
+        with ExitStack() as running:
+            holders = {}
+            for size, folder in folders.items():
+                folder.mkdir()
+                holders[size] = running.enter_context(Process(holder, name, size, folder))
+            filled = {size: process.ask("fill") for size, process in holders.items()}
+            ns = in_turn(holders, ["hit"], rounds)["hit"]
+            if kept:
+                opened["beside another"] = {size: open_ms(name, size, folder) for size, folder in folders.items()}
+        if kept:
+            opened["the first"] = {size: open_ms(name, size, folder) for size, folder in folders.items()}
+    growth = {size: _measure.summary(n / one for n, one in zip(ns[size], ns[sizes[0]], strict=True)) for size in sizes}
+    hits = {size: _measure.summary(times) for size, times in ns.items()}
+    return {"filled": filled, "hit_ns": hits, "growth": growth, "open_ms": opened}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How many entries, and how often to measure."""
+    parser.add_argument("--entries", type=int, nargs="+", default=ENTRIES, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--full", action="store_true", help=f"{FULL:,} entries too, which takes minutes and 10 GB")
+    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="(default: %(default)s)")
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """The figures of each cache that is here."""
+    sizes = sorted({*options.entries, *([FULL] if options.full else [])})
+    found, absent = {}, []
+    for name, contender in CONTENDERS.items():
+        if importlib.util.find_spec(contender.package):
+            found[name] = measure_one(name, [size for size in sizes if size <= contender.most], options.rounds)
+        else:
+            absent.append(name)
+    return {"sizes": sizes, "caches": found, "absent": absent}
+
+
+def cells(figures: Mapping[str, Any], sizes: Sequence[int], text: Callable[[Any], str]) -> list[str]:
+    """A row's figures, of which JSON has the sizes as text."""
+    return [text(figures[str(size)]) if str(size) in figures else "not measured" for size in sizes]
+
+
+def last(figures: Mapping[str, Any]) -> Any:
+    """That of the largest size."""
+    return figures[max(figures, key=int)]
+
+
+def aim(name: str, what: str, figure: float) -> str:
+    """What was to be reached, and whether it was."""
+    most = AIMS.get(name, {}).get(what)
+    return "" if most is None else f"below {most}: {'met' if figure < most else 'missed'}"
+
+
+def tables(report: _report.Report) -> Iterator[_report.Table]:
+    """Bytes, hits, stores, openings: a row per cache, a column per size."""
+    sizes, caches = report["sizes"], report["caches"]
+    columns = ["cache", *(f"{size:,}" for size in sizes)]
+    absent = [[name, *["not installed"] * len(sizes), *[""] * 2] for name in report["absent"]]
+
+    def table(name: str, title: str, rows: list[list[str]], *more: str) -> _report.Table:
+        named = [*columns, *more]
+        return _report.Table(name, title, named, [*rows, *(row[: len(named)] for row in absent)])
+
+    filled = {name: cache["filled"] for name, cache in caches.items()}
+    yield table(
+        "overhead",
+        "Bytes per entry, beside the value of 64 bytes and the user's own list of paths",
+        [
+            [
+                name,
+                *cells(figures, sizes, lambda one: _report.number(one["overhead"])),
+                aim(name, "bytes", last(figures)["overhead"]),
+            ]
+            for name, figures in filled.items()
+        ],
+        "aim",
+    )
+    yield table(
+        "hit",
+        "Nanoseconds per hit in random order; growth: from the fewest entries to the most, of the same rounds",
+        [
+            [
+                name,
+                *cells(cache["hit_ns"], sizes, _report.spread),
+                _report.spread(last(cache["growth"])),
+                aim(name, "growth", last(cache["growth"])[0]),
+            ]
+            for name, cache in caches.items()
+        ],
+        "growth",
+        "aim",
+    )
+    yield table(
+        "store",
+        "Microseconds per value stored, a whole miss without the function's own time; median of 1,000 at a time, "
+        "and the mean at the most entries",
+        [
+            [
+                name,
+                *cells(figures, sizes, lambda one: _report.spread(one["us"])),
+                _report.number(last(figures)["mean_us"]),
+            ]
+            for name, figures in filled.items()
+        ],
+        "mean",
+    )
+    yield table(
+        "open",
+        "Milliseconds until a fresh process has opened a cache that is there, and has its first value",
+        [
+            [f"{name}, {who}", *cells(times, sizes, _report.spread)]
+            for name, cache in caches.items()
+            for who, times in cache["open_ms"].items()
+        ],
+    )
+
+
+def plot(report: _report.Report, figure: Any) -> None:
+    """Time per hit and bytes per entry, over entries."""
+    figure.set_size_inches(13, 5.5)
+    figure.suptitle("Does a cache get slow, or fat, when its entries are many?")
+    hits, overheads = figure.subplots(1, 2)
+    caches, sizes = report["caches"], report["sizes"]
+    ns = {name: {int(size): one[0] for size, one in cache["hit_ns"].items()} for name, cache in caches.items()}
+    nbytes = {
+        name: {int(size): one["overhead"] for size, one in cache["filled"].items()} for name, cache in caches.items()
+    }
+    slopes = {name: growth(last(cache["growth"])[0], max(ns[name]) / sizes[0]) for name, cache in caches.items()}
+    lines(hits, ns, slopes)
+    lines(overheads, nbytes, {name: f"{of_size[max(of_size)]:,.0f} bytes" for name, of_size in nbytes.items()})
+    title = f"time: how many times that of {sizes[0]:,} entries, and the slope"
+    hits.set(title=title, xlabel="entries", ylabel="nanoseconds per hit in random order (lower is better)")
+    overheads.set(title="memory", xlabel="entries", ylabel="bytes per entry beside value and path (lower is better)")
+
+
+def growth(times: float, entries: float) -> str:
+    """How many times as long it takes with so many times the entries, and what slope that is on logarithmic axes."""
+    return f"×{times:.1f}, slope {log10(times) / log10(entries):.2f}" if entries > 1 else ""
+
+
+if __name__ == "__main__":
+    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)

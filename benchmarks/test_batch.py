@@ -1,0 +1,23 @@
+"""Decoding files of equal size into one array on two threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks._decode_work import Work, right_pictures
+from benchmarks._decoders import CONTENDERS, way
+from benchmarks._images import make_jpegs
+
+BATCH = 32
+
+
+@pytest.mark.parametrize("name", CONTENDERS)
+@pytest.mark.benchmark(group=f"batch of {BATCH} of 256×256, two threads")
+def test_batch(benchmark: Any, name: str) -> None:
+    """All pictures are the ones that are in the files, in their order."""
+    work = Work(make_jpegs(BATCH, 256, 256), BATCH)
+    decode = way(name, work).two
+    np.testing.assert_array_equal(benchmark(lambda: next(iter(decode()))), np.stack(right_pictures(work)))

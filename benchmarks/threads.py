@@ -1,0 +1,102 @@
+"""What do more cores give: decode_batch on threads, and ImageDataset on threads or with workers, from 1 to 16?
+
+    python -m benchmarks.threads [--most N] [--rounds N] [--images N] [--json FILE]
+
+For every number of cores there is a process that may use no more, and as many threads or workers. They take turns.
+Without --most the numbers end with the cores that there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+from benchmarks import _measure, _report
+from benchmarks._cores import BOUND, LOADERS, make_job, worker
+from benchmarks._lines import lines
+from benchmarks._process import Process, in_turn
+from benchmarks._stores import scratch
+from bytecache.pool import cpu_count
+
+NUMBERS = (1, 2, 4, 8, 16)
+DECODERS = (BOUND, "decode_batch")
+TITLES = ("decoding files of 256×256 in memory", "loading files of 500×375 as 224×224, in batches")
+PACKAGES = ("torch", "simplejpeg", "pillow")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How far to go, and how often."""
+    parser.add_argument("--most", type=int, default=cpu_count(), metavar="N", help="cores (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=4, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--images", type=int, default=256, metavar="N", help="in an epoch (default: %(default)s)")
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Images per second of each way on each number of cores, and how many times those on one core."""
+    numbers = [number for number in NUMBERS if number <= options.most]
+    absent = {name: loader.absent() for name, loader in LOADERS.items() if loader.absent()}
+    names = [name for name in (*DECODERS, *LOADERS) if name not in absent]
+    others = _measure.Others()
+    with scratch() as folder, ExitStack() as running:
+        job = make_job(folder, options.images)
+        processes = {
+            number: running.enter_context(Process(worker, number, replace(job, workers=number))) for number in numbers
+        }
+        asked = in_turn(processes, names, options.rounds, warmup=1)
+    ways = {
+        name: {
+            number: {
+                "per_s": _measure.summary(figures),
+                "times": _measure.summary(many / one for many, one in zip(figures, of_number[1], strict=True)),
+            }
+            for number, figures in of_number.items()
+        }
+        for name, of_number in asked.items()
+    }
+    return {"cores": cpu_count(), "ways": ways, "absent": absent, "others_busy_cores": others.busy_cores()}
+
+
+def table(report: _report.Report, name: str, title: str, ways: Sequence[str]) -> _report.Table:
+    """Images per second, and how many times those on one core."""
+    numbers = list(next(iter(report["ways"].values())))
+    columns = ["", *(f"{number} core{'s' * (number != '1')}" for number in numbers), "times those on 1"]
+    rows = [
+        [
+            way,
+            *(_report.spread(found[number]["per_s"]) for number in numbers),
+            _report.spread(found[numbers[-1]]["times"]),
+        ]
+        for way, found in report["ways"].items()
+        if way in ways
+    ]
+    absent = [
+        [way, f"not installed: {', '.join(lacks)}", *[""] * len(numbers)] for way, lacks in report["absent"].items()
+    ]
+    return _report.Table(name, title, columns, [*rows, *(row for row in absent if row[0] in ways)])
+
+
+def tables(report: _report.Report) -> Iterator[_report.Table]:
+    """Decoding alone, and whole loaders."""
+    decoding, loading = TITLES
+    yield table(report, "decode", f"Images per second, {decoding}", DECODERS)
+    yield table(report, "loaders", f"Images per second, {loading}", list(LOADERS))
+
+
+def plot(report: _report.Report, figure: Any) -> None:
+    """Images per second over cores."""
+    figure.set_size_inches(13, 5.5)
+    figure.suptitle("Is it faster on more cores?")
+    for axes, title, names in zip(figure.subplots(1, 2), TITLES, (DECODERS, list(LOADERS)), strict=True):
+        found = {name: report["ways"][name] for name in names if name in report["ways"]}
+        per_s = {name: {int(number): one["per_s"][0] for number, one in way.items()} for name, way in found.items()}
+        times = {name: way[max(way, key=int)]["times"][0] for name, way in found.items()}
+        lines(axes, per_s, {name: f"×{gain:.2f}" for name, gain in times.items()}, "linear")
+        axes.set(title=title, xlabel="cores", ylabel="images per second (higher is better)")
+        axes.set_xticks([int(number) for number in next(iter(found.values()))])
+
+
+if __name__ == "__main__":
+    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
