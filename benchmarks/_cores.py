@@ -30,7 +30,7 @@ LOADERS = {
 def worker(cores: int, job: Job) -> Callable[[str], float]:
     """For a process that may use so many cores, or all where there are fewer: images/s of what it is asked for."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])  # before it has threads, which keep theirs
-    warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # torch's, of what Pillow gives
+    hush()
     work = decoding(cores)
 
     def per_s(name: str) -> float:
@@ -42,6 +42,11 @@ def worker(cores: int, job: Job) -> Callable[[str], float]:
         return images / (perf_counter() - start)
 
     return per_s
+
+
+def hush() -> None:
+    """Lets torch not warn, in each worker, that Pillow's pictures are read-only."""
+    warnings.filterwarnings("ignore", "The given NumPy array is not writable")
 
 
 def decoding(threads: int) -> dict[str, Callable[[], int]]:
