@@ -13,25 +13,28 @@ LINE_HEIGHT = 0.05  # of a label, as a share of the axes
 
 def lines(axes: Any, figures: Mapping[str, Mapping[int, float]], labels: Mapping[str, str], scale: str = "log") -> None:
     """Figures by size, on axes that are logarithmic or ("linear") begin at 0; beside the last, its name and label."""
-    from matplotlib.ticker import LogLocator, NullLocator
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
-    for mark, (name, of_size) in zip(MARKS, figures.items(), strict=False):
-        axes.plot(list(of_size), list(of_size.values()), marker=mark, color=color_of(name), markersize=5, linewidth=1.5)
+    marks = dict(zip(figures, MARKS, strict=False))
+    for name, of_size in figures.items():
+        look = {"marker": marks[name], "color": color_of(name), "markersize": 5, "linewidth": 1.5}
+        axes.plot(list(of_size), list(of_size.values()), **look)
     axes.set(xscale=scale, yscale=scale)
     if scale == "linear":
         axes.set(xlim=0, ylim=(0, 1.1 * axes.get_ylim()[1]))
     else:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_locator(NullLocator())
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 10k, 1M
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.grid(**_plot.GRID)
     axes.spines[["top", "right"]].set_visible(False)
     ends = {name: of_size[max(of_size)] for name, of_size in figures.items()}
     names = sorted(ends, key=ends.__getitem__)
     for name, place in zip(names, apart([height(axes, ends[name]) for name in names]), strict=True):
         text = f"{name}\N{EN SPACE}{labels[name]}"
-        axes.text(1.03, place, text, color=color_of(name), va="center", fontsize=9, transform=axes.transAxes)
+        axes.plot(1.03, place, marks[name], color=color_of(name), markersize=5, transform=axes.transAxes, clip_on=False)
+        axes.text(1.05, place, text, color=color_of(name), va="center", fontsize=9, transform=axes.transAxes)
 
 
 def height(axes: Any, figure: float) -> float:

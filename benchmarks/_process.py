@@ -64,6 +64,7 @@ def in_turn(
 
 
 def _serve(make: Callable[..., Callable[[Any], Any]], arguments: tuple[Any, ...], pipe: Connection) -> None:
+    multiprocessing.set_start_method(None, force=True)  # what it starts starts as it would in the user's process
     answer = make(*arguments)
     while True:
         try:

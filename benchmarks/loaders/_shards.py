@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlretrieve
 
 from . import Job
 
@@ -30,8 +31,8 @@ def buffer(job: Job) -> int:
     return min(1000, job.maxbytes // 4 // job.workers // BUFFERED_BYTES)
 
 
-def bucket(job: Job, name: str) -> str:
-    """The URL of a folder for loaders that speak S3's protocol, of which reading is plain HTTP with ranges."""
-    os.environ.update(AWS_ENDPOINT_URL=job.root, S3_ENDPOINT_URL=job.root)
-    os.environ.update(AWS_ACCESS_KEY_ID="none", AWS_SECRET_ACCESS_KEY="none", AWS_REGION="us-east-1")
-    return f"s3://{name}"
+def download(url: str, path: str) -> None:
+    """To a file that is there only once it is whole, whoever else may be fetching it."""
+    partial = f"{path}.{os.getpid()}"
+    urlretrieve(url, partial)
+    os.replace(partial, path)

@@ -6,7 +6,6 @@ import functools
 import os
 from contextlib import suppress
 from typing import Any
-from urllib.request import urlretrieve
 
 from filelock import FileLock, Timeout
 from litdata import StreamingDataLoader, StreamingDataset
@@ -16,7 +15,7 @@ from litdata.streaming.resolver import Dir
 
 from . import Epochs, Job
 from ._pictures import decode
-from ._shards import SHARD_BYTES, pictures
+from ._shards import SHARD_BYTES, download, pictures
 
 
 class FromServer(Downloader):
@@ -25,9 +24,7 @@ class FromServer(Downloader):
     def download_file(self, remote_filepath: str, local_filepath: str) -> None:
         with suppress(Timeout), FileLock(f"{local_filepath}.lock", timeout=0):
             if not os.path.exists(local_filepath):
-                partial = self._temp_download_path(local_filepath)
-                urlretrieve(remote_filepath, partial)
-                self._publish_file(partial, local_filepath)
+                download(remote_filepath, local_filepath)
 
 
 register_downloader("http://", FromServer)
@@ -50,9 +47,10 @@ def chunks(job: Job) -> Epochs:
 
     @functools.cache
     def batches() -> Any:
-        root = f"{job.root}/litdata"
-        where = Dir(path=f"{job.scratch}/litdata", url=root) if job.remote else root
-        os.makedirs(f"{job.scratch}/litdata", exist_ok=True)
+        where: Any = f"{job.root}/litdata"
+        if job.remote:
+            where = Dir(path=f"{job.scratch}/litdata", url=where)
+            os.mkdir(where.path)
         data = StreamingDataset(where, shuffle=True, drop_last=False, seed=job.seed, transform=transform)
         return StreamingDataLoader(data, batch_size=job.batch, num_workers=job.workers, persistent_workers=True)
 

@@ -17,11 +17,29 @@ for name in ("streaming.multimodal", "streaming.text", "streaming.vision"):
 for name in ("transformers.feature_extraction_utils", "transformers.tokenization_utils_base"):
     sys.modules.setdefault(name, MagicMock())
 from streaming import MDSWriter, StreamingDataset  # noqa: E402
+from streaming.base.storage.download import DOWNLOADER_MAPPINGS, CloudDownloader  # noqa: E402
 from streaming.base.util import clean_stale_shared_memory  # noqa: E402
 
 from . import Epochs, Job  # noqa: E402
 from ._pictures import decode  # noqa: E402
-from ._shards import SHARD_BYTES, bucket, pictures  # noqa: E402
+from ._shards import SHARD_BYTES, download, pictures  # noqa: E402
+
+
+class FromServer(CloudDownloader):
+    """Streaming reads from clouds, not over plain HTTP, but its table of downloaders takes another one."""
+
+    @staticmethod
+    def _client_identifier() -> str:
+        return "http"
+
+    def _download_file_impl(self, remote: str, local: str, timeout: float) -> None:
+        download(remote, local)
+
+    def clean_up(self) -> None:
+        """Nothing is kept open."""
+
+
+DOWNLOADER_MAPPINGS["http"] = FromServer
 
 
 def convert(files: str, folder: str, count: int) -> None:
@@ -44,15 +62,14 @@ class Pictures(StreamingDataset):
 
 
 def shards(job: Job) -> Epochs:
-    """Streaming has no downloader for HTTP, but one for S3, which can be pointed at any server."""
+    """The order of the shards and of the pictures within blocks of many shards is new in each epoch."""
 
     @functools.cache
     def batches() -> Any:
         clean_stale_shared_memory()
         atexit.register(clean_stale_shared_memory)
-        where = {"local": f"{job.root}/mds"}
-        if job.remote:
-            where = {"remote": bucket(job, "mds"), "local": f"{job.scratch}/mds"}
+        root = f"{job.root}/mds"
+        where = {"remote": root, "local": f"{job.scratch}/mds"} if job.remote else {"local": root}
         data = Pictures(job.side, **where, shuffle=True, shuffle_seed=job.seed, batch_size=job.batch)
         return DataLoader(data, job.batch, num_workers=job.workers, persistent_workers=True)
 
