@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
@@ -28,9 +27,8 @@ LOADERS = {
 
 
 def worker(cores: int, job: Job) -> Callable[[str], float]:
-    """For a process that may use so many cores, or all where there are fewer: images/s of what it is asked for."""
+    """For a process that may use so many cores: images per second of what it is asked for."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])  # before it has threads, which keep theirs
-    hush()
     work = decoding(cores)
 
     def per_s(name: str) -> float:
@@ -42,11 +40,6 @@ def worker(cores: int, job: Job) -> Callable[[str], float]:
         return images / (perf_counter() - start)
 
     return per_s
-
-
-def hush() -> None:
-    """Lets torch not warn, in each worker, that Pillow's pictures are read-only."""
-    warnings.filterwarnings("ignore", "The given NumPy array is not writable")
 
 
 def decoding(threads: int) -> dict[str, Callable[[], int]]:

@@ -1,6 +1,6 @@
 """How long does an epoch take, of loading alone, with each loader that people use, at the same memory?
 
-    python -m benchmarks.epochs [--mb N] [--epochs N] [--cases ...] [--loaders ...] [--data DIR] [--json FILE]
+    python -m benchmarks.epochs [--mb N] [--epochs N] [--all] [--cases ...] [--json FILE]
 
 JPEG files of 500 x 375, cropped from photographs, are read, decoded, resized to 224 x 224 and put into batches of 32,
 in three situations. Each loader runs in a process of its own, under a memory limit that counts what it takes after its
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mb", type=int, default=500, metavar="N", help="of files, in MB (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=2, metavar="N", help="two or more (default: %(default)s)")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="(default: all)")
+    parser.add_argument("--all", action="store_true", help="also loaders that differ little from others in a case")
     parser.add_argument("--loaders", nargs="+", metavar="TEXT", help="those with one of these in their names")
     parser.add_argument(
         "--data", type=Path, default=Path("build/benchmarks"), metavar="DIR", help="(default: %(default)s)"
@@ -58,7 +59,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         if case == "half" and report["no_limit"]:
             continue
         with storage(case, data) as root:
-            report["cases"][case] = [progress(case, name, data, root, options.epochs) for name in loaders]
+            asked = [name for name in loaders if case in (LOADERS[name].cases if options.all else LOADERS[name].few)]
+            report["cases"][case] = [progress(case, name, data, root, options.epochs) for name in asked]
     return report
 
 
@@ -82,6 +84,7 @@ def make_data(folder: Path, mb: int, loaders: list[str]) -> tuple[Data, dict[str
         if loader.format:
             out, start = folder / loader.format, perf_counter()
             shutil.rmtree(out, ignore_errors=True)
+            out.mkdir()
             child = multiprocessing.get_context("spawn").Process(
                 target=loader.convert, args=(str(folder / "files"), str(out), count)
             )

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _cgroup, _measure, _plot, _report
-from benchmarks._cores import hush
 from benchmarks._epoch_case import Data, ready
 from benchmarks._process import Process
 from benchmarks._stores import scratch
@@ -49,7 +48,6 @@ def trainer(loader: Loader, job: Job, device: str, tasks: str) -> Callable[[int 
     """
     from benchmarks._resnet import Training
 
-    hush()
     training = Training(device, tiny=device == "cpu")
     noise = training.synthetic(job.batch, job.side)
     training.run(repeat(noise, WARMUP_STEPS))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from math import log10
 from typing import Any
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How many entries, and how often to measure."""
     parser.add_argument("--entries", type=int, nargs="+", default=ENTRIES, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--full", action="store_true", help=f"{FULL:,} entries too, which takes minutes and 10 GB")
-    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=11, metavar="N", help="(default: %(default)s)")
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -72,16 +72,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     sizes = sorted({*options.entries, *([FULL] if options.full else [])})
     found, absent = {}, []
     for name, contender in CONTENDERS.items():
-        if importlib.util.find_spec(contender.package):
-            found[name] = measure_one(name, [size for size in sizes if size <= contender.most], options.rounds)
-        else:
+        possible = [size for size in sizes if size <= contender.most]
+        if not importlib.util.find_spec(contender.package):
             absent.append(name)
+        elif possible:
+            found[name] = measure_one(name, possible, options.rounds)
     return {"sizes": sizes, "caches": found, "absent": absent}
-
-
-def cells(figures: Mapping[str, Any], sizes: Sequence[int], text: Callable[[Any], str]) -> list[str]:
-    """A row's figures, of which JSON has the sizes as text."""
-    return [text(figures[str(size)]) if str(size) in figures else "not measured" for size in sizes]
 
 
 def last(figures: Mapping[str, Any]) -> Any:
@@ -95,68 +91,48 @@ def aim(name: str, what: str, figure: float) -> str:
     return "" if most is None else f"below {most}: {'met' if figure < most else 'missed'}"
 
 
+Rows = Mapping[str, Mapping[str, Any]]  # figures by size, of which JSON has the sizes as text, by the row's name
+
+
+def table(
+    report: _report.Report, name: str, title: str, rows: Rows, text: Callable[[Any], str], **more: Mapping[str, str]
+) -> _report.Table:
+    """A row per cache, a column per size, and more columns: by their names the cells of each row."""
+    sizes = report["sizes"]
+    cells = [
+        [
+            row,
+            *(text(figures[str(size)]) if str(size) in figures else "not measured" for size in sizes),
+            *(column[row] for column in more.values()),
+        ]
+        for row, figures in rows.items()
+    ]
+    cells += [[absent, *["not installed"] * len(sizes), *[""] * len(more)] for absent in report["absent"]]
+    return _report.Table(name, title, ["cache", *(f"{size:,}" for size in sizes), *more], cells)
+
+
 def tables(report: _report.Report) -> Iterator[_report.Table]:
-    """Bytes, hits, stores, openings: a row per cache, a column per size."""
-    sizes, caches = report["sizes"], report["caches"]
-    columns = ["cache", *(f"{size:,}" for size in sizes)]
-    absent = [[name, *["not installed"] * len(sizes), *[""] * 2] for name in report["absent"]]
-
-    def table(name: str, title: str, rows: list[list[str]], *more: str) -> _report.Table:
-        named = [*columns, *more]
-        return _report.Table(name, title, named, [*rows, *(row[: len(named)] for row in absent)])
-
+    """Bytes, hits, stores, openings."""
+    caches = report["caches"]
     filled = {name: cache["filled"] for name, cache in caches.items()}
-    yield table(
-        "overhead",
-        "Bytes per entry, beside the value of 64 bytes and the user's own list of paths",
-        [
-            [
-                name,
-                *cells(figures, sizes, lambda one: _report.number(one["overhead"])),
-                aim(name, "bytes", last(figures)["overhead"]),
-            ]
-            for name, figures in filled.items()
-        ],
-        "aim",
+    hits = {name: cache["hit_ns"] for name, cache in caches.items()}
+    growths = {name: last(cache["growth"]) for name, cache in caches.items()}
+    opened = {f"{name}, {who}": ms for name, cache in caches.items() for who, ms in cache["open_ms"].items()}
+    title = "Bytes per entry, beside the value of 64 bytes and the user's own list of paths"
+    aims = {name: aim(name, "bytes", last(figures)["overhead"]) for name, figures in filled.items()}
+    yield table(report, "overhead", title, filled, lambda one: _report.number(one["overhead"]), aim=aims)
+    title = "Nanoseconds per hit in random order; growth: from the fewest entries to the most, of the same rounds"
+    aims = {name: aim(name, "growth", growth[0]) for name, growth in growths.items()}
+    times = {name: _report.spread(growth) for name, growth in growths.items()}
+    yield table(report, "hit", title, hits, _report.spread, growth=times, aim=aims)
+    title = (
+        "Microseconds per value stored, a whole miss without the function's own time; of 1,000 at a time, and the mean "
+        "at the most entries"
     )
-    yield table(
-        "hit",
-        "Nanoseconds per hit in random order; growth: from the fewest entries to the most, of the same rounds",
-        [
-            [
-                name,
-                *cells(cache["hit_ns"], sizes, _report.spread),
-                _report.spread(last(cache["growth"])),
-                aim(name, "growth", last(cache["growth"])[0]),
-            ]
-            for name, cache in caches.items()
-        ],
-        "growth",
-        "aim",
-    )
-    yield table(
-        "store",
-        "Microseconds per value stored, a whole miss without the function's own time; median of 1,000 at a time, "
-        "and the mean at the most entries",
-        [
-            [
-                name,
-                *cells(figures, sizes, lambda one: _report.spread(one["us"])),
-                _report.number(last(figures)["mean_us"]),
-            ]
-            for name, figures in filled.items()
-        ],
-        "mean",
-    )
-    yield table(
-        "open",
-        "Milliseconds until a fresh process has opened a cache that is there, and has its first value",
-        [
-            [f"{name}, {who}", *cells(times, sizes, _report.spread)]
-            for name, cache in caches.items()
-            for who, times in cache["open_ms"].items()
-        ],
-    )
+    means = {name: _report.number(last(figures)["mean_us"]) for name, figures in filled.items()}
+    yield table(report, "store", title, filled, lambda one: _report.spread(one["us"]), mean=means)
+    title = "Milliseconds until a fresh process has opened a cache that is there, and has its first value"
+    yield table(report, "open", title, opened, _report.spread)
 
 
 def plot(report: _report.Report, figure: Any) -> None:
@@ -169,15 +145,18 @@ def plot(report: _report.Report, figure: Any) -> None:
     nbytes = {
         name: {int(size): one["overhead"] for size, one in cache["filled"].items()} for name, cache in caches.items()
     }
-    slopes = {name: growth(last(cache["growth"])[0], max(ns[name]) / sizes[0]) for name, cache in caches.items()}
+    slopes = {name: slope(last(cache["growth"])[0], max(ns[name]) / sizes[0]) for name, cache in caches.items()}
     lines(hits, ns, slopes)
     lines(overheads, nbytes, {name: f"{of_size[max(of_size)]:,.0f} bytes" for name, of_size in nbytes.items()})
-    title = f"time: how many times that of {sizes[0]:,} entries, and the slope"
-    hits.set(title=title, xlabel="entries", ylabel="nanoseconds per hit in random order (lower is better)")
+    hits.set(
+        title=f"time, as a multiple of that at {sizes[0]:,}, and slope",
+        xlabel="entries",
+        ylabel="nanoseconds per hit in random order (lower is better)",
+    )
     overheads.set(title="memory", xlabel="entries", ylabel="bytes per entry beside value and path (lower is better)")
 
 
-def growth(times: float, entries: float) -> str:
+def slope(times: float, entries: float) -> str:
     """How many times as long it takes with so many times the entries, and what slope that is on logarithmic axes."""
     return f"×{times:.1f}, slope {log10(times) / log10(entries):.2f}" if entries > 1 else ""
 

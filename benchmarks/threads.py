@@ -3,7 +3,7 @@
     python -m benchmarks.threads [--most N] [--rounds N] [--images N] [--json FILE]
 
 For every number of cores there is a process that may use no more, and as many threads or workers. They take turns.
-Without --most the numbers end with the cores that there are.
+There are none for more cores than this machine has.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from benchmarks import _measure, _report
+from benchmarks import _images, _measure, _report
 from benchmarks._cores import BOUND, LOADERS, make_job, worker
 from benchmarks._lines import lines
 from benchmarks._process import Process, in_turn
@@ -29,14 +29,14 @@ PACKAGES = ("torch", "simplejpeg", "pillow")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How far to go, and how often."""
-    parser.add_argument("--most", type=int, default=cpu_count(), metavar="N", help="cores (default: %(default)s)")
+    parser.add_argument("--most", type=int, default=NUMBERS[-1], metavar="N", help="cores (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=4, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--images", type=int, default=256, metavar="N", help="in an epoch (default: %(default)s)")
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Images per second of each way on each number of cores, and how many times those on one core."""
-    numbers = [number for number in NUMBERS if number <= options.most]
+    numbers = [number for number in NUMBERS if number <= min(options.most, cpu_count())]
     absent = {name: loader.absent() for name, loader in LOADERS.items() if loader.absent()}
     names = [name for name in (*DECODERS, *LOADERS) if name not in absent]
     others = _measure.Others()
@@ -56,7 +56,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         }
         for name, of_number in asked.items()
     }
-    return {"cores": cpu_count(), "ways": ways, "absent": absent, "others_busy_cores": others.busy_cores()}
+    return {
+        "cores": cpu_count(),
+        "pictures": _images.kind(),
+        "ways": ways,
+        "absent": absent,
+        "others_busy_cores": others.busy_cores(),
+    }
 
 
 def table(report: _report.Report, name: str, title: str, ways: Sequence[str]) -> _report.Table:
@@ -82,20 +88,20 @@ def tables(report: _report.Report) -> Iterator[_report.Table]:
     """Decoding alone, and whole loaders."""
     decoding, loading = TITLES
     yield table(report, "decode", f"Images per second, {decoding}", DECODERS)
-    yield table(report, "loaders", f"Images per second, {loading}", list(LOADERS))
+    yield table(report, "loaders", f"Images per second, {loading}", tuple(LOADERS))
 
 
 def plot(report: _report.Report, figure: Any) -> None:
     """Images per second over cores."""
     figure.set_size_inches(13, 5.5)
     figure.suptitle("Is it faster on more cores?")
-    for axes, title, names in zip(figure.subplots(1, 2), TITLES, (DECODERS, list(LOADERS)), strict=True):
-        found = {name: report["ways"][name] for name in names if name in report["ways"]}
+    for axes, title, names in zip(figure.subplots(1, 2), TITLES, (DECODERS, LOADERS), strict=True):
+        found = {name: way for name, way in report["ways"].items() if name in names}
         per_s = {name: {int(number): one["per_s"][0] for number, one in way.items()} for name, way in found.items()}
         times = {name: way[max(way, key=int)]["times"][0] for name, way in found.items()}
         lines(axes, per_s, {name: f"×{gain:.2f}" for name, gain in times.items()}, "linear")
         axes.set(title=title, xlabel="cores", ylabel="images per second (higher is better)")
-        axes.set_xticks([int(number) for number in next(iter(found.values()))])
+        axes.set_xticks(sorted({number for of_number in per_s.values() for number in of_number}))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from benchmarks._report import RESULTS
 ROOT = Path(__file__).parents[1]
 SMALLEST = {
     "decode": ["--rounds", "1"],
-    "epochs": ["--mb", "2", "--cases", "warm", "--loaders", "DataLoader", "bytecache ImageDataset"],
+    "epochs": ["--mb", "2", "--all", "--cases", "warm", "--loaders", "DataLoader", "bytecache ImageDataset"],
     "hit": ["--rounds", "1"],
     "hit_rate": ["--items", "200"],
     "memory": ["--values", "500", "--maxbytes", "2 MB"],

@@ -47,6 +47,8 @@ class Loader(NamedTuple):
     function: str  # "module:name", a function of a Job that gives Epochs
     packages: tuple[str, ...]  # to be imported
     format: str = ""  # the folder beside files/; the module's `convert(files, folder, count)` fills it
+    cases: str = "warm half http"  # those in which it has something to show
+    few: str = "warm half http"  # of these, the ones in which it runs when there is little time
 
     def absent(self) -> list[str]:
         """The packages that are not installed."""
@@ -64,17 +66,17 @@ class Loader(NamedTuple):
 
 TORCH = ("torch", "PIL")
 LOADERS = {
-    "DataLoader, Pillow": Loader("plain:pillow", TORCH),
+    "DataLoader, Pillow": Loader("plain:pillow", TORCH, few="warm"),
     "DataLoader, simplejpeg": Loader("plain:simplejpeg", TORCH),
-    "bytecache ImageDataset, no cache": Loader("ours:no_cache", TORCH),
+    "bytecache ImageDataset, no cache": Loader("ours:no_cache", TORCH, few=""),
     "bytecache ImageDataset, fill_once": Loader("ours:private", TORCH),
     "bytecache ImageDataset, fill_once(shared=True), 2 workers": Loader("ours:shared", TORCH),
     "bytecache ImageDataset, fill_once, shrunk": Loader("ours:shrunk", TORCH),
-    "bytecache ImageDataset, fill_once, decoded": Loader("ours:decoded", TORCH),
-    "bytecache ImageDataset, SharedStore on disk": Loader("ours:on_disk", TORCH),
-    "bytecache keras.ImageDataset, fill_once": Loader("ours_keras:private", ("keras", "PIL")),
+    "bytecache ImageDataset, fill_once, decoded": Loader("ours:decoded", TORCH, few="warm"),
+    "bytecache ImageDataset, SharedStore on disk": Loader("ours:on_disk", TORCH, cases="http", few=""),
+    "bytecache keras.ImageDataset, fill_once": Loader("ours_keras:private", ("keras", "PIL"), few="warm"),
     "tf.data": Loader("tf_data:plain", ("tensorflow",)),
-    "tf.data, .cache()": Loader("tf_data:cached", ("tensorflow",)),
+    "tf.data, .cache()": Loader("tf_data:cached", ("tensorflow",), few="warm"),
     "MONAI CacheDataset": Loader("monai_cache:decoded", ("monai", *TORCH)),
     "stocaching": Loader("stochastic:decoded", ("stocaching", *TORCH)),
     "MosaicML Streaming": Loader("mosaic:shards", ("streaming", *TORCH), "mds"),

@@ -35,7 +35,7 @@ def decode_pillow(data: bytes, side: int) -> Array:
 
 def resize(image: Image.Image, side: int) -> Array:
     """To a square, as bytecache does it too."""
-    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
+    return np.array(image.resize((side, side), Image.Resampling.BILINEAR))
 
 
 class Files:

@@ -15,6 +15,7 @@ from ._pictures import decode, read
 from ._shards import buffer, pictures, split
 from .plain import loader
 
+datasets.disable_progress_bars()
 ROWS = 100  # of a record batch, which is read whole in streaming
 
 

@@ -29,7 +29,7 @@ class Cached(torch.utils.data.Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         image = self._cache.get_slot(index)
         if image is None:
-            image = torch.from_numpy(self._files[index][0])
+            image = torch.tensor(self._files[index][0])
             self._cache.set_slot(index, image)
         return image, index
 
