@@ -47,11 +47,11 @@ bench-full: SCALE := --full
 
 bench bench-full: $(VENV)/.bench  ## every question of benchmarks/README.md; writes its figures, its tables and its pictures
 	for name in $(BENCHMARKS); do \
-	  case $$name in epochs) options="$(EPOCHS)";; scale) options="$(SCALE)";; *) options=;; esac; \
+	  case $$name in epochs) options="$(EPOCHS)";; gpu) options="--mb 500 --epochs 2";; scale) options="$(SCALE)";; *) options=;; esac; \
 	  $(RUN) -m benchmarks.$$name $$options --json $(RESULTS)/$$name.json || exit 1; done
+	$(RUN) -m benchmarks.publish
 	mkdir -p build
 	$(RUN) -m pytest -q benchmarks --benchmark-max-time=0.1 --benchmark-min-rounds=5 --benchmark-json=build/micro.json
-	$(RUN) -m benchmarks.publish
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \

@@ -38,11 +38,9 @@ def _moka() -> Decorator:
 
 
 def _theine() -> Decorator:
-    from datetime import timedelta
-
     import theine
 
-    return theine.Memoize(ROOM, timedelta(hours=1))
+    return theine.Memoize(ROOM, None)
 
 
 def _diskcache(folder: Path) -> Decorator:

@@ -23,9 +23,8 @@ class MemoryGroup:
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder, self._v2 = folder, folder.parent == V2
         self._write("memory.max" if self._v2 else "memory.limit_in_bytes", limit_bytes)
-        if self._v2:
-            with suppress(OSError):
-                self._write("memory.swap.max", 0)
+        with suppress(OSError):  # no swap: a limit that can be passed is none
+            self._write("memory.swap.max" if self._v2 else "memory.swappiness", 0)
 
     @property
     def tasks(self) -> str:
@@ -58,19 +57,21 @@ def memory_group(limit_bytes: int) -> Iterator[MemoryGroup]:
     try:
         yield MemoryGroup(folder, limit_bytes)
     finally:
-        _end_processes(folder)
-        folder.rmdir()
+        _remove(folder)
 
 
-def _end_processes(folder: Path) -> None:
-    """Ends what is still in a group, and waits until the kernel has let go of it."""
+def _remove(folder: Path) -> None:
+    """Ends what is still in a group, and removes it once the kernel lets go of it. Raises OSError if it does not."""
     deadline = monotonic() + PATIENCE_S
-    while left := (folder / "cgroup.procs").read_text(encoding="ascii").split():
-        for process in left:
+    while True:
+        for process in (folder / "cgroup.procs").read_text(encoding="ascii").split():
             with suppress(ProcessLookupError):
                 os.kill(int(process), signal.SIGKILL)
-        if monotonic() > deadline:
-            raise OSError(f"the processes {', '.join(left)} in {folder} do not end")
+        try:
+            return folder.rmdir()
+        except OSError:
+            if monotonic() > deadline:
+                raise
         sleep(0.01)
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
 from time import perf_counter
-from typing import Any
 
 import numpy as np
-import simplejpeg
 
 import bytecache
 from benchmarks import _images
+from benchmarks._decode_batch import bare_threads
 from benchmarks.loaders import TORCH, Job, Loader
 
 BATCH, SIDE = 96, 256
@@ -47,18 +45,8 @@ def decoding(threads: int) -> dict[str, Callable[[], int]]:
     datas = _images.make_jpegs(BATCH, SIDE, SIDE)
     out = np.empty((BATCH, SIDE, SIDE, 3), np.uint8)
 
-    def share(indices: Any) -> None:
-        for index in indices:
-            simplejpeg.decode_jpeg(datas[index], buffer=out[index])
-
     def bare() -> int:
-        indices = iter(range(BATCH))
-        helpers = [Thread(target=share, args=(indices,)) for _ in range(threads - 1)]
-        for helper in helpers:
-            helper.start()
-        share(indices)
-        for helper in helpers:
-            helper.join()
+        bare_threads(datas, out, threads)
         return BATCH
 
     return {BOUND: bare, "decode_batch": lambda: len(bytecache.decode_batch(datas, threads=threads, out=out))}

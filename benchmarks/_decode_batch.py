@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import Any
 
@@ -34,6 +34,22 @@ def one_thread(datas: Sequence[bytes]) -> Functions:
     }
 
 
+def bare_threads(datas: Sequence[bytes], out: np.ndarray[Any, Any], threads: int) -> None:
+    """Decodes into `out` on threads that share nothing but an iterator."""
+    indices = iter(range(len(datas)))
+
+    def share() -> None:
+        for index in indices:
+            simplejpeg.decode_jpeg(datas[index], buffer=out[index])
+
+    helpers = [Thread(target=share) for _ in range(threads - 1)]
+    for helper in helpers:
+        helper.start()
+    share()
+    for helper in helpers:
+        helper.join()
+
+
 def two_threads(datas: Sequence[bytes]) -> Functions:
     """decode_batch, with an array to fill and without, against a loop, and against threads that do nothing else."""
     out = np.empty((len(datas), *SIZE, 3), np.uint8)
@@ -42,21 +58,10 @@ def two_threads(datas: Sequence[bytes]) -> Functions:
         for data in datas:
             decode_jpeg(data)
 
-    def bare_share(indices: Iterator[int]) -> None:
-        for index in indices:
-            simplejpeg.decode_jpeg(datas[index], buffer=out[index])
-
-    def bare() -> None:
-        indices = iter(range(len(datas)))
-        other = Thread(target=bare_share, args=(indices,))
-        other.start()
-        bare_share(indices)
-        other.join()
-
     return {
         "decode_jpeg in a loop": drop,
         "decode_batch, threads=1, out=": lambda: decode_batch(datas, threads=1, out=out),
-        LIMIT: bare,
+        LIMIT: lambda: bare_threads(datas, out, 2),
         "decode_batch, threads=2, out=": lambda: decode_batch(datas, threads=2, out=out),
         "decode_batch, threads=2, a fresh array": lambda: decode_batch(datas, threads=2),
         "decode_batch, threads=2, out=, fast=True": lambda: decode_batch(datas, threads=2, out=out, fast=True),

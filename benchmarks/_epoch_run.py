@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -48,15 +50,18 @@ def check(labels: list[int], sample: tuple[Any, int], job: Job) -> None:
         raise ValueError(f"file {label} differs from its picture by {difference:.1f} levels in the mean")
 
 
-def storage_bytes(job: Job) -> int:
-    """What has been read so far from the disk that holds the data, by all processes of the machine, or been sent."""
+def storage_bytes(job: Job) -> float:
+    """What has been read so far from the disk that holds the data, by all processes of the machine, or been sent.
+
+    Not a number where the system does not tell.
+    """
     if job.remote:
         return _http.sent_bytes(job.root)
     device = Path(job.root).stat().st_dev
     try:
-        fields = Path(f"/sys/dev/block/{device >> 8 & 0xFFF}:{device & 0xFF}/stat").read_text(encoding="ascii").split()
+        fields = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text(encoding="ascii").split()
     except OSError:
-        return 0
+        return math.nan
     return int(fields[2]) * 512
 
 

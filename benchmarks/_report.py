@@ -34,7 +34,8 @@ class Table(NamedTuple):
 
     def markdown(self) -> str:
         """The title and the table."""
-        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in self.rows]
+        lines = [self.columns, ["---"] * len(self.columns), *rows]
         return "\n".join([f"{self.title}:", "", *("| " + " | ".join(line) + " |" for line in lines)])
 
 

@@ -11,6 +11,7 @@ new order, and the picture that is in it.
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import shutil
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ PACKAGES = (
 )  # fmt: skip
 HEIGHT, WIDTH, FILE_BYTES = 375, 500, 90_000  # the last one about
 OURS = "bytecache"
-OTHER_PICTURES = "shrunk"  # in the name of a loader that trains on pictures encoded anew
+OTHER_PICTURES = "shrunk"  # in the name of our loader that trains on pictures encoded anew
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,14 +47,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Runs every loader in every case."""
+    """Runs every loader in every case. Raises ValueError for fewer epochs than two."""
+    if options.epochs < 2:
+        raise ValueError(
+            f"--epochs must be two or more, one that fills caches and one that uses them, got {options.epochs}"
+        )
     loaders = [name for name in LOADERS if any(text in name for text in options.loaders or [""])]
-    absent = {name: LOADERS[name].absent() for name in loaders if LOADERS[name].absent()}
+    absent = {name: LOADERS[name].absent() for name in loaders}
+    absent = {name: f"not installed: {', '.join(lacks)}" for name, lacks in absent.items() if lacks}
     loaders = [name for name in loaders if name not in absent]
-    data, converted = make_data(options.data, options.mb, loaders)
+    data, converted, failed = make_data(options.data, options.mb, loaders)
+    absent |= failed
+    loaders = [name for name in loaders if name not in absent]
     report: dict[str, Any] = {
         "files": data.count, "file_bytes": data.nbytes, "converted": converted, "absent": absent, "cases": {},
-        "no_limit": _cgroup.why_not(), "limits": {case: limit_bytes(case, data) for case in options.cases},
+        "no_limit": _cgroup.why_not() or None, "limits": {case: limit_bytes(case, data) for case in options.cases},
     }  # fmt: skip
     for case in options.cases:
         if case == "half" and report["no_limit"]:
@@ -73,15 +81,18 @@ def progress(case: str, name: str, data: Data, root: str, epochs: int) -> dict[s
     return seen
 
 
-def make_data(folder: Path, mb: int, loaders: list[str]) -> tuple[Data, dict[str, Any]]:
-    """The files, and the formats that some loaders read instead, with what it took to write them."""
+def make_data(folder: Path, mb: int, loaders: list[str]) -> tuple[Data, dict[str, Any], dict[str, str]]:
+    """The files; the formats that some loaders read instead and what it took to write them; and what failed."""
     count = mb * 1_000_000 // FILE_BYTES
     folder = (folder / f"{mb}mb").absolute()
     paths = make_jpeg_files(folder / "files", count, HEIGHT, WIDTH)
     converted: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    written: set[str] = set()
     for name in loaders:
         loader = LOADERS[name]
-        if loader.format:
+        if loader.format and loader.format not in written:
+            written.add(loader.format)
             out, start = folder / loader.format, perf_counter()
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
@@ -91,9 +102,10 @@ def make_data(folder: Path, mb: int, loaders: list[str]) -> tuple[Data, dict[str
             child.start()
             child.join()
             if child.exitcode:
-                raise RuntimeError(f"the conversion for {name} failed with exit status {child.exitcode}")
-            converted[name] = {"s": perf_counter() - start, "bytes": folder_bytes(out)}
-    return Data(folder, count, sum(Path(path).stat().st_size for path in paths)), converted
+                failed[name] = f"the conversion to its format failed with exit status {child.exitcode}"
+            else:
+                converted[name] = {"s": perf_counter() - start, "bytes": folder_bytes(out)}
+    return Data(folder, count, sum(Path(path).stat().st_size for path in paths)), converted, failed
 
 
 def folder_bytes(folder: Path) -> int:
@@ -121,29 +133,36 @@ class Row:
         read = median(epoch["storage_bytes"] for epoch in self._seen["epochs"][1:]) / self._report["file_bytes"]
         added = self._seen["peak_added_bytes"]
         memory = f"{self._seen['libraries_bytes'] / 1e6:,.0f}" + (f" + {added / 1e6:,.0f}" if added else "")
-        return self.name, f"{self.speeds[0]:,.0f}", f"{self.steady:,.0f}", f"{read:.2f}", memory
+        share = "-" if math.isnan(read) else f"{read:.2f}"
+        return self.name, f"{self.speeds[0]:,.0f}", f"{self.steady:,.0f}", share, memory
 
 
 def rows(report: _report.Report, case: str) -> list[Row]:
     """The loaders, the fastest first."""
-    return sorted((Row(seen, report) for seen in report["cases"][case]), key=lambda row: -row.steady)
+    return sorted((Row(seen, report) for seen in report["cases"].get(case, [])), key=lambda row: -row.steady)
+
+
+def later(report: _report.Report) -> str:
+    """What the epochs after the first are called."""
+    epochs = report["options"]["epochs"]
+    return "epoch 2" if epochs == 2 else f"median of epochs 2 to {epochs}"
 
 
 def tables(report: _report.Report) -> Iterator[_report.Table]:
     """A table per case, what conversion took, and how ours stand to the others."""
     columns = (
         "loader",
-        "images/s, first epoch",
-        "later epochs",
-        "read from storage per later epoch / data",
+        "images/s, epoch 1",
+        later(report),
+        "then read from storage / data",
         "memory, MB: libraries + added",
     )
     megabytes = report["file_bytes"] / 1e6
-    for case in report["cases"]:
-        limit = report["limits"][case] / 1e6
-        title = f"{CASES[case]} ({report['files']:,} files, {megabytes:,.0f} MB; limit {limit:,.0f} MB)"
+    for case in CASES:
+        limit = f"limit {report['limits'].get(case, 0) / 1e6:,.0f} MB" if not report["no_limit"] else report["no_limit"]
+        title = f"{CASES[case]} ({report['files']:,} files, {megabytes:,.0f} MB; {limit})"
         found = [row.cells() for row in rows(report, case)]
-        found += [(name, f"not installed: {', '.join(lacks)}", "", "", "") for name, lacks in report["absent"].items()]
+        found += [(name, why, "", "", "") for name, why in report["absent"].items()]
         yield _report.Table(case, title, columns, found)
     converted = [
         (name, f"{cost['s']:.1f}", f"{cost['bytes'] / 1e6:,.0f}") for name, cost in report["converted"].items()
@@ -158,7 +177,7 @@ def tables(report: _report.Report) -> Iterator[_report.Table]:
         "case", "fastest of bytecache", "images/s", "with the pictures as they are", "images/s", "fastest other",
         "images/s", "bytecache / other", "as they are / other",
     )  # fmt: skip
-    title = "The fastest of each kind, in epochs after the first"
+    title = f"The fastest of each kind, {later(report)}"
     yield _report.Table("best", title, columns, [row for case in report["cases"] for row in best(report, case)])
 
 
@@ -182,7 +201,7 @@ def plot(report: _report.Report, figure: Any) -> None:
     parts = figure.subplots(1, len(report["cases"]), squeeze=False)[0]
     for axes, case in zip(parts, report["cases"], strict=True):
         speeds = {row.name: row.steady for row in rows(report, case) if not row.failed}
-        _plot.ranking(axes, speeds, "images per second, later epochs (right is better)", "{:,.0f}".format)
+        _plot.ranking(axes, speeds, f"images per second, {later(report)} (right is better)", "{:,.0f}".format)
         axes.set_title(CASES[case].replace(":", ":\n").replace(", ", ",\n", 1), fontsize=10)
     figure.suptitle("How fast does each loader go through an epoch, at the same memory?")
 

@@ -117,7 +117,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     cuda = options.device == "cuda"
-    data, _ = make_data(options.data, options.mb, [])
+    data, _, _ = make_data(options.data, options.mb, [])
     absent = {name: loader.absent() for name, loader in LOADERS.items() if loader.absent()}
     return {
         "network": f"ResNet-50 in bfloat16 on {torch.cuda.get_device_name()}" if cuda else "a tiny network on a CPU",

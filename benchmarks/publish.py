@@ -14,6 +14,7 @@ import importlib
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,8 @@ def filled(page: str, found: dict[str, str]) -> str:
     return BLOCK.sub(lambda match: f"{match[1]} -->\n\n{found[match[1]]}\n\n", page)
 
 
-def draw(script: str, report: Report) -> None:
-    """The picture of a script that has one."""
+def draw(script: str, report: Report, folder: Path) -> None:
+    """The picture of a script that has one, into a folder."""
     plot = getattr(module(script), "plot", None)
     if plot is None:
         return
@@ -67,7 +68,21 @@ def draw(script: str, report: Report) -> None:
 
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     plot(report, figure)
-    figure.savefig(RESULTS / f"{script}.png", dpi=110)
+    figure.savefig(folder / f"{script}.png", dpi=110)
+
+
+def wrong(measured: dict[str, Report], found: dict[str, str]) -> Iterator[str]:
+    """What is not as the figures say."""
+    texts = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    for page, text in texts.items():
+        if filled(text, found) != text:
+            yield f"{page.relative_to(ROOT)} has other figures than benchmarks/results"
+    for name in found:
+        if not any(f"<!-- table {name} -->" in text for text in texts.values()):
+            yield f"the table {name} is in no README"
+    pictures = {script for script in measured if hasattr(module(script), "plot")}
+    for script in pictures ^ {path.stem for path in RESULTS.glob("*.png")}:
+        yield f"benchmarks/results/{script}.png must be there if the script draws one and was run"
 
 
 def main() -> None:
@@ -77,16 +92,12 @@ def main() -> None:
     options = parser.parse_args()
     measured = reports()
     found = blocks(measured)
+    if options.check:
+        sys.exit("\n".join(wrong(measured, found)) or 0)
     for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        if options.check:
-            if filled(text, found) != text:
-                sys.exit(f"{page.relative_to(ROOT)} has other figures than benchmarks/results: run benchmarks.publish")
-        else:
-            page.write_text(filled(text, found), encoding="utf-8")
-    if not options.check:
-        for script, report in measured.items():
-            draw(script, report)
+        page.write_text(filled(page.read_text(encoding="utf-8"), found), encoding="utf-8")
+    for script, report in measured.items():
+        draw(script, report, RESULTS)
 
 
 if __name__ == "__main__":

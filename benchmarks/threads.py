@@ -39,7 +39,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     numbers = [number for number in NUMBERS if number <= min(options.most, cpu_count())]
     absent = {name: loader.absent() for name, loader in LOADERS.items() if loader.absent()}
     names = [name for name in (*DECODERS, *LOADERS) if name not in absent]
-    others = _measure.Others()
     with scratch() as folder, ExitStack() as running:
         job = make_job(folder, options.images)
         processes = {
@@ -61,7 +60,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "pictures": _images.kind(),
         "ways": ways,
         "absent": absent,
-        "others_busy_cores": others.busy_cores(),
     }
 
 

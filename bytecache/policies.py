@@ -1,7 +1,7 @@
 """What leaves a full cache: the policies that a simulation compares, on items that are small ints.
 
 A policy is told of every use of an item that is held, its admission included, and names who leaves when there is no
-room for one that is not: a held item, which it then forgets, or the newcomer itself, which is then refused.
+room for one that is not: one held item after another, or the newcomer itself, which is then refused, and all stay.
 """
 
 from __future__ import annotations
@@ -39,14 +39,18 @@ def replay(policy: Policy, items: list[int], sizes: list[int], budget: int) -> N
         size = sizes[item]
         if size > budget:
             continue
-        while used + size > budget:
-            leaving = evict(item, now)
-            if leaving == item:
+        leaving, room = [], budget - used
+        while room < size:
+            one = evict(item, now)
+            if one == item:
                 break
-            held[leaving], used = 0, used - sizes[leaving]
+            leaving.append(one)
+            room += sizes[one]
         else:
+            for one in leaving:
+                held[one] = 0
             admit(item, now)
-            held[item], used = 1, used + size
+            held[item], used = 1, budget - room + size
     return np.frombuffer(hit, dtype=np.bool_)
 
 
@@ -154,9 +158,11 @@ class Belady:
         self._items, self._bypass = items, bypass
         self._next = next_uses(items)
         self._heap: list[int] = []  # negated: the latest on top
+        self._leaving: list[int] = []  # what is to leave for the newcomer, if that is not refused
 
     def admit(self, item: int, now: int) -> None:
         """Held until its next use, if there is one."""
+        self._leaving.clear()
         heapq.heappush(self._heap, -self._next[now])
 
     use = admit
@@ -165,8 +171,11 @@ class Belady:
         """The one whose next use is latest."""
         latest = -self._heap[0]
         if self._bypass and self._next[now] > latest:
+            for place in self._leaving:
+                heapq.heappush(self._heap, place)
+            self._leaving.clear()
             return newcomer
-        heapq.heappop(self._heap)
+        self._leaving.append(heapq.heappop(self._heap))
         return self._items[latest] if latest < len(self._items) else latest - len(self._items)
 
 

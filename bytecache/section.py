@@ -146,7 +146,8 @@ class Section:
     def _fetch(self, start: int, end: int) -> None:
         """Has a value read from the disk in one go, and does not wait for it: page by page takes ten times as long."""
         page = start - start % mmap.PAGESIZE
-        self._bytes.madvise(mmap.MADV_WILLNEED, page, end - page)
+        if end > page:  # an empty value may lie at the very end
+            self._bytes.madvise(mmap.MADV_WILLNEED, page, end - page)
 
 
 def _crc(payload: memoryview, description: bytes | memoryview) -> int:

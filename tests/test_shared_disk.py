@@ -958,3 +958,11 @@ def test_a_hit_on_disk_reads_its_value_and_no_more(tmp_path: Path) -> None:
     dropped = resident_pages(arena)
     assert read(50) == bytes([50]) * nbytes
     assert dropped + 25 <= resident_pages(arena) <= dropped + 26
+
+
+def test_an_empty_value_at_the_end_of_a_full_store(tmp_path: Path) -> None:
+    """There is no page behind it to ask the kernel for."""
+    store = SharedStore(tmp_path / "store", maxbytes=4 * mmap.PAGESIZE)
+    [read] = cached(store, lambda key: bytes(key * mmap.PAGESIZE))
+    assert [len(read(key)) for key in (4, 0, 4, 0)] == [4 * mmap.PAGESIZE, 0, 4 * mmap.PAGESIZE, 0]
+    assert read.cache_info()[:2] == (2, 2)

@@ -289,3 +289,10 @@ def test_docstring_examples_run(module: str) -> None:
     """The doctests of the module pass, and there are some."""
     result = doctest.testmod(importlib.import_module(f"bytecache.{module}"))
     assert result.attempted > 0 and result.failed == 0
+
+
+def test_who_refuses_a_newcomer_loses_nothing_by_it() -> None:
+    """C would need the room of A and of B, and B is used sooner than C: A stays too."""
+    sizes = {"A": 1, "B": 1, "C": 2}
+    result = simulate("ABCBCA", ["belady_bypass"], 2, sizes=sizes)["belady_bypass"]
+    assert result.hit.tolist() == [False, False, False, True, False, True]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from contextlib import suppress
 from typing import Any
@@ -45,13 +44,10 @@ def chunks(job: Job) -> Epochs:
     def transform(sample: Any) -> Any:
         return decode(sample[0], job.side), sample[1]
 
-    @functools.cache
-    def batches() -> Any:
-        where: Any = f"{job.root}/litdata"
-        if job.remote:
-            where = Dir(path=f"{job.scratch}/litdata", url=where)
-            os.mkdir(where.path)
-        data = StreamingDataset(where, shuffle=True, drop_last=False, seed=job.seed, transform=transform)
-        return StreamingDataLoader(data, batch_size=job.batch, num_workers=job.workers, persistent_workers=True)
-
-    return lambda epoch: batches()
+    where: Any = f"{job.root}/litdata"
+    if job.remote:
+        where = Dir(path=f"{job.scratch}/litdata", url=where)
+        os.mkdir(where.path)
+    data = StreamingDataset(where, shuffle=True, drop_last=False, seed=job.seed, transform=transform)
+    batches = StreamingDataLoader(data, batch_size=job.batch, num_workers=job.workers, persistent_workers=True)
+    return lambda epoch: batches

