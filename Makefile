@@ -44,8 +44,9 @@ BENCHMARKS := hit_rate hit memory decode workers shared shared_memory scale thre
 RESULTS := benchmarks/results
 bench-full: EPOCHS := --mb 2000 --all
 bench-full: SCALE := --full
+bench-full: bench
 
-bench bench-full: $(VENV)/.bench  ## every question of benchmarks/README.md; writes its figures, its tables and its pictures
+bench: $(VENV)/.bench  ## every question of benchmarks/README.md; writes its figures, its tables and its pictures
 	for name in $(BENCHMARKS); do \
 	  case $$name in epochs) options="$(EPOCHS)";; gpu) options="--mb 500 --epochs 2";; scale) options="$(SCALE)";; *) options=;; esac; \
 	  $(RUN) -m benchmarks.$$name $$options --json $(RESULTS)/$$name.json || exit 1; done

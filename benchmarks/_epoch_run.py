@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import _cgroup, _http
+from benchmarks._measure import pss_bytes
 from benchmarks.loaders import LOADERS, Epochs, Job
 from benchmarks.loaders._pictures import decode, read
 
@@ -80,12 +81,6 @@ def run(make: Callable[[Job], Epochs], job: Job, epochs: int) -> Iterator[dict[s
         before, start = storage_bytes(job), perf_counter()
 
 
-def pss_bytes() -> int:
-    """Memory of this process, pages that n processes share counted as an nth."""
-    lines = Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-
-
 def main() -> None:
     """Runs what the file says; a loader that cannot do it says why."""
     asked: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
@@ -93,7 +88,7 @@ def main() -> None:
     make = LOADERS[asked["loader"]].load()
     if job.remote:
         importlib.import_module("fsspec.implementations.http")  # or each worker would import it for itself
-    report: dict[str, Any] = {"libraries_bytes": pss_bytes(), "epochs": []}
+    report: dict[str, Any] = {"libraries_bytes": pss_bytes(os.getpid()), "epochs": []}
     if asked["group"]:
         _cgroup.enter(asked["group"])
     try:

@@ -74,6 +74,12 @@ class Others:
         return max(0.0, (others_cpu_s() - self._used) / (perf_counter() - self._start))
 
 
+def pss_bytes(pid: int) -> int:
+    """Memory of a process, pages that n processes share counted as an nth (Linux)."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
 def summary(figures: Iterable[float]) -> Summary:
     """Median, 10th and 90th percentile, by linear interpolation."""
     ordered = sorted(figures)

@@ -77,12 +77,6 @@ def read_file_again(path: str) -> bytes:
     return read_file(path)
 
 
-def pss_bytes(pid: int) -> int:
-    """Memory of a process, pages that n processes share counted as an nth (Linux)."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-
-
 def measure_memory(kind: str, start_method: str, paths: list[str]) -> dict[str, Any]:
     """The growth of the sum of PSS over the payload: workers with a full cache against the same with an empty one."""
     context: Any = multiprocessing.get_context(start_method)
@@ -96,7 +90,7 @@ def measure_memory(kind: str, start_method: str, paths: list[str]) -> dict[str, 
         if not all(ours.poll(PATIENCE_S) for ours, _ in pipes):
             raise RuntimeError("a worker did not answer")
         held = [ours.recv() for ours, _ in pipes]
-        sums.append(sum(pss_bytes(worker.pid) for worker in workers))
+        sums.append(sum(_measure.pss_bytes(worker.pid) for worker in workers))
         for ours, _ in pipes:
             ours.send(None)
     for worker in workers:
