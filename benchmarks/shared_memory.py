@@ -20,6 +20,7 @@ import numpy as np
 
 import bytecache
 from benchmarks import _plot, _report
+from benchmarks._measure import pss_bytes
 from benchmarks._stores import BUDGET, MEMORY, VALUE_BYTES, Lmdb, hashed, make_files, read_file, scratch
 
 PACKAGES = ("numpy", "lmdb", "diskcache")
@@ -90,7 +91,7 @@ def measure_memory(kind: str, start_method: str, paths: list[str]) -> dict[str, 
         if not all(ours.poll(PATIENCE_S) for ours, _ in pipes):
             raise RuntimeError("a worker did not answer")
         held = [ours.recv() for ours, _ in pipes]
-        sums.append(sum(_measure.pss_bytes(worker.pid) for worker in workers))
+        sums.append(sum(pss_bytes(worker.pid) for worker in workers))
         for ours, _ in pipes:
             ours.send(None)
     for worker in workers:
