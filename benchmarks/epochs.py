@@ -61,7 +61,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     loaders = [name for name in loaders if name not in absent]
     report: dict[str, Any] = {
         "files": data.count, "file_bytes": data.nbytes, "converted": converted, "absent": absent, "cases": {},
-        "no_limit": _cgroup.why_not() or None, "limits": {case: limit_bytes(case, data) for case in options.cases},
+        "no_limit": _cgroup.why_not() or None, "limits": {case: limit_bytes(case, data) for case in CASES},
     }  # fmt: skip
     for case in options.cases:
         if case == "half" and report["no_limit"]:

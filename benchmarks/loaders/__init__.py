@@ -66,7 +66,7 @@ class Loader(NamedTuple):
 
 TORCH = ("torch", "PIL")
 LOADERS = {
-    "DataLoader, Pillow": Loader("plain:pillow", TORCH, few="warm"),
+    "DataLoader, Pillow": Loader("plain:pillow", TORCH, few=""),
     "DataLoader, simplejpeg": Loader("plain:simplejpeg", TORCH),
     "bytecache ImageDataset, no cache": Loader("ours:no_cache", TORCH, few=""),
     "bytecache ImageDataset, fill_once": Loader("ours:private", TORCH),
@@ -74,9 +74,9 @@ LOADERS = {
     "bytecache ImageDataset, fill_once, shrunk": Loader("ours:shrunk", TORCH),
     "bytecache ImageDataset, fill_once, decoded": Loader("ours:decoded", TORCH, few="warm"),
     "bytecache ImageDataset, SharedStore on disk": Loader("ours:on_disk", TORCH, cases="http", few=""),
-    "bytecache keras.ImageDataset, fill_once": Loader("ours_keras:private", ("keras", "PIL"), few="warm"),
-    "tf.data": Loader("tf_data:plain", ("tensorflow",), few="warm http"),
-    "tf.data, .cache()": Loader("tf_data:cached", ("tensorflow",), few="warm"),
+    "bytecache keras.ImageDataset, fill_once": Loader("ours_keras:private", ("keras", "PIL"), few=""),
+    "tf.data": Loader("tf_data:plain", ("tensorflow",), few="warm"),
+    "tf.data, .cache()": Loader("tf_data:cached", ("tensorflow",), few=""),
     "tf.data, not antialiased": Loader("tf_data:aliased", ("tensorflow",), few=""),
     "MONAI CacheDataset": Loader("monai_cache:decoded", ("monai", *TORCH)),
     "stocaching": Loader("stochastic:decoded", ("stocaching", *TORCH)),
@@ -84,5 +84,5 @@ LOADERS = {
     "LitData": Loader("lit:chunks", ("litdata", *TORCH), "litdata"),
     "WebDataset": Loader("tars:shards", ("webdataset", *TORCH), "tar"),
     "WebDataset, cache_dir": Loader("tars:kept", ("webdataset", *TORCH), "tar", cases="http", few=""),
-    "Hugging Face datasets": Loader("hugging:arrow", ("datasets", *TORCH), "arrow", few="warm http"),
+    "Hugging Face datasets": Loader("hugging:arrow", ("datasets", *TORCH), "arrow", few="warm"),
 }
