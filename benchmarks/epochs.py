@@ -179,8 +179,8 @@ def tables(report: _report.Report) -> Iterator[_report.Table]:
         converted,
     )
     columns = (
-        "storage, memory", "fastest of bytecache", "images/s", "with the pictures as they are", "images/s", "fastest other",
-        "images/s", "bytecache / other", "as they are / other",
+        "storage, memory", "fastest of bytecache", "images/s", "with the pictures as they are", "images/s",
+        "fastest other", "images/s", "bytecache / other", "as they are / other",
     )  # fmt: skip
     title = f"The fastest of each kind, {later(report)}"
     yield _report.Table("best", title, columns, [row for case in report["cases"] for row in best(report, case)])
