@@ -52,7 +52,7 @@ CASES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How often to measure."""
-    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="per table (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="per table (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the pictures (default: %(default)s)")
 
 

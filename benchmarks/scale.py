@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How many entries, and how often to measure."""
     parser.add_argument("--entries", type=int, nargs="+", default=ENTRIES, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--full", action="store_true", help=f"{FULL:,} entries too, which takes minutes and 10 GB")
-    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: %(default)s)")
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

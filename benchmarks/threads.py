@@ -30,7 +30,7 @@ PACKAGES = ("torch", "simplejpeg", "pillow")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How far to go, and how often."""
     parser.add_argument("--most", type=int, default=NUMBERS[-1], metavar="N", help="cores (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--images", type=int, default=256, metavar="N", help="in an epoch (default: %(default)s)")
 
 
