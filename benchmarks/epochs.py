@@ -202,12 +202,13 @@ def best(report: _report.Report, case: str) -> Iterator[tuple[str, ...]]:
 
 def plot(report: _report.Report, figure: Any) -> None:
     """Images per second in the later epochs, a part for each case."""
-    figure.set_size_inches(15, 6.5)
-    parts = figure.subplots(1, len(report["cases"]), squeeze=False)[0]
-    for axes, case in zip(parts, report["cases"], strict=True):
-        speeds = {row.name: row.steady for row in rows(report, case) if not row.failed}
-        _plot.ranking(axes, speeds, f"images per second, {later(report)} (right is better)", "{:,.0f}".format)
-        axes.set_title(CASES[case].replace(":", ":\n").replace(", ", ",\n", 1), fontsize=10)
+    speeds = {case: {row.name: row.steady for row in rows(report, case) if not row.failed} for case in report["cases"]}
+    heights = [2 + len(found) for found in speeds.values()]
+    figure.set_size_inches(11, 0.34 * sum(heights))
+    parts = figure.subplots(len(speeds), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (case, found) in zip(parts, speeds.items(), strict=True):
+        _plot.ranking(axes, found, f"images per second, {later(report)} (right is better)", "{:,.0f}".format)
+        axes.set_title(SHORT[case])
     figure.suptitle("How fast does each loader go through an epoch, at the same memory?")
 
 
