@@ -163,7 +163,7 @@ def tables(report: _report.Report) -> Iterator[_report.Table]:
         "memory, MB: libraries + added",
     )
     megabytes = report["file_bytes"] / 1e6
-    for case in CASES:
+    for case in report["options"]["cases"]:
         limit = f"limit {report['limits'].get(case, 0) / 1e6:,.0f} MB" if not report["no_limit"] else report["no_limit"]
         title = f"{CASES[case]} ({report['files']:,} files, {megabytes:,.0f} MB; {limit})"
         found = [row.cells() for row in rows(report, case)]

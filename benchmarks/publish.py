@@ -2,9 +2,9 @@
 
     python -m benchmarks.publish [--check]
 
-Every FILE.json in benchmarks/results was written by the script of that name; its figures replace what stands in a
-README between `<!-- table FILE.NAME -->` and `<!-- end -->`, and its picture is drawn beside it. With --check nothing
-is written: it fails where a README says anything else than the figures.
+Every FILE.json in benchmarks/results was written by the script of that name, FILE-MORE.json by the same with other
+options. Its figures replace what stands in a README between `<!-- table FILE.NAME -->` and `<!-- end -->`, and its
+picture is drawn beside it. With --check nothing is written: it fails where a README says anything else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks._report import RESULTS, Report
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
-BLOCK = re.compile(r"(?<=<!-- table )([\w.]+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(?<=<!-- table )([\w.-]+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
 
 
 def reports() -> dict[str, Report]:
@@ -31,8 +31,8 @@ def reports() -> dict[str, Report]:
 
 
 def module(script: str) -> Any:
-    """A script, with its `tables` and perhaps a `plot`."""
-    return importlib.import_module(f"benchmarks.{script}")
+    """The script that wrote a file, with its `tables` and perhaps a `plot`."""
+    return importlib.import_module(f"benchmarks.{script.partition('-')[0]}")
 
 
 def blocks(measured: dict[str, Report]) -> dict[str, str]:
