@@ -39,7 +39,7 @@ test-all: test
 	  $$env/bin/python -m pytest -q || exit 1; \
 	done
 
-# The figures of both READMEs. bench-full is what is published: more pictures, more entries.
+# The figures of both READMEs; bench-full: of more pictures, more loaders and more entries.
 BENCHMARKS := hit_rate hit memory decode workers shared shared_memory scale threads epochs gpu
 RESULTS := benchmarks/results
 bench-full: EPOCHS := --mb 2000 --all

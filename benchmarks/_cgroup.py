@@ -5,6 +5,7 @@ Both versions are known, v1 and v2. To make one takes root, or a group that was 
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import uuid
@@ -75,6 +76,7 @@ def _remove(folder: Path) -> None:
         sleep(0.01)
 
 
+@functools.cache
 def why_not() -> str:
     """Why no group can be made here; empty where one can."""
     try:

@@ -6,13 +6,12 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable
-from operator import index
 from time import perf_counter
 from typing import Any
 
 from .flight import Flight, board, led_by_this_thread
 from .memory import MISSING, FillOnce, LeastRecentlyUsed
-from .sizes import freeze
+from .sizes import as_nbytes, freeze
 from .stats import CacheInfo, CacheStats, HitCounter, check_scope
 
 
@@ -104,11 +103,8 @@ class Cache:
         if self._sizeof is None:
             return 0
         size = self._sizeof(value)
-        try:
-            nbytes = index(size)
-        except TypeError:
-            nbytes = -1
-        if nbytes < 0:
+        nbytes = as_nbytes(size)
+        if nbytes is None:
             raise TypeError(f"sizeof must return an int of 0 bytes or more, got {size!r}")
         return nbytes
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .simulate import CLOSED_FORMS, SimulationResult, predict_hit_rate, simulate
+from .simulate import CLOSED_FORMS, NAMES, SimulationResult, predict_hit_rate, simulate
 
-POLICIES = ("belady_bypass", "fill_once", "lfu", "random", "fifo", "lru", "none")
+POLICIES = tuple(name for name in NAMES if name != "belady")  # belady_bypass is its like, and may refuse
 MOST_DRAWN = 10_000  # files that curves are made of: more would take minutes and look the same
 Facts = dict[str, Any]
 

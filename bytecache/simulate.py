@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .policies import POLICIES, replay
-from .sizes import parse_size
+from .sizes import as_nbytes, parse_size
 
 NAMES = (*POLICIES, "none")
 
@@ -207,10 +206,7 @@ def _nbytes(key: Hashable, sizes: Mapping[Any, int] | Callable[[Any], int]) -> i
             ) from None
     else:
         size = sizes(key)
-    try:
-        nbytes = index(size)
-    except TypeError:
-        nbytes = -1
-    if nbytes < 0:
+    nbytes = as_nbytes(size)
+    if nbytes is None:
         raise ValueError(f"sizes must give an int of 0 bytes or more, got {size!r} for {key!r}")
     return nbytes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from fractions import Fraction
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -102,3 +103,12 @@ def freeze(value: Any) -> None:
         elif id(item) not in seen:
             seen.add(id(item))
             pending.extend(_parts(item))
+
+
+def as_nbytes(size: Any) -> int | None:
+    """A number of bytes that a user's function gave, as an int; None for what is no int of 0 or more."""
+    try:
+        nbytes = index(size)
+    except TypeError:
+        return None
+    return nbytes if nbytes >= 0 else None
