@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import bytecache
 from benchmarks._stores import Lmdb, hashed
-from bytecache.codec import encode
+from bytecache.stores.codec import encode
 
 VALUE_BYTES = 64
 BUDGET = "16 GiB"  # room for everything

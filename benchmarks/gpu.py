@@ -25,7 +25,7 @@ from benchmarks._process import Process
 from benchmarks._stores import scratch
 from benchmarks.epochs import make_data
 from benchmarks.loaders import TORCH, Job, Loader
-from bytecache.pool import cpu_count
+from bytecache.system.threads import cpu_count
 
 PACKAGES = ("torch", "simplejpeg", "pillow")
 LOADERS = {

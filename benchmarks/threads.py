@@ -19,7 +19,7 @@ from benchmarks._cores import BOUND, LOADERS, make_job, worker
 from benchmarks._lines import lines
 from benchmarks._process import Process, in_turn
 from benchmarks._stores import scratch
-from bytecache.pool import cpu_count
+from bytecache.system.threads import cpu_count
 
 NUMBERS = (1, 2, 4, 8, 16)
 DECODERS = (BOUND, "decode_batch")

@@ -1,12 +1,12 @@
 """The read-through cache for training: fills once, never evicts, keeps compressed bytes, decodes at the speed of C."""
 
-from .batch import decode_batch
+from .cache.stats import CacheInfo, CacheStats
 from .decorators import CachedFunction, fill_once, lru_cache
-from .jpeg import JpegError, JpegHeader, decode_jpeg, jpeg_header, shrink_jpeg
-from .keys import file_key
-from .shared import SharedStore
-from .simulate import SimulationResult, predict_hit_rate, simulate
-from .stats import CacheInfo, CacheStats
+from .images.batch import decode_batch
+from .images.jpeg import JpegError, JpegHeader, decode_jpeg, jpeg_header, shrink_jpeg
+from .keys.call_key import file_key
+from .planning.simulation import SimulationResult, predict_hit_rate, simulate
+from .stores.shared.store import SharedStore
 
 __version__ = "0.1.0"
 __all__ = [

@@ -8,11 +8,13 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from . import forecast, forecast_plot, inspection
-from .inspection import Facts
-from .simulate import check_policies
-from .sizes import parse_size
-from .wording import age, date, plural, size, table
+from .cli import plot as forecast_plot
+from .cli.text import age, date, plural, size, table
+from .planning import folder as forecast
+from .planning.simulation import check_policies
+from .stores.shared import admin as inspection
+from .stores.shared.admin import Facts
+from .system.byte_sizes import parse_size
 
 MOST_PROCESSES = 12  # are shown of a function; --json has all
 DAMAGED = 1  # exit status of verify; 2 is for what the user must change

@@ -7,13 +7,13 @@ import inspect
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
-from .bulk import Bulk
-from .cache import Cache
-from .calls import key_of, make_call
-from .shared import SharedStore
-from .shared_function import SharedFunction
-from .sizes import parse_size, sizeof as default_sizeof
-from .stats import CacheInfo, CacheStats
+from .cache.bulk import Bulk
+from .cache.hit_path import key_of, make_call
+from .cache.memory_cache import Cache
+from .cache.stats import CacheInfo, CacheStats
+from .cache.store_function import SharedFunction
+from .stores.shared.store import SharedStore
+from .system.byte_sizes import parse_size, sizeof as default_sizeof
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -8,14 +8,14 @@ from typing import Any
 
 import keras
 
-from .ahead import Ahead
-from .batching import BatchMaker
+from .cache.stats import CacheStats
 from .decorators import CachedFunction
-from .order import Passes
-from .report import EpochFigures
-from .ring import Array
-from .samples import SampleError, check_int, log_left_out
-from .stats import CacheStats
+from .loading.batches import BatchMaker
+from .loading.buffers import Array
+from .loading.epoch_stats import EpochFigures
+from .loading.epochs import Passes
+from .loading.prefetch import Ahead
+from .loading.samples import SampleError, check_int, log_left_out
 
 __all__ = ["CacheReport", "ImageDataset", "SampleError"]
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler, default_collate, get_worker_info
 
 from .decorators import CachedFunction
-from .order import epoch_order
-from .pool import cpu_count
-from .report import EpochFigures
-from .ring import Array, Ring
-from .samples import SampleError, Samples, check_int, check_samples, collect, left_out, log_left_out
+from .loading.buffers import Array, Ring
+from .loading.epoch_stats import EpochFigures
+from .loading.epochs import epoch_order
+from .loading.samples import SampleError, Samples, check_int, check_samples, collect, left_out, log_left_out
+from .system.threads import cpu_count
 
 __all__ = ["CacheReport", "EpochSampler", "ImageDataset", "SampleError", "collate"]
 

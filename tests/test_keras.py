@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from images import flat_jpeg
+from helpers.images import flat_jpeg
 
 import bytecache
-from bytecache.order import epoch_order
+from bytecache.loading.epochs import epoch_order
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TensorFlow's own, while it is imported
@@ -45,7 +45,7 @@ def passes(request, tmp_path_factory):
 
 def run_script(name, backend, *arguments):
     """What a script printed as JSON, run with a Keras backend."""
-    script = Path(__file__).with_name(name)
+    script = Path(__file__).parent / "jobs" / name
     environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
     run = subprocess.run(
         [sys.executable, script, *map(str, arguments)],

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from images import flat_jpeg, make_jpeg
+from helpers.images import flat_jpeg, make_jpeg
 
 import bytecache
-from bytecache.order import epoch_order
+from bytecache.loading.epochs import epoch_order
 
 torch = pytest.importorskip("torch", reason="the torch adapter needs torch")
 from torch.utils.data import (  # noqa: E402

@@ -1,0 +1,1 @@
+"""Under what a value is kept."""

@@ -1,0 +1,157 @@
+"""Which function a value is of: the same answer in every process that has the same source, however it was started."""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import inspect
+import logging
+import os
+import sys
+import types
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from .call_key import encode_key
+
+_ARGUMENT_FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+_DEEPEST = 3  # objects in objects whose attributes are looked at
+_MAIN = ("__main__", "__mp_main__")
+
+
+def identify(function: Any, version: str | int | None) -> tuple[bytes, str]:
+    """(16 bytes that tell this function from others, its name for people).
+
+    The bytes are made of the module and qualified name; of the code, or of `version` in its place; and of the defaults,
+    the variables it closes over and the arguments bound to it, as they are now: numbers, text, paths, arrays,
+    containers and functions by value, other objects by their class and what they are made of, as pickle would see it;
+    locks, files and the like by their class. Global variables, and functions that it calls by name, do not count.
+
+    Raises TypeError for a version that is neither str nor int.
+    """
+    if version is not None and (isinstance(version, bool) or not isinstance(version, (str, int))):
+        raise TypeError(f"version must be a str, an int or None, got {version!r}")
+    describer = _Describer(with_code=version is None)
+    return _digest([encode_key(version), *describer.describe(function)]), _name(function)
+
+
+def module_name(names: dict[str, Any]) -> str:
+    """The name of the module with these globals: for the main module the one it would be imported by."""
+    name = names.get("__name__") or ""
+    if name not in _MAIN:
+        return str(name)
+    spec = names.get("__spec__")
+    if spec is not None:
+        return str(spec.name)
+    return PurePath(names["__file__"]).stem if "__file__" in names else "__main__"
+
+
+def _name(value: Any) -> str:
+    """The module and qualified name of a function or class, or of an object's class."""
+    if isinstance(value, functools.partial):
+        return _name(value.func)
+    owner = value if hasattr(value, "__qualname__") else type(value)
+    module = getattr(owner, "__module__", "") or ""
+    if module in _MAIN:
+        main = sys.modules.get(module)
+        module = module_name(getattr(value, "__globals__", None) or (vars(main) if main is not None else {}))
+    return f"{module}.{owner.__qualname__}"
+
+
+def _digest(parts: Iterable[bytes]) -> bytes:
+    hasher = blake2b(digest_size=16)
+    for part in parts:
+        hasher.update(b"%d:" % len(part) + part)
+    return hasher.digest()
+
+
+class _Describer:
+    """Says what tells a value from others. with_code: whether the code of functions does, but for nameless ones."""
+
+    def __init__(self, with_code: bool) -> None:
+        self._with_code = with_code
+        self._seen: dict[int, tuple[int, Any]] = {}  # what was met before, by its id, and when: it may hold itself
+        self._depth = 0  # of objects in objects
+
+    def describe(self, value: Any) -> list[bytes]:
+        kind = type(value).__name__.encode()
+        if value is None or isinstance(value, (str, bytes, int, float, os.PathLike)):
+            return [kind, encode_key(value)]
+        if id(value) in self._seen:
+            return [b"seen %d" % self._seen[id(value)][0]]
+        self._seen[id(value)] = len(self._seen), value
+        if isinstance(value, (types.ModuleType, logging.Logger)):
+            return [kind, (value.name if isinstance(value, logging.Logger) else value.__name__).encode()]
+        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+            return [kind, str((value.dtype, value.shape)).encode(), value.tobytes()]
+        if isinstance(value, (set, frozenset, dict)):
+            items = value.items() if isinstance(value, dict) else value
+            return [kind, *sorted(_digest(self.describe(part)) for part in items)]
+        if isinstance(value, (tuple, list)):
+            return [kind, *(_digest(self.describe(part)) for part in value)]
+        own, parts = self._parts(value)
+        return [kind, *own, *(_digest(self.describe(part)) for part in parts)]
+
+    def _parts(self, value: Any) -> tuple[list[bytes], tuple[Any, ...]]:
+        """What a function, class or object is by itself, and what else it is made of."""
+        name = [_name(value).encode()]
+        if isinstance(value, type):
+            return name, ()
+        if hasattr(value, "cache_info") and hasattr(value, "__wrapped__"):  # not what it has cached so far
+            return [], (value.__wrapped__,)
+        if isinstance(value, types.FunctionType):
+            code = _code(value.__code__) if self._with_code or value.__name__ == "<lambda>" else []
+            cells = tuple(_cell(cell) for cell in value.__closure__ or ())
+            return [*name, *code], (value.__defaults__, value.__kwdefaults__, cells)
+        if isinstance(value, functools.partial):
+            return [], (value.func, value.args, value.keywords)
+        if isinstance(value, types.MethodType):
+            return [], (value.__func__, value.__self__)
+        if isinstance(value, types.BuiltinFunctionType):
+            return name, (value.__self__,)
+        return name, self._reduced(value)
+
+    def _reduced(self, value: Any) -> tuple[Any, ...]:
+        """What pickle would make an object of; nothing where it would not, or deep inside of others."""
+        if self._depth == _DEEPEST:
+            return ()
+        self._depth += 1
+        try:
+            reduce = copyreg.dispatch_table.get(type(value))
+            made: Any = reduce(value) if reduce is not None else value.__reduce_ex__(4)
+            if isinstance(made, str):
+                return (made,)
+            parts = made[:3] + tuple(list(more) for more in made[3:5] if more is not None)
+            return ([self.describe(part) for part in parts],)
+        except Exception:  # locks, files, what refuses to be pickled
+            return ()
+        finally:
+            self._depth -= 1
+
+
+def _cell(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not yet bound: the function refers to itself, or to what comes after it
+        return ()
+
+
+def _code(code: types.CodeType) -> list[bytes]:
+    """What a function does: its instructions, the names and constants in them; not where it stands in which file."""
+    names = (*code.co_names, "", *code.co_varnames, "", *code.co_freevars)
+    numbers = code.co_flags & _ARGUMENT_FLAGS, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount
+    handlers = getattr(code, "co_exceptiontable", b"")  # from Python 3.11
+    return [code.co_code, handlers, encode_key((*numbers, *names)), *(_digest(_constant(c)) for c in code.co_consts)]
+
+
+def _constant(value: Any) -> list[bytes]:
+    if isinstance(value, types.CodeType):
+        return [b"code", *_code(value)]
+    if isinstance(value, (tuple, frozenset)):
+        parts = [_digest(_constant(part)) for part in value]
+        return [type(value).__name__.encode(), *(sorted(parts) if isinstance(value, frozenset) else parts)]
+    return [repr(value).encode("utf-8", "surrogatepass")]  # numbers, text, bytes, None, ...

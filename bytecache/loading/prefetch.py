@@ -1,0 +1,106 @@
+"""Batches made ahead of their use, on threads or in processes of their own."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
+
+from .batches import Batch, BatchMaker
+
+
+class Ahead:
+    """Gives a maker's batches, and has the next `depth` of the same epoch made by workers meanwhile.
+
+    That is done for batches asked for in their order; one asked for out of it is made alone. The workers are started
+    on first use and stay for all epochs: threads, or processes started by the method that ``multiprocessing`` is set
+    to. Safe for threads; a forked child starts workers of its own.
+    """
+
+    def __init__(self, maker: BatchMaker, workers: int, processes: bool, depth: int) -> None:
+        self._maker, self._workers, self._processes = maker, workers, processes
+        self._depth = max(depth, workers)
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()  # guards what follows
+        self._executor: Executor | None = None
+        self._futures: dict[tuple[int, int], Future[Batch]] = {}
+        self._next: tuple[int, int] | None = None  # what is asked for next if the order is kept
+
+    def get(self, epoch: int, position: int) -> Batch:
+        """Batch `position` of `epoch`; raises BrokenExecutor where a worker process was killed."""
+        if self._pid != os.getpid():
+            self._start_anew()
+        if not self._maker.settled:
+            self._next = self._after(epoch, position)
+            return self._maker.make(epoch, position)  # here, so that all workers start from the same shape
+        executor = future = None
+        try:
+            with self._lock:
+                executor = self._start_locked()
+                future = self._submit_locked(executor, epoch, position)
+            return future.result()
+        except BrokenExecutor:
+            self._close(executor)  # the next call starts others
+            raise
+        finally:
+            del future  # its exception's traceback holds this frame
+
+    def _after(self, epoch: int, position: int) -> tuple[int, int]:
+        return (epoch, position + 1) if position + 1 < len(self._maker) else (epoch + 1, 0)
+
+    def _start_locked(self) -> Executor:
+        if self._executor is None and self._processes:
+            context = multiprocessing.get_context()
+            self._executor = ProcessPoolExecutor(self._workers, context, _adopt, (self._maker,))
+        elif self._executor is None:
+            self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="bytecache-batch")
+        return self._executor
+
+    def _submit_locked(self, executor: Executor, epoch: int, position: int) -> Future[Batch]:
+        make = _make if self._processes else self._maker.make
+        last = len(self._maker) - 1
+        in_order = self._next in (None, (epoch, position))
+        self._next = self._after(epoch, position)
+        wanted = [(epoch, p) for p in range(position, min(position + self._depth * in_order, last) + 1)]
+        for key in [key for key in self._futures if key not in wanted]:
+            self._futures.pop(key).cancel()
+        for key in wanted:
+            if key not in self._futures:
+                self._futures[key] = executor.submit(make, *key)
+        return self._futures.pop((epoch, position))
+
+    def close(self) -> None:
+        """Ends the workers when they have made what they are at; a later ``get`` starts others."""
+        if self._pid == os.getpid():
+            self._close(self._executor)
+
+    def _close(self, executor: Executor | None) -> None:
+        with self._lock:
+            if executor is None or self._executor is not executor:  # another thread closed it, and started a new one
+                return
+            self._executor = None
+            for future in self._futures.values():  # those that somebody waits for are not among them any more
+                future.cancel()
+            self._futures.clear()
+        executor.shutdown(wait=False)
+
+
+_adopted: Any = None  # in a worker process: the maker whose batches it makes
+
+
+def _adopt(maker: BatchMaker) -> None:
+    global _adopted
+    _adopted = copy.copy(maker)  # with locks of its own: after fork, a thread that is not here may hold the maker's
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+
+
+def _make(epoch: int, position: int) -> Batch:
+    batch: Batch = _adopted.make(epoch, position)
+    return batch

@@ -1,0 +1,1 @@
+"""What a cache will do, before training."""

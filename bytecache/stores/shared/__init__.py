@@ -1,0 +1,1 @@
+"""One store for all processes of a machine, in mapped files."""

@@ -1,0 +1,242 @@
+"""``bytecache simulate``: which files count, that its figures are the simulation's, and the picture."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import in_child
+
+from bytecache import __main__ as cli, predict_hit_rate
+from bytecache.cli import plot as forecast_plot
+from bytecache.planning import folder as forecast
+from bytecache.planning.simulation import NAMES
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of 100 files in two folders, 1000 bytes each, and a text of 500 bytes."""
+    for i in range(100):
+        path = tmp_path / "photos" / str(i % 2) / f"{i}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(1000))
+    (tmp_path / "photos" / "notes.txt").write_bytes(bytes(500))
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command: its exit status, and what it printed on stdout and stderr."""
+
+    def run(*argv: Any) -> tuple[int, str, str]:
+        try:
+            status = cli.main(["simulate", *(str(one) for one in argv)])
+        except SystemExit as refused:
+            status = int(refused.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+# Which files
+
+
+def test_files_of_all_folders_count(tmp_path: Path) -> None:
+    """In the order of their paths; those that fit the pattern alone; links to files, but no links to folders."""
+    (tmp_path / "b").mkdir()
+    for name, nbytes in (("b/1.jpg", 3), ("b/2.png", 4), ("a.jpg", 1), ("c.jpg", 0)):
+        (tmp_path / name).write_bytes(bytes(nbytes))
+    (tmp_path / "d.jpg").symlink_to(tmp_path / "b" / "2.png")
+    (tmp_path / "e.jpg").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "f.jpg").symlink_to(tmp_path / "b")
+    assert forecast.file_sizes(tmp_path).tolist() == [1, 3, 4, 0, 4]
+    assert forecast.file_sizes(str(tmp_path), "*.jpg").tolist() == [1, 3, 0, 4]
+
+
+@pytest.mark.parametrize("what", ["nothing", "a file", "empty", "other files", "empty files"])
+def test_where_there_are_no_files(tmp_path: Path, call: Any, what: str) -> None:
+    """Status 2, what was expected and what came on stderr, nothing on stdout."""
+    path = tmp_path / "photos"
+    if what == "a file":
+        path.write_text("text")
+    elif what != "nothing":
+        path.mkdir()
+    if what in ("other files", "empty files"):
+        (path / ("a.txt" if what == "other files" else "a.jpg")).touch()
+    status, out, err = call(path, "--maxbytes", "1 MiB", "--glob", "*.jpg")
+    assert (status, out) == (2, "")
+    expected = "a folder of files" if what in ("nothing", "a file") else "files named *.jpg with bytes in them"
+    came = {"nothing": "nothing is there", "a file": "that is a file", "empty files": "found 1, all empty"}
+    assert err.startswith(f"bytecache simulate: expected {expected}") and repr(str(path)) in err
+    assert came.get(what, "found none") in err
+
+
+def test_a_folder_that_cannot_be_read() -> None:
+    """It is named; the files beside it are not taken for all there are."""
+    with tempfile.TemporaryDirectory() as temporary:
+        photos = Path(temporary)
+        photos.chmod(0o755)
+        (photos / "a.jpg").write_bytes(b"a")
+        (photos / "closed").mkdir(mode=0)
+
+        def look() -> str:
+            if os.geteuid() == 0:  # who reads everything
+                os.setuid(NOBODY)
+            with pytest.raises(PermissionError) as refused:
+                forecast.file_sizes(photos)
+            return str(refused.value)
+
+        answer = in_child(look)
+    assert "Permission denied" in answer and str(photos / "closed") in answer
+
+
+# The figures
+
+
+def test_figures_are_per_epoch_after_the_first(photos: Path, call: Any) -> None:
+    """Of equal files half of which fit: what hits, what is read, beside what was predicted."""
+    status, out, _ = call(photos, "--glob", "*.jpg", "--maxbytes", "50 KB", "--epochs", 4, "--json")
+    facts = json.loads(out)
+    assert status == 0
+    assert (facts["files"], facts["bytes"], facts["maxbytes"], facts["fraction"]) == (100, 100_000, 50_000, 0.5)
+    assert (facts["path"], facts["glob"], facts["epochs"], facts["seed"]) == (str(photos), "*.jpg", 4, 0)
+    assert facts["least_read_bytes"] == 50_000
+    policies = {one["policy"]: one for one in facts["policies"]}
+    assert tuple(policies) == forecast.POLICIES
+    assert policies["fill_once"] == {
+        "policy": "fill_once",
+        "hit_rate": 0.5,
+        "predicted_hit_rate": 0.5,
+        "byte_hit_rate": 0.5,
+        "reads": 50.0,
+        "read_bytes": 50_000.0,
+        "hit_rates": [0.0, 0.5, 0.5, 0.5],
+    }
+    assert policies["lfu"]["predicted_hit_rate"] is None
+    assert policies["lru"]["predicted_hit_rate"] == predict_hit_rate("lru", 0.5)
+    for one in policies.values():
+        assert len(one["hit_rates"]) == 4 and one["hit_rate"] == pytest.approx(np.mean(one["hit_rates"][1:]))
+        assert one["reads"] == pytest.approx(100 * (1 - one["hit_rate"]))
+
+
+def test_text_for_people(photos: Path, call: Any) -> None:
+    """Files, budget and share; a table for reads and one for bytes; policies in the order asked for."""
+    lines = call(photos, "--maxbytes", "25 KiB", "--policies", "lru, fill_once,lfu")[1].splitlines()
+    assert lines[:4] == [
+        str(photos),
+        "  files   101, 98.1 KiB",
+        "  budget  25.0 KiB, 25.5 % of that",
+        "  reads   5 epochs, each a new shuffle; the figures are means per epoch, without the first",
+    ]
+    assert lines[5].split() == ["policy", "hit", "rate", "predicted", "reads", "from", "storage"]
+    assert [line.split()[0] for line in lines[6:9]] == ["lru", "fill_once", "lfu"]
+    assert lines[7].split()[2] == "0.255" and lines[8].split()[2] == "-"
+    assert lines[11].split() == ["at", "most", "0.255", "73.1", "KiB"]
+    assert [line.split()[0] for line in lines[12:15]] == ["lru", "fill_once", "lfu"]
+    assert lines[-1].startswith("predicted: ")
+
+
+def test_the_seed_is_all_there_is_of_chance(photos: Path, call: Any) -> None:
+    """The same seed prints the same, another one another."""
+    one, same, other = (call(photos, "--maxbytes", "50 KB", "--seed", seed)[1] for seed in (1, 1, 2))
+    assert one == same != other
+
+
+def test_a_budget_for_everything(photos: Path, call: Any) -> None:
+    """All hit, nothing is read, and no share is above 1."""
+    facts = json.loads(call(photos, "--maxbytes", "1 GB", "--json", "--policies", "lru,fill_once,random")[1])
+    assert facts["least_read_bytes"] == 0
+    assert {(one["hit_rate"], one["predicted_hit_rate"], one["reads"]) for one in facts["policies"]} == {(1, 1, 0)}
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        ([], "required: --maxbytes"),
+        (["--maxbytes", "2 GX"], 'argument --maxbytes: maxbytes must be a positive int or a size such as "2 GiB"'),
+        (["--maxbytes", "0"], "got '0'"),
+        (["--maxbytes", "1", "--epochs", "1"], "argument --epochs: expected a whole number of 2 or more, got '1'"),
+        (["--maxbytes", "1", "--seed", "-1"], "argument --seed: expected"),
+        (["--maxbytes", "1", "--seed", "x"], "expected a whole number of 0 or more, got 'x'"),
+        (["--maxbytes", "1", "--policies", "lru,clock"], 'policies must be of "belady_bypass", '),
+    ],
+)
+def test_wrong_arguments(photos: Path, call: Any, argv: list[str], message: str) -> None:
+    """Status 2 and the reason, before any file is looked at."""
+    status, out, err = call(photos / "nowhere", *argv)
+    assert (status, out) == (2, "") and message in " ".join(err.split())
+
+
+def test_python_m_bytecache_simulate(photos: Path) -> None:
+    """The command works from the shell."""
+    command = [sys.executable, "-m", "bytecache", "simulate", photos, "--maxbytes", "50 KB"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and "fill_once" in done.stdout
+
+
+# The picture
+
+
+def test_curves_go_from_nothing_to_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rates of 0 without a cache, of 1 with room for all, at the budget what the table has; of a part of many files."""
+    nbytes = np.arange(1, 201)
+    facts = forecast.describe(nbytes, int(nbytes.sum()) // 3, NAMES, epochs=3, seed=0)
+    curves = forecast.curves(nbytes, facts)
+    assert curves.files == 200 and curves.shares[0] == 0 and curves.shares[-1] == 1
+    at = curves.shares.index(facts["fraction"])
+    for one in facts["policies"]:
+        rates = curves.hit_rates[one["policy"]]
+        assert len(rates) == len(curves.shares)
+        assert (rates[0], rates[at], rates[-1]) == (0, one["hit_rate"], one["policy"] != "none")
+    monkeypatch.setattr(forecast, "MOST_DRAWN", 50)
+    assert forecast.curves(nbytes, facts).files == 50
+
+
+@pytest.mark.foreign_threads
+def test_the_picture_says_what_it_shows() -> None:
+    """A title, axes with units, a curve for every policy there is, and the budget."""
+    pytest.importorskip("matplotlib", reason="drawing needs matplotlib")
+    nbytes = np.full(50, 2**20)
+    facts = forecast.describe(nbytes, 20 * 2**20, NAMES, epochs=3, seed=0)
+    figure = forecast_plot.picture(facts, forecast.curves(nbytes, facts)._replace(files=40))
+    (axes,) = figure.axes
+    assert "50 files, 50.0 MiB" in axes.get_title() and "of 40 of them" in axes.get_title()
+    assert "% of the bytes" in axes.get_xlabel() and "hits / reads" in axes.get_ylabel()
+    legend = axes.get_legend()
+    assert "budget of 20.0 MiB" in legend.get_title().get_text()
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert len(labels) == len(NAMES) and "fill_once: 0.400" in labels and labels[-1] == "none: 0.000"
+
+
+@pytest.mark.foreign_threads  # matplotlib keeps its fonts open
+def test_plot_writes_the_picture(photos: Path, call: Any, tmp_path: Path) -> None:
+    """Beside the table, in the format of the file's name."""
+    pytest.importorskip("matplotlib", reason="drawing needs matplotlib")
+    for name, begins in (("a.png", b"\x89PNG"), ("a.SVG", b"<?xml"), ("a.pdf", b"%PDF")):
+        status, out, _ = call(photos, "--maxbytes", "50 KB", "--policies", "lru,fill_once", "--plot", tmp_path / name)
+        assert status == 0 and "fill_once" in out
+        assert (tmp_path / name).read_bytes().startswith(begins)
+
+
+def test_a_picture_that_cannot_be(photos: Path, call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another format, a folder that is not there, no matplotlib: refused before the work, with the way out."""
+    pytest.importorskip("matplotlib", reason="drawing needs matplotlib")
+    for name, message in (("a.txt", "ends in .png, .svg, .pdf"), ("no/a.png", "in a folder that is there")):
+        status, out, err = call(photos, "--maxbytes", "50 KB", "--plot", tmp_path / name)
+        assert (status, out) == (
+            2,
+            "",
+        ) and f"argument --plot: expected a file {message.replace('ends', 'that ends')}" in err
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    err = call(photos, "--maxbytes", "50 KB", "--plot", tmp_path / "a.png")[2]
+    assert "drawing needs the matplotlib package: pip install 'bytecache[plot]'" in err

@@ -1,0 +1,352 @@
+"""``bytecache info``, ``verify`` and ``clear``: what they say of a store, and that looking changes nothing."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import in_child, start
+
+from bytecache import SharedStore, __main__ as cli, fill_once
+from bytecache.stores.shared import admin as inspection
+from bytecache.stores.shared.locks import AVAILABLE
+
+pytestmark = pytest.mark.skipif(not AVAILABLE, reason="shared stores are for Linux")
+
+
+def plain(i: int) -> bytes:
+    return bytes([i % 251]) * 1000
+
+
+def failing(i: int) -> bytes:
+    raise OSError(i)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SharedStore]:
+    """An empty store of 1 MiB."""
+    one = SharedStore(tmp_path / "store", maxbytes="1 MiB")
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command: its exit status, and what it printed on stdout and stderr."""
+
+    def run(*argv: Any) -> tuple[int, str, str]:
+        status = cli.main([str(one) for one in argv])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def damage(path: Path, offset: int) -> None:
+    """Changes one byte of a file."""
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Modification time and content of each file."""
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+
+
+# info
+
+
+def test_info_has_the_figures_of_each_process(store: SharedStore, call: Any) -> None:
+    """Entries, bytes and counts are those of the calls, for each process and for all together."""
+    read, broken = fill_once(store=store)(plain), fill_once(store=store)(failing)
+    for i in (1, 2, 3, 1):
+        read(i)
+    with pytest.raises(OSError):
+        broken(1)
+    child = in_child(lambda: [read(i) for i in (1, 2, 3, 4, 4)] and os.getpid())
+    status, out, _ = call("info", store.path, "--json")
+    facts = json.loads(out)
+    assert status == 0
+    assert (facts["path"], facts["entries"], facts["held_bytes"]) == (str(store.path), 4, 4000)
+    assert (facts["maxbytes"], facts["held_share"]) == (2**20, 4000 / 2**20)
+    assert facts["age_s"] >= 0 and facts["beside_bytes"] > 0 and facts["filesystem"]
+    first, second = facts["functions"]
+    assert (first["name"], second["name"]) == (f"{__name__}.plain", f"{__name__}.failing")
+    assert [first[name] for name in ("hits", "misses", "stored", "hit_rate")] == [5, 4, 4, 5 / 9]
+    assert [(one["pid"], one["hits"], one["misses"]) for one in first["processes"]] == [
+        (os.getpid(), 1, 3),
+        (child, 4, 1),
+    ]
+    assert [second[name] for name in ("entries", "misses", "errors", "problem")] == [0, 1, 1, None]
+
+
+def test_info_is_readable(store: SharedStore, call: Any) -> None:
+    """People get units, a line for all processes together and one for each."""
+    read = fill_once(store=store)(plain)
+    for i in range(10):
+        read(i % 8)
+    in_child(lambda: [read(i) for i in range(8)])
+    lines = call("info", store.path)[1].splitlines()
+    assert lines[0] == str(store.path)
+    assert lines[1] == "  held    7.8 KiB of 1.0 MiB (0.8 %), 8 values"
+    at = lines.index(f"{__name__}.plain: 8 values (7.8 KiB)")
+    assert lines[at + 1].split() == ["process", "since", "hits", "misses", "hit", "rate", "s", "in", "reads"]
+    assert lines[at + 2].split()[:4] == ["all", "10", "8", "0.556"]
+    assert lines[at + 3].split()[0] == str(os.getpid()) and lines[at + 4].split()[4:7] == ["8", "0", "1.000"]
+    assert len({line.rindex(".") for line in lines[at + 2 : at + 5]}) == 1
+
+
+def test_info_leaves_out_processes_that_called_nothing_and_the_first_of_many(
+    store: SharedStore, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many processes the last are shown one by one, and how many came before; of none that is said."""
+    monkeypatch.setattr(cli, "MOST_PROCESSES", 2)
+    read = fill_once(store=store)(plain)
+    read.cache_info()
+    assert "  not called yet" in call("info", store.path)[1].splitlines()
+    children = [str(in_child(lambda: read(1) and os.getpid())) for _ in range(3)]
+    lines = call("info", store.path)[1].splitlines()
+    assert [line.split()[0] for line in lines[-3:-1]] == children[-2:]
+    assert lines[-1] == "  and 1 earlier process (--json)"
+
+
+def test_looking_changes_nothing(store: SharedStore, call: Any) -> None:
+    """info and verify leave every file of a closed store as it was, also its times."""
+    fill_once(store=store)(plain)(1)
+    path = store.path
+    store.close()
+    before = snapshot(path)
+    assert call("info", path)[0] == call("verify", path)[0] == 0
+    assert snapshot(path) == before
+
+
+def test_a_run_that_begins_while_one_looks_is_the_first(store: SharedStore) -> None:
+    """Who looks does not hold the store: a run that begins sets its budget and looks over what is there."""
+    path = store.path
+    store.close()
+    with inspection._opened(path):
+        fresh = SharedStore(path, maxbytes="2 MiB")
+        assert fresh.maxbytes == 2 * 2**20
+        fresh.close()
+
+
+# verify
+
+
+def test_verify_reads_everything(store: SharedStore, call: Any) -> None:
+    """A store without damage: status 0, and how many entries and bytes were read."""
+    read = fill_once(store=store)(plain)
+    for i in range(600):  # the index grows once
+        read(i)
+    status, out, _ = call("verify", store.path)
+    assert (status, out) == (0, "read 600 entries, 585.9 KiB: all are as they were written\n")
+    assert json.loads(call("verify", store.path, "--json")[1])["read_bytes"] == 600_000
+
+
+def test_verify_lists_what_is_damaged(store: SharedStore, call: Any) -> None:
+    """A byte that changed, in a value or in an entry: status 1, the function and the entry's number."""
+    read = fill_once(store=store)(plain)
+    for i in range(5):
+        read(i)
+    damage(store.path / "1.arena", 2500)
+    damage(store.path / "1.index", 4096 + 4 * 48)
+    status, out, _ = call("verify", store.path, "--json")
+    facts = json.loads(out)
+    assert status == 1
+    assert [(one["function"], one["entry"]) for one in facts["damaged"]] == [
+        (f"{__name__}.plain", 3),
+        (f"{__name__}.plain", 5),
+    ]
+    assert (facts["entries"], facts["read_bytes"]) == (5, 3000)
+    lines = call("verify", store.path)[1].splitlines()
+    assert lines[0] == "read 5 entries, 2.9 KiB; damaged: 2"
+    assert lines[3].split(maxsplit=2) == [f"{__name__}.plain", "3", "it does not fit its checksum"]
+
+
+def test_an_entry_that_was_replaced_is_no_damage(store: SharedStore, call: Any) -> None:
+    """The next run reads a damaged value anew; the store is clean then, though the old entry is still in it."""
+    read = fill_once(store=store)(plain)
+    values = [read(i) for i in range(3)]
+    path = store.path
+    store.close()
+    damage(path / "1.arena", 1500)
+    assert call("verify", path)[0] == 1
+    assert [read(i) for i in range(3)] == values
+    assert call("verify", store.path)[:2] == (0, "read 4 entries, 2.9 KiB: all are as they were written\n")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: os.truncate(path / "1.index", 4096),
+        lambda path: os.truncate(path / "1.arena", 0),
+        lambda path: (path / "1.slots10").unlink(),
+        lambda path: (path / "1.slots10").write_bytes(b"\1" * 4096),
+    ],
+    ids=["index cut", "arena cut", "no slots", "no free slot"],
+)
+def test_files_that_cannot_be_read_are_damage(store: SharedStore, call: Any, spoil: Any) -> None:
+    """Where a function's files cannot be what they should, verify says so of all its entries, and info goes on."""
+    fill_once(store=store)(plain)(1)
+    fill_once(store=store)(failing).cache_info()
+    path = store.path
+    store.close()
+    spoil(path)
+    status, out, _ = call("verify", path, "--json")
+    damaged = json.loads(out)["damaged"]
+    assert status == 1 and [(one["function"], one["entry"]) for one in damaged] == [(f"{__name__}.plain", None)]
+    assert call("verify", path)[1].splitlines()[3].split()[:2] == [f"{__name__}.plain", "all"]
+    status, out, _ = call("info", path)
+    assert status == 0 and "  its files cannot be read: " in out and f"{__name__}.failing: 0 values" in out
+
+
+def test_a_job_may_write_meanwhile(store: SharedStore, call: Any) -> None:
+    """While another process fills the store its index grows, and verify and info find nothing wrong."""
+    read = fill_once(store=store)(plain)
+    begun, done = os.pipe(), os.pipe()
+
+    def fill() -> int:
+        for i in range(1000):
+            read(i)
+            if i == 10:
+                os.write(begun[1], b"1")
+        return os.write(done[1], b"1")
+
+    end = start(lambda: in_child(fill))
+    os.set_blocking(done[0], False)
+    os.read(begun[0], 1)
+    rounds, ended = 0, b""
+    while not ended:
+        try:
+            ended = os.read(done[0], 1)
+        except BlockingIOError:
+            pass
+        assert call("verify", store.path)[0] == call("info", store.path)[0] == 0
+        rounds += 1
+    assert end() == 1
+    for fd in (*begun, *done):
+        os.close(fd)
+    assert rounds >= 1
+    assert json.loads(call("verify", store.path, "--json")[1])["entries"] == 1000
+
+
+def test_the_store_of_a_running_job(call: Any) -> None:
+    """The folder that a store without a path has is a store like any other, and is gone with its job."""
+    read = fill_once(shared=True, maxbytes="1 MiB")(plain)
+    read(1)
+    path = read._cache.store.path
+    facts = json.loads(call("info", path, "--json")[1])
+    assert (facts["entries"], facts["functions"][0]["misses"]) == (1, 1)
+    assert call("verify", path)[0] == 0
+    read._cache.store.close()
+    assert not path.exists()
+
+
+# clear
+
+
+def test_clear_empties_the_store_for_all(store: SharedStore, call: Any) -> None:
+    """What was freed is said; a job that uses the store goes on with an empty cache."""
+    read = fill_once(store=store)(plain)
+    for i in range(5):
+        read(i)
+    status, out, _ = call("clear", store.path)
+    assert status == 0 and out.startswith("cleared 5 values (4.9 KiB) of 1 function; ")
+    assert read.cache_info() == (0, 0, None, 0)
+    read(1)
+    facts = json.loads(call("clear", store.path, "--json")[1])
+    assert (facts["entries"], facts["held_bytes"], facts["functions"]) == (1, 1000, 1)
+    assert facts["freed_bytes"] >= 4096
+    assert store.currbytes == 0
+
+
+# No store
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "clear"])
+@pytest.mark.parametrize("what", ["nothing", "a file", "empty", "other", "version", "cut"])
+def test_where_there_is_no_store(tmp_path: Path, call: Any, command: str, what: str) -> None:
+    """Status 2, what was expected and what came on stderr, nothing on stdout, and nothing is made or changed."""
+    path = tmp_path / "store"
+    if what == "a file":
+        path.write_text("text")
+    elif what != "nothing":
+        path.mkdir()
+    if what == "other":
+        (path / "photo.jpg").write_text("text")
+    if what in ("version", "cut"):
+        (path / "head").write_bytes(bytes(1 << 16 if what == "version" else 100))
+    before = sorted(str(one) for one in tmp_path.rglob("*"))
+    status, out, err = call(command, path)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"bytecache {command}: expected the folder of a shared store") and str(path) in err
+    came = {
+        "nothing": "nothing is there",
+        "a file": "that is a file",
+        "empty": "an empty folder",
+        "other": "a folder without the file 'head', with 'photo.jpg' in it",
+        "version": "is no shared store of format 1",
+        "cut": "its head is not of 65536 bytes",
+    }[what]
+    assert came in err
+    assert sorted(str(one) for one in tmp_path.rglob("*")) == before
+
+
+def test_no_command_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a command, or with an unknown one, the status is 2 and the usage is shown."""
+    for argv in ([], ["train"]):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(argv)
+        assert caught.value.code == 2 and "usage: bytecache" in capsys.readouterr().err
+
+
+# The ways in
+
+
+def test_python_m_bytecache(store: SharedStore) -> None:
+    """``python -m bytecache`` gives main's exit status to the shell."""
+    command = [sys.executable, "-m", "bytecache", "info"]
+    done = subprocess.run([*command, store.path], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and str(store.path) in done.stdout
+    assert subprocess.run([*command, store.path / "no"], capture_output=True).returncode == 2
+
+
+def test_the_console_script_leads_to_main() -> None:
+    """What pyproject.toml names for the command ``bytecache`` is there."""
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    target = next(line for line in text.splitlines() if line.startswith("bytecache = ")).split('"')[1]
+    module, _, name = target.partition(":")
+    assert getattr(importlib.import_module(module), name) is cli.main
+
+
+@pytest.mark.parametrize(
+    "nbytes, text",
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 KiB"),
+        (2**20, "1.0 MiB"),
+        (8 * 2**30, "8.0 GiB"),
+        (2**50, "1024.0 TiB"),
+    ],
+)
+def test_sizes_have_units(nbytes: int, text: str) -> None:
+    """At most three digits before the point, up to TiB."""
+    assert cli.size(nbytes) == text
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(0.4, "0 seconds"), (1, "1 second"), (119, "119 seconds"), (121, "2 minutes"), (2e5, "2 days")]
+)
+def test_ages_have_units(seconds: float, text: str) -> None:
+    """In the largest unit of which there are two."""
+    assert cli.age(seconds) == text

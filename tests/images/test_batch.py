@@ -1,0 +1,507 @@
+"""decode_batch: the pixels of decode_jpeg, one error with its index, and threads that leave nothing behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.images import claim_size, exif_segment, insert, make_image, make_jpeg, pil_jpeg
+
+from bytecache import JpegError, decode_batch, decode_jpeg
+from bytecache.system import threads as pool
+
+ROOT = Path(__file__).parents[2]
+BATCH = [make_jpeg(48, 80, seed) for seed in range(12)]
+EXPECTED = np.stack([decode_jpeg(data) for data in BATCH])
+TRUNCATED = BATCH[0][: len(BATCH[0]) // 2]  # its header is whole, so that it fails while others are being decoded
+# A child that is forked from a process with threads is what some tests are about.
+forks = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean absolute difference of two images of one shape, in levels of 255."""
+    assert a.shape == b.shape
+    return float(np.abs(a.astype(int) - b).mean())
+
+
+# Results
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4, 50, None])
+@pytest.mark.parametrize("options", [{}, {"colorspace": "BGR"}, {"colorspace": "GRAY"}, {"fast": True}], ids=str)
+def test_a_batch_is_its_images(threads: int | None, options: dict) -> None:
+    """Row i is decode_jpeg of image i, on any number of threads and in each colorspace."""
+    batch = decode_batch(BATCH, threads=threads, **options)
+    assert batch.dtype == np.uint8 and batch.flags.c_contiguous
+    assert np.array_equal(batch, np.stack([decode_jpeg(data, **options) for data in BATCH]))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_out_is_filled_and_used_again(threads: int) -> None:
+    """out is returned itself, filled anew by each call."""
+    out = np.full_like(EXPECTED, 7)
+    for order in (1, -1):
+        assert decode_batch(BATCH[::order], out=out, threads=threads) is out
+        assert np.array_equal(out, EXPECTED[::order])
+
+
+@pytest.mark.parametrize(
+    ("out", "error"),
+    [
+        (np.zeros((12, 48, 80, 3), np.float32), ValueError),
+        (np.zeros((11, 48, 80, 3), np.uint8), ValueError),
+        (np.zeros((13, 48, 80, 3), np.uint8), ValueError),
+        (np.zeros((12, 80, 48, 3), np.uint8), ValueError),
+        (np.zeros((24, 48, 80, 3), np.uint8)[::2], ValueError),
+        ([0], TypeError),
+    ],
+    ids=["dtype", "short", "long", "turned", "strided", "list"],
+)
+def test_out_is_checked(out, error: type) -> None:
+    """An unfit out is refused before anything is written into it."""
+    with pytest.raises(error, match="out must be a .*array") as caught:
+        decode_batch(BATCH, out=out)
+    assert not isinstance(caught.value, JpegError) and not np.any(out)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [iter, tuple, lambda datas: (data for data in datas), lambda datas: map(bytearray, datas)],
+    ids=["iter", "tuple", "generator", "map"],
+)
+def test_any_iterable(kind: Callable) -> None:
+    """An iterator, a tuple, a generator or a map of bytes-like objects gives the same batch as a list."""
+    assert np.array_equal(decode_batch(kind(BATCH)), EXPECTED)
+
+
+def test_an_empty_batch() -> None:
+    """No images with a size give an array of none; without a size, ValueError names the remedy."""
+    assert decode_batch([], size=(5, 7)).shape == (0, 5, 7, 3)
+    assert decode_batch(iter(()), size=(5, 7), colorspace="GRAY", threads=2).shape == (0, 5, 7, 1)
+    with pytest.raises(ValueError, match=r"datas is empty.*give size=\(height, width\)"):
+        decode_batch([])
+
+
+@pytest.mark.parametrize(
+    ("threads", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("2", TypeError), (True, TypeError)]
+)
+def test_threads_are_checked(threads: object, error: type) -> None:
+    """Anything but a positive int or None is refused, also for an empty batch."""
+    for datas in (BATCH, []):
+        with pytest.raises(error, match=f"threads must be a positive int or None, got {threads!r}"):
+            decode_batch(datas, size=(48, 80), threads=threads)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [5, (0, 5), (5,), (2.5, 3), "ab"])
+def test_size_is_checked(size: object) -> None:
+    """Anything but two positive ints raises ValueError that names size."""
+    with pytest.raises(ValueError, match="size must be two positive ints"):
+        decode_batch([], size=size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_strict(strict: bool) -> None:
+    """With strict=False a truncated image gives what decode_jpeg gives of it; strict, it is the batch's error."""
+    if strict:
+        with pytest.raises(JpegError, match="^image 1: the JPEG data"):
+            decode_batch([BATCH[1], TRUNCATED])
+    else:
+        batch = decode_batch([BATCH[1], TRUNCATED], strict=False)
+        assert np.array_equal(batch[1], decode_jpeg(TRUNCATED, strict=False)) and np.array_equal(batch[0], EXPECTED[1])
+
+
+# size
+
+
+@pytest.fixture
+def pillow():
+    """Skips where Pillow, which resizes, is not installed."""
+    return pytest.importorskip("PIL.Image", reason="resizing needs Pillow")
+
+
+SIDES = [(480, 640), (333, 517), (1080, 1920), (90, 64)]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (100, 130), (60, 81), (30, 200)], ids=str)
+@pytest.mark.parametrize("colorspace", ["RGB", "GRAY"])
+def test_size_is_near_a_full_decode_and_resize(pillow, size: tuple[int, int], colorspace: str) -> None:
+    """Images of any sizes come within 2 levels, on average, of Pillow's resize of the full decode."""
+    datas = [make_jpeg(*sides, seed=seed) for seed, sides in enumerate(SIDES)]
+    batch = decode_batch(datas, size=size, threads=2, colorspace=colorspace)
+    for data, image in zip(datas, batch, strict=True):
+        full = decode_jpeg(data, colorspace=colorspace)
+        source = pillow.fromarray(full[..., 0] if colorspace == "GRAY" else full)
+        expected = np.asarray(source.resize(size[::-1], pillow.Resampling.BILINEAR)).reshape(image.shape)
+        assert difference(image, expected) < 2
+
+
+def test_a_resize_starts_from_at_least_the_size(pillow) -> None:
+    """The decode that is resized is the smallest scaled one not below size, the whole one for an enlargement."""
+    data = make_jpeg(200, 304)
+    for size, source in [((50, 76), (50, 76)), ((51, 76), (100, 152)), ((26, 30), (50, 76)), ((300, 400), (200, 304))]:
+        decoded = decode_jpeg(data, min_size=source)
+        assert decoded.shape[:2] == source
+        expected = pillow.fromarray(decoded).resize(size[::-1], pillow.Resampling.BILINEAR)
+        assert np.array_equal(decode_batch([data], size=size)[0], np.asarray(expected))
+
+
+def test_a_resize_does_not_alias(pillow) -> None:
+    """Fine stripes become an even gray when made small, not coarser stripes: the resize is antialiased."""
+    stripes = np.zeros((300, 300, 3), np.uint8)
+    stripes[:, ::3] = 255
+    small = decode_batch([pil_jpeg(stripes, quality=95)], size=(110, 110))[0]
+    assert small[5:-5, 5:-5].std() < 40 < stripes[::3, ::4].std()
+
+
+def test_size_with_out(pillow) -> None:
+    """With size, out has that size."""
+    out = np.zeros((12, 24, 32, 3), np.uint8)
+    assert decode_batch(BATCH, size=(24, 32), out=out) is out
+    assert np.array_equal(out, decode_batch(BATCH, size=(24, 32), threads=1))
+    with pytest.raises(ValueError, match=r"shape \(12, 24, 33, 3\), got uint8 \(12, 24, 32, 3\)"):
+        decode_batch(BATCH, size=(24, 33), out=out)
+
+
+def test_size_of_the_images_needs_no_pillow() -> None:
+    """Where size is the images' own, or that of a scaled decode, nothing is resized."""
+    assert np.array_equal(decode_batch(BATCH, size=(48, 80)), EXPECTED)
+    half = decode_batch(BATCH, size=(24, 40))
+    assert np.array_equal(half, np.stack([decode_jpeg(data, min_size=(24, 40)) for data in BATCH]))
+
+
+# Orientation
+
+
+def test_orientation() -> None:
+    """With orient=True images that are equal once upright make a batch; without it their stored sides count."""
+    datas = [insert(make_jpeg(48, 80), exif_segment(1)), insert(make_jpeg(80, 48), exif_segment(6))]
+    batch = decode_batch(datas, orient=True, threads=2)
+    assert np.array_equal(batch, np.stack([decode_jpeg(data, orient=True) for data in datas]))
+    with pytest.raises(JpegError, match="^image 1: 80 x 48 pixels, where image 0 has 48 x 80: give size="):
+        decode_batch(datas)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_with_size(pillow, orientation: int) -> None:
+    """size means the upright image's sides, and the picture is turned before it is judged."""
+    data = insert(make_jpeg(200, 304, seed=3), exif_segment(orientation))
+    image = decode_batch([data], size=(40, 90), orient=True)[0]
+    full = pillow.fromarray(decode_jpeg(data, orient=True)).resize((90, 40), pillow.Resampling.BILINEAR)
+    assert difference(image, np.asarray(full)) < 2
+
+
+# Errors
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (TRUNCATED, "the JPEG data, .* bytes, cannot be decoded"),
+        (b"", "the file is empty"),
+        (b"\x89PNG\r\n", "a PNG, not a JPEG"),
+        (claim_size(BATCH[0], 65500, 65500), "more than max_pixels"),
+    ],
+    ids=["truncated", "empty", "PNG", "bomb"],
+)
+@pytest.mark.parametrize("at", [0, 5, 11])
+@pytest.mark.parametrize("options", [{}, {"size": (48, 80)}], ids=str)
+def test_a_bad_image_raises_with_its_index(threads: int, bad: bytes, message: str, at: int, options: dict) -> None:
+    """One bad image raises JpegError whose index and message tell which."""
+    with pytest.raises(JpegError, match=f"^image {at}: .*{message}") as caught:
+        decode_batch([*BATCH[:at], bad, *BATCH[at + 1 :]], threads=threads, **options)
+    assert caught.value.index == at
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_of_several_bad_images_the_first_is_named(threads: int) -> None:
+    """Whichever thread fails first, the error is that of the lowest index; a hundred runs agree."""
+    datas = list(BATCH)
+    datas[4] = datas[5] = datas[6] = datas[11] = TRUNCATED
+    indices = set()
+    for _ in range(100):
+        with pytest.raises(JpegError) as caught:
+            decode_batch(datas, threads=threads)
+        indices.add(caught.value.index)
+    assert indices == {4}
+
+
+@pytest.mark.parametrize("options", [{}, {"size": (48, 80), "threads": 2}], ids=str)
+@pytest.mark.parametrize("bad", [None, "a.jpg", 3])
+def test_what_is_not_bytes_is_named(bad: object, options: dict) -> None:
+    """An item that is not bytes raises TypeError with its index."""
+    with pytest.raises(TypeError, match=f"^image 2: data must be .* got {type(bad).__name__}: read the file first"):
+        decode_batch([*BATCH[:2], bad], **options)  # type: ignore[list-item]
+
+
+def test_a_strided_view_is_named() -> None:
+    """An item with gaps raises ValueError with its index."""
+    with pytest.raises(ValueError, match="^image 1: data must be contiguous"):
+        decode_batch([BATCH[0], np.frombuffer(BATCH[1], np.uint8)[::2]])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "datas", [b"", "a.jpg", BATCH[0], bytearray(BATCH[0])], ids=["b''", "str", "bytes", "bytearray"]
+)
+def test_one_image_is_not_a_batch(datas: object) -> None:
+    """The bytes of one image where a list of images belongs are refused, not taken apart."""
+    with pytest.raises((TypeError, ValueError)):
+        decode_batch(datas)  # type: ignore[arg-type]
+
+
+def test_unequal_sizes() -> None:
+    """Without size, JpegError names the first image that differs, both sizes and the remedy."""
+    datas = [*BATCH[:3], make_jpeg(48, 81), make_jpeg(9, 9), BATCH[4]]
+    message = r"^image 3: 48 x 81 pixels, where image 0 has 48 x 80: give size=\(height, width\) to resize them all$"
+    for threads in (1, 2):
+        with pytest.raises(JpegError, match=message) as caught:
+            decode_batch(datas, threads=threads)
+        assert caught.value.index == 3
+
+
+def test_nothing_is_written_after_an_error() -> None:
+    """When the error is raised no thread writes into out any more, nor will one begin to."""
+    datas = [make_jpeg(256, 256, seed) for seed in range(4)] * 16
+    out = np.empty((64, 256, 256, 3), np.uint8)
+    other = np.empty_like(out)
+    for at in (0, 1, 5, 40):
+        bad = [*datas[:at], datas[0][:2000], *datas[at + 1 :]]
+        with pytest.raises(JpegError, match=f"^image {at}: "):
+            decode_batch(bad, out=out, threads=4)
+        out.fill(201)
+        decode_batch(datas, out=other, threads=4)  # gives whatever might still be queued its turn
+        assert (out == 201).all()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_leaves_no_buffer_behind(plain_gc: None, threads: int) -> None:
+    """Once the error is dropped nothing refers to out any more, without a run of the garbage collector."""
+    out = np.empty_like(EXPECTED)
+    count = sys.getrefcount(out)
+    for _ in range(5):
+        try:
+            decode_batch([*BATCH[:11], TRUNCATED], out=out, threads=threads)
+        except JpegError as error:
+            assert error.index == 11
+    assert sys.getrefcount(out) == count
+
+
+# Threads and processes
+
+
+def test_threads_are_reused() -> None:
+    """However often one caller decodes, and however small the images, it has at most threads - 1 helpers."""
+    script = """
+import threading, sys
+sys.path.insert(0, "tests")
+from helpers.images import make_jpeg
+from bytecache import decode_batch
+for side, count in [(256, 16), (8, 2), (32, 4)]:
+    datas = [make_jpeg(side, side)] * count
+    for _ in range(400):
+        decode_batch(datas, threads=4)
+print(threading.active_count())
+"""
+    assert int(_run(script)) <= 4
+
+
+def test_concurrent_calls() -> None:
+    """Eight threads that call at once each get their own images."""
+    start = threading.Barrier(8, timeout=30)
+
+    def call(turn: int) -> bool:
+        datas = BATCH[turn:] + BATCH[:turn]
+        expected = np.roll(EXPECTED, -turn, axis=0)
+        start.wait()
+        return all(np.array_equal(decode_batch(datas, threads=3), expected) for _ in range(20))
+
+    with ThreadPoolExecutor(8) as callers:
+        assert list(callers.map(call, range(8))) == [True] * 8
+
+
+def test_one_bad_call_does_not_touch_the_others() -> None:
+    """Of calls at the same time only the one with the bad image fails."""
+    start = threading.Barrier(4, timeout=30)
+
+    def call(turn: int) -> bool:
+        start.wait()
+        for _ in range(20):
+            if turn % 2:
+                with pytest.raises(JpegError, match="^image 7: "):
+                    decode_batch([*BATCH[:7], TRUNCATED, *BATCH], threads=3)
+            elif not np.array_equal(decode_batch(BATCH, threads=3), EXPECTED):
+                return False
+        return True
+
+    with ThreadPoolExecutor(4) as callers:
+        assert list(callers.map(call, range(4))) == [True] * 4
+
+
+def test_nested_calls_on_a_full_pool() -> None:
+    """decode_batch inside the pool's own threads ends, also where the pool has a single thread."""
+    script = """
+import sys
+sys.path.insert(0, "tests")
+from concurrent.futures import ThreadPoolExecutor
+from helpers.images import make_jpeg
+from bytecache import decode_batch
+from bytecache.system import threads as pool
+datas = [make_jpeg(16, 16)] * 4
+if hasattr(pool, "_MOST_HELPERS"):
+    pool._MOST_HELPERS = 1
+done = []
+def work(index):
+    for _ in range(20):
+        done.append(decode_batch(datas, threads=3).shape)
+pool.run_shared(work, range(12), 4)
+print(len(done), set(done))
+"""
+    assert _run(script) == "240 {(4, 16, 16, 3)}"
+
+
+def test_a_forked_child_decodes() -> None:
+    """A child forked while the pool is at work decodes on threads of its own and ends normally, as does its parent."""
+    if not hasattr(pool.os, "fork"):
+        pytest.skip("no fork here")
+    script = """
+import os, sys, threading, warnings
+sys.path.insert(0, "tests")
+warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
+from helpers.images import make_jpeg
+from bytecache import decode_batch
+datas = [make_jpeg(64, 64)] * 16
+expected = decode_batch(datas, threads=3)
+stop = threading.Event()
+def busy():
+    while not stop.is_set():
+        decode_batch(datas, threads=3)
+others = [threading.Thread(target=busy) for _ in range(3)]
+for other in others:
+    other.start()
+statuses = []
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        same = (decode_batch(datas, threads=3) == expected).all() and threading.active_count() > 1
+        sys.exit(0 if same else 3)
+    statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+stop.set()
+for other in others:
+    other.join()
+print(statuses == [0] * 20, (decode_batch(datas, threads=3) == expected).all())
+"""
+    assert _run(script) == "True True"
+
+
+@pytest.fixture(scope="module")
+def spawners() -> None:
+    """Starts multiprocessing's own helper processes, which stay for good, before open files are counted."""
+    resource_tracker.ensure_running()
+    forkserver.ensure_running()
+
+
+@forks
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_children_of_multiprocessing(spawners: None, method: str) -> None:
+    """Children made by fork, spawn and forkserver decode on threads, after the parent has; errors come back whole."""
+    decode_batch(BATCH, threads=3)
+    with multiprocessing.get_context(method).Pool(2) as children:
+        sums = children.map_async(_decode_in_child, [BATCH] * 6).get(timeout=60)
+        with pytest.raises(JpegError, match="^image 1: ") as caught:
+            children.apply_async(_decode_in_child, ([BATCH[0], TRUNCATED],)).get(timeout=60)
+        children.close()
+        children.join()
+    assert sums == [int(EXPECTED.sum())] * 6 and caught.value.index == 1
+
+
+def _decode_in_child(datas: list[bytes]) -> int:
+    return int(decode_batch(datas, threads=3).sum())
+
+
+def test_it_works_while_the_interpreter_ends() -> None:
+    """In an atexit function, where no thread can be started any more, the calling thread decodes it all."""
+    script = """
+import atexit, sys
+sys.path.insert(0, "tests")
+from helpers.images import make_jpeg
+from bytecache import decode_batch
+atexit.register(lambda: print(decode_batch([make_jpeg(16, 16)] * 4, threads=3).shape))
+"""
+    assert _run(script) == "(4, 16, 16, 3)"
+
+
+def _run(script: str) -> str:
+    """What a script prints in a process of its own, which must end well and within a minute."""
+    command = [sys.executable, "-X", "faulthandler", "-W", "error", "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+# Work on threads
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_run_shared_does_each_item_once(threads: int) -> None:
+    """Each item is worked on once, in threads of which the calling one is one; a generator is never entered twice."""
+    done: list[int] = []
+    pool.run_shared(done.append, (item for item in range(1000)), threads)
+    assert sorted(done) == list(range(1000))
+
+
+def test_run_shared_uses_the_threads() -> None:
+    """With three threads three items are in work at the same time."""
+    together = threading.Barrier(3, timeout=30)
+    names: set[str] = set()
+
+    def work(_: int) -> None:
+        names.add(threading.current_thread().name)
+        together.wait()
+
+    pool.run_shared(work, range(3), 3)
+    assert len(names) == 3 and threading.current_thread().name in names
+
+
+def test_run_shared_waits_for_work_in_progress() -> None:
+    """After an exception the work already begun is finished before it is raised, and none is begun."""
+    begun, failing, ended = [], threading.Event(), []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        if item == 0:
+            failing.wait(30)
+            ended.append(item)
+        else:
+            failing.set()
+            raise KeyError(item)
+
+    with pytest.raises(KeyError) as caught:
+        pool.run_shared(work, range(100), 2)
+    assert (caught.value.args, sorted(begun), ended) == ((1,), [0, 1], [0])
+
+
+def test_run_shared_passes_a_failing_iterator_on() -> None:
+    """What the iterator of the items raises is raised, after the items before it are done."""
+    done: list[int] = []
+
+    def items():
+        yield from range(5)
+        raise OSError("no more")
+
+    with pytest.raises(OSError, match="no more"):
+        pool.run_shared(done.append, items(), 3)
+    assert sorted(done) == list(range(5))
+
+
+def test_drawn_images_differ() -> None:
+    """The images of these tests differ from each other, so that a mixed-up batch would show."""
+    assert min(difference(EXPECTED[0], other) for other in EXPECTED[1:]) > 10
+    assert difference(make_image(48, 80, 0), EXPECTED[0]) < 10

@@ -1,0 +1,198 @@
+"""20,000 damaged JPEGs: each gives an image or JpegError, never a crash, a hang, another exception or lost memory.
+
+The mutants are made and decoded in a process of their own: ``python tests/test_fuzz.py [COUNT [SEED]]``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import importlib.util
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import simplejpeg
+from helpers.images import exif_segment, insert, make_jpeg, pil_jpeg
+
+from bytecache import JpegError, decode_batch, decode_jpeg, jpeg_header, shrink_jpeg
+
+COUNT, SEED = 20_000, 20_240_607
+SETTLED = 5_000  # mutants after which memory has to stay
+MOST_GROWTH = 8 * 2**20  # bytes, in all the later ones
+DEADLINE_S = 300
+MAX_PIXELS = 1_000_000  # headers grow by mutation too
+HAS_PIL = importlib.util.find_spec("PIL") is not None
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="resident memory is read from /proc")
+def test_mutants_give_an_image_or_an_error() -> None:
+    """Through decode_jpeg, strict and not, and decode_batch: only JpegError or an image, and memory stays."""
+    command = [sys.executable, "-W", "error", __file__, str(COUNT), str(SEED)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(__file__).parents[up]) for up in (1, 2))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * DEADLINE_S)
+    assert done.returncode == 0, done.stderr[-4000:]
+    report = json.loads(done.stdout)
+    assert report["mutants"] == COUNT
+    assert report["growth"] < MOST_GROWTH
+    # Both outcomes are common, or the mutants prove little.
+    for way in ("strict", "not strict", "batch"):
+        assert report["outcomes"][f"{way}: image"] > COUNT / 20
+        assert report["outcomes"][f"{way}: error"] > COUNT / 20
+
+
+def main(count: int, seed: int) -> None:
+    """Decodes the mutants and prints what came of them; an exception other than JpegError ends it with a traceback."""
+    faulthandler.dump_traceback_later(DEADLINE_S, exit=True)
+    faulthandler.enable()
+    rng, files, outcomes = random.Random(seed), originals(), Counter[str]()
+    settled = growth = 0
+    for turn in range(count):
+        kind, data = mutate(rng, files)
+        try:
+            outcomes.update(try_all_ways(rng, data))
+        except BaseException:
+            print(f"mutant {turn} of seed {seed}, {kind}: {data.hex()[:4000]}", file=sys.stderr)
+            raise
+        if turn + 1 == SETTLED:
+            settled = resident_bytes()
+    if count > SETTLED:
+        growth = resident_bytes() - settled
+    json.dump({"mutants": count, "files": len(files), "growth": growth, "outcomes": outcomes}, sys.stdout)
+
+
+def try_all_ways(rng: random.Random, data: bytes) -> list[str]:
+    """What came of decoding: "strict: image", "batch: error" and so on; other exceptions pass."""
+    options: dict[str, Any] = {
+        "colorspace": rng.choice(["RGB", "RGB", "BGR", "GRAY"]),
+        "fast": rng.random() < 0.2,
+        "orient": rng.random() < 0.5,
+        "max_pixels": MAX_PIXELS,
+    }
+    outcomes = []
+    for way, strict in (("strict", True), ("not strict", False)):
+        min_size = rng.choice([None, (rng.randint(1, 150), rng.randint(1, 150))])
+        try:
+            image = decode_jpeg(data, min_size=min_size, strict=strict, **options)
+            check_image(image, data, min_size, options)
+            outcomes.append(f"{way}: image")
+        except JpegError:
+            outcomes.append(f"{way}: error")
+    outcomes.append(try_batch(rng, data, options))
+    return outcomes
+
+
+def check_image(image: np.ndarray, data: bytes, min_size: tuple[int, int] | None, options: dict[str, Any]) -> None:
+    """Asserts that the image has the sides that the header announces, or scaled ones that are large enough."""
+    channels = 1 if options["colorspace"] == "GRAY" else 3
+    assert image.dtype == np.uint8 and image.flags.c_contiguous and image.shape[2] == channels
+    sides = jpeg_header(data)[:2]
+    if min_size is None:
+        assert sorted(image.shape[:2]) == sorted(sides), (image.shape, sides)
+    else:
+        assert image.shape[0] * image.shape[1] <= sides[0] * sides[1] <= MAX_PIXELS
+    assert int(image.max()) <= 255  # reads every pixel
+
+
+def try_batch(rng: random.Random, data: bytes, options: dict[str, Any]) -> str:
+    """The mutant among good images, at the index that an error has to name."""
+    at, size = rng.randrange(1, 4), (40, 56) if HAS_PIL and rng.random() < 0.5 else None
+    good = like(data) if size is None else GOOD
+    batch = [good, good, good, good]
+    batch[at] = data
+    try:
+        images = decode_batch(batch, size=size, strict=rng.random() < 0.5, threads=rng.choice([1, 2, 3]), **options)
+    except JpegError as error:
+        assert error.index == at and str(error).startswith(f"image {at}: "), (error.index, at, str(error))
+        return "batch: error"
+    assert len(images) == 4 and (images[0] == images[at - 1]).all()
+    return "batch: image"
+
+
+GOOD = make_jpeg(128, 96)
+_likes: dict[tuple[int, int], bytes] = {}
+
+
+def like(data: bytes) -> bytes:
+    """A sound image of the mutant's size where that is the size of an original."""
+    with contextlib.suppress(JpegError):
+        return _likes.get(jpeg_header(data)[:2], GOOD)
+    return GOOD
+
+
+# Mutants
+
+
+def originals() -> list[bytes]:
+    """Small files of many kinds, from real photographs where packages that carry them are installed."""
+    files = [shrunk for photo in photographs() if (shrunk := shrink_jpeg(photo, max_side=128)) != photo]
+    files = files or [make_jpeg(96, 128, seed) for seed in range(4)]
+    pixels = [decode_jpeg(data) for data in files]
+    for subsampling in ("444", "422", "440", "411"):
+        files.append(simplejpeg.encode_jpeg(pixels[0], 80, "RGB", subsampling))
+    files.append(simplejpeg.encode_jpeg(decode_jpeg(files[0], colorspace="GRAY"), 80, "GRAY", "Gray"))
+    if HAS_PIL:
+        files += [pil_jpeg(pixels[-1], progressive=True), pil_jpeg(pixels[-1], "L", progressive=True)]
+        files += [pil_jpeg(pixels[0], "CMYK"), pil_jpeg(pixels[0], restart_marker_rows=1)]
+    files += [insert(data, exif_segment(orientation)) for data, orientation in zip(files, (6, 3, 8, 5), strict=False)]
+    _likes.update((jpeg_header(data)[:2], data) for data in files)
+    return files
+
+
+def photographs() -> list[bytes]:
+    """The JPEG photographs in the data of scikit-image and scikit-learn, where Pillow can shrink them."""
+    photos = []
+    for package, folder in (("skimage", "data"), ("sklearn", "datasets/images")):
+        spec = importlib.util.find_spec(package) if HAS_PIL else None
+        if spec is not None and spec.origin is not None:
+            photos += sorted(Path(spec.origin).parent.joinpath(folder).glob("*.jp*g"))
+    return [photo.read_bytes() for photo in photos]
+
+
+def mutate(rng: random.Random, files: list[bytes]) -> tuple[str, bytes]:
+    """One of the files, damaged in one of six ways: (which way, the bytes)."""
+    data, other = bytearray(rng.choice(files)), rng.choice(files)
+    kind = rng.choice(["bit flips", "header flips", "truncation", "hole", "spliced headers", "spliced segments"])
+    header = min(scan_start(data) + 12, len(data))
+    if kind == "bit flips":
+        for _ in range(rng.choice([1, 3, 30])):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    elif kind == "header flips":
+        for _ in range(rng.choice([1, 2, 5])):
+            data[rng.randrange(header)] = rng.choice([0, 1, 0x7F, 0xFF, rng.randrange(256)])
+    elif kind == "truncation":
+        del data[rng.choice([rng.randrange(len(data)), rng.randrange(header)]) :]
+    elif kind == "hole":
+        begin = rng.randrange(len(data))
+        del data[begin : begin + rng.choice([1, 2, 50, 1000])]
+    elif kind == "spliced headers":
+        data[: rng.choice([header, rng.randrange(header)])] = other[: rng.choice([header, scan_start(other)])]
+    else:
+        begin = rng.randrange(2, len(other))
+        at = rng.choice([2, rng.randrange(2, header)])
+        data[at:at] = other[begin : begin + rng.choice([20, 200, 600])]
+    return kind, bytes(data)
+
+
+def scan_start(data: bytes | bytearray) -> int:
+    """Where the start-of-scan marker stands: the header ends there."""
+    return max(data.find(b"\xff\xda"), 4)
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    arguments = [int(argument) for argument in sys.argv[1:]]
+    main(*arguments, *(COUNT, SEED)[len(arguments) :])

@@ -1,0 +1,152 @@
+"""Keys that other processes understand: equal for equal calls, different for different ones."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum, IntEnum
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from bytecache import file_key
+from bytecache.keys.call_key import encode_call, encode_key, make_key
+
+PLAIN = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-2, 2),
+    st.floats(allow_nan=False),
+    st.sampled_from([0.0, -0.0, 1.0, 2.0**53, 2.0**53 + 2, 1e300, float("inf")]),
+    st.text(max_size=3),
+    st.binary(max_size=3),
+    st.sampled_from(["i1;", "t0:", "n", "s1:a", b"i1;", b"t0:", "1:", ""]),
+)
+VALUES = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=5)
+
+
+@settings(max_examples=500, deadline=None)
+@given(VALUES, VALUES)
+def test_keys_are_equal_where_the_values_are(one: Any, other: Any) -> None:
+    """Two keys have the same bytes exactly when Python says they are equal."""
+    assert (encode_key(one) == encode_key(other)) == (one == other)
+
+
+CALLS = st.tuples(
+    st.lists(VALUES, max_size=2).map(tuple), st.lists(st.tuples(st.sampled_from("ab"), PLAIN), max_size=2).map(dict)
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(CALLS, CALLS, st.booleans())
+def test_calls_are_equal_where_their_plain_keys_are(one: Any, other: Any, typed: bool) -> None:
+    """encode_call tells calls apart as make_key does, with and without typed=, keywords in their order."""
+    equal = make_key(*one, typed) == make_key(*other, typed)
+    assert (encode_call(*one, typed) == encode_call(*other, typed)) == equal
+
+
+class Name(str):
+    pass
+
+
+class Size(NamedTuple):
+    height: int
+    width: int
+
+
+class Colour(IntEnum):
+    RED = 1
+
+
+class Kind(str, Enum):
+    CAT = "cat"
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        (Name("a"), "a"),
+        (np.str_("a"), "a"),
+        (np.int64(3), 3),
+        (np.uint64(2**64 - 1), 2**64 - 1),
+        (np.float64(0.5), 0.5),
+        (Size(1, 2), (1, 2)),
+        (Colour.RED, 1),
+        (Kind.CAT, "cat"),
+        (PurePosixPath("a"), Path("a")),
+        (True, 1.0),
+    ],
+)
+def test_subclasses_and_numpy_scalars_are_the_value(one: Any, other: Any) -> None:
+    """What equals a plain value has its key."""
+    assert one == other
+    assert encode_key(one) == encode_key(other)
+
+
+@pytest.mark.parametrize("one, other", [(np.True_, True), (np.float32(0.5), 0.5)])
+def test_numpy_scalars_are_taken_or_named_by_their_type(one: Any, other: Any) -> None:
+    """A numpy scalar that is a bool or a float has the key of its value."""
+    assert encode_key(one) == encode_key(other)
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("a", b"a"),
+        ("a", Path("a")),
+        (b"a", Path("a")),
+        ((), None),
+        (("a",), "a"),
+        (("a", "b"), ("ab",)),
+        (("a", ("b",)), (("a",), "b")),
+        (PurePosixPath("a"), PureWindowsPath("a")),
+    ],
+)
+def test_values_that_differ_have_keys_that_differ(one: Any, other: Any) -> None:
+    """Kinds, nesting and lengths are part of the key."""
+    assert one != other
+    assert encode_key(one) != encode_key(other)
+
+
+def test_any_file_name_is_a_key() -> None:
+    """Names that are no text, and paths of bytes, have keys of their own."""
+    names = [os.fsdecode(b"\xff"), os.fsdecode(b"\xfe"), b"\xff", "\0", "ÿ"]
+    assert len({encode_call((name,), {}) for name in names}) == len(names)
+
+
+def test_an_int_of_any_length_is_a_key() -> None:
+    """Python's limit on the digits of an int that is written as text does not reach keys."""
+    assert encode_key(1 << 20_000) != encode_key((1 << 20_000) + 1)
+    assert encode_call((1 << 20_000,), {}) != encode_call(((1 << 20_000) + 1,), {})
+
+
+@pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, 1j, object(), bytearray(b"a"), (1, [2]), np.zeros(2)])
+def test_other_keys_are_refused(value: Any) -> None:
+    """Anything else raises a TypeError that names what may be a key, what came, and key=."""
+    with pytest.raises(TypeError, match=r"under str, bytes, int, float, bool, None, PathLike and tuples.*got .*key="):
+        encode_call((value,), {})
+    with pytest.raises(TypeError, match="key="):
+        encode_call((), {"x": value})
+
+
+def test_typed_tells_equal_arguments_of_different_types() -> None:
+    """With typed=, 1.0, True and np.int64(1) are three calls; without, they are one."""
+    calls = [(1.0,), (True,), (np.int64(1),)]
+    assert len({encode_call(call, {}, True) for call in calls}) == 3
+    assert len({encode_call(call, {}) for call in calls}) == 1
+
+
+def test_a_file_that_changes_has_another_key(tmp_path: Path) -> None:
+    """file_key is path, size and time of change; it can be encoded, and OSError says where there is no file."""
+    path = tmp_path / "a"
+    path.write_bytes(b"12")
+    os.utime(path, ns=(1, 5))
+    assert file_key(path) == file_key(str(path)) == (str(path), 2, 5)
+    before = encode_key(file_key(path))
+    os.utime(path, ns=(1, 6))
+    assert encode_key(file_key(path)) != before
+    with pytest.raises(FileNotFoundError, match="none"):
+        file_key(tmp_path / "none")

@@ -1,0 +1,103 @@
+"""What the documentation says is so: its examples run, its commands and links lead somewhere."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from helpers.images import make_jpeg
+
+import bytecache
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("[!.]*/**/*.md"))]
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_first_example_runs_as_it_stands(tmp_path, capsys):
+    """Ten lines or so, on real files: an epoch reads each of them once."""
+    paths = [tmp_path / f"{i}.jpg" for i in range(3)]
+    for i, path in enumerate(paths):
+        path.write_bytes(make_jpeg(32, 48, seed=i))
+    names = {"paths": paths}
+    exec(blocks("python")[0], names)
+    assert capsys.readouterr().out == "CacheInfo(hits=0, misses=3, maxsize=None, currsize=3)\n"
+    assert names["image"].shape == (32, 48, 3)
+
+
+def test_the_shrinking_example_runs_as_it_stands(tmp_path):
+    """What it reads is at most 512 pixels long."""
+    pytest.importorskip("PIL", reason="shrinking needs Pillow")
+    (tmp_path / "a.jpg").write_bytes(make_jpeg(300, 700))
+    names = {"bytecache": bytecache}
+    exec(blocks("python")[1], names)
+    assert bytecache.jpeg_header(names["read"](tmp_path / "a.jpg"))[:2] == (219, 512)
+
+
+def example(containing):
+    """The block of Python with this line in it."""
+    return next(block for block in blocks("python") if containing in block)
+
+
+@pytest.mark.foreign_threads
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on a single processor
+def test_the_examples_for_many_processes_run_as_they_stand(tmp_path, capsys):
+    """One cache for two DataLoader workers: each file is read once, and the report has the figures of both."""
+    torch = pytest.importorskip("torch", reason="the PyTorch example needs torch")
+    paths = [str(tmp_path / f"{i}.jpg") for i in range(64)]
+    for i, path in enumerate(paths):
+        Path(path).write_bytes(make_jpeg(64, 64, seed=i))
+    names = {"bytecache": bytecache, "paths": paths, "targets": torch.arange(64), "__name__": "example"}
+    exec(example("shared=True"), names)
+    exec(example("EpochSampler, ImageDataset").replace("...", "assert images.shape == (32, 3, 256, 256)"), names)
+    epochs = [eval(line) for line in capsys.readouterr().out.splitlines()]
+    assert [figures["reads"] for figures in epochs] == [64, *9 * [0]]
+    assert [figures["hit_rate"] for figures in epochs] == [0.0, *9 * [1.0]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page):
+    """Every relative link names a file of the project, every anchor a heading of the page."""
+    text = page.read_text()
+    headings = {
+        re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.*)$", text, re.M)
+    }
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    for link in links:
+        target, _, anchor = link.partition("#")
+        assert (page.parent / target).exists() if target else anchor in headings, link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_that_are_named_exist(page):
+    """python -m MODULE finds a module, make TARGET a target."""
+    text, targets = page.read_text(), re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    for module in set(re.findall(r"python -m ((?:benchmarks|integrations)[\w.]*)", text)):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+    for target in set(re.findall(r"`make ([a-z-]+)`", text)) | {
+        shlex.split(line)[1] for line in re.findall(r"^make [a-z-]+", text, re.M)
+    }:
+        assert target in targets, target
+
+
+def test_every_public_name_is_in_the_api_table():
+    """What bytecache exports is described, but for the types of what functions return."""
+    returned = {"CacheInfo", "CacheStats", "CachedFunction", "JpegHeader"}
+    table = README[README.index("## API") :]
+    assert [name for name in bytecache.__all__ if name not in table and name not in returned] == []
+
+
+@pytest.mark.parametrize("module", ["decorators", "system.byte_sizes"])
+def test_docstring_examples_run(module):
+    """The doctests of the module pass, and there are some."""
+    result = doctest.testmod(importlib.import_module(f"bytecache.{module}"))
+    assert result.attempted > 0 and result.failed == 0

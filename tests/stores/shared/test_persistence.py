@@ -1,0 +1,969 @@
+"""SharedStore with a path: later runs, damage, full and read-only disks, limits of memory, clearing."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import pickle
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import figures, in_child, start, together, until
+
+from bytecache import SharedStore, fill_once
+from bytecache.cache import key_lease as turns
+from bytecache.stores.shared.header import FUNCTIONS, GENERATION, NEXT_GENERATION, PROCESSES, USED
+from bytecache.stores.shared.locks import ByteLocks, byte_of
+from bytecache.stores.shared.run_folder import in_memory
+
+WORD = 8  # bytes
+
+
+def text(key: int) -> bytes:
+    return b"text %d " % key * 3
+
+
+def array(key: int) -> np.ndarray[Any, Any]:
+    return np.full((key % 3, 2), key, np.int16)
+
+
+def late(key: int) -> bytes:
+    return b"late %d" % key
+
+
+def cached(store: SharedStore, *functions: Any) -> list[Any]:
+    """Each function, behind the store, under a version of its own code."""
+    return [fill_once(store=store, version=1)(one) for one in functions]
+
+
+def end_of(function: Callable[[], Any], seconds: int = 10) -> Any:
+    """What a function gives in a forked child, or how the child ended: an exception, or the signal that killed it."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        try:
+            signal.alarm(seconds)
+            try:
+                result = function()
+            except BaseException as exc:
+                last = traceback.extract_tb(exc.__traceback__)[-1]
+                result = f"{type(exc).__name__}: {exc} ({Path(last.filename).name}: {last.name})"[:200]
+            os.write(writing, pickle.dumps(result))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as answer:
+        data = answer.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return pickle.loads(data) if data else f"killed by {signal.Signals(-code).name}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def opened(folder: Path) -> Iterator[Any]:
+    """Opens the store, with this budget; all are closed at the end."""
+    stores = []
+
+    def open_it(maxbytes: int | str = 100_000) -> SharedStore:
+        stores.append(SharedStore(folder, maxbytes=maxbytes))
+        return stores[-1]
+
+    yield open_it
+    while stores:
+        stores.pop().close()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Any]:
+    """Mounts a file system in memory of this size; skips the test where that is not permitted."""
+    mounts: list[Path] = []
+
+    def mount(size: str) -> Path:
+        target = tmp_path / f"disk{len(mounts)}"
+        target.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(target)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"mounting a tmpfs is not permitted here: {done.stderr.strip()}")
+        mounts.append(target)
+        return target
+
+    yield mount
+    for one in mounts:
+        subprocess.run(["umount", "-l", one], check=True)
+
+
+def free(folder: Path) -> int:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+# Later runs
+
+
+def test_a_later_run_finds_everything(folder: Path) -> None:
+    """Another process that opens the path later has all values of all functions, and reads nothing."""
+
+    def first() -> None:
+        f, g = cached(SharedStore(folder, maxbytes=1 << 20), text, array)
+        for key in range(700):
+            f(key), g(key)
+
+    def second() -> Any:
+        f, g = cached(SharedStore(folder, maxbytes=1 << 20), text, array)
+        right = all(f(key) == text(key) and np.array_equal(g(key), array(key)) for key in range(700))
+        return right, f.cache_info()[:2], g.cache_info()[:2], f.cache_info("all")
+
+    end_of(first)
+    assert end_of(second) == (True, (700, 0), (700, 0), (700, 700, None, 700))
+
+
+def test_a_program_that_starts_anew_finds_everything(folder: Path) -> None:
+    """The same source in a new interpreter is the same function; with another constant in it, another one."""
+    source = """
+        import sys
+        from bytecache import SharedStore, fill_once
+        store = SharedStore(sys.argv[1], maxbytes=1000)
+        @fill_once(store=store)
+        def f(x): return b"one"
+        f(1)
+        print(f.cache_info().hits)
+    """
+    runs = [source, source, source.replace('"one"', '"two"'), source]
+    outs = []
+    for one in runs:
+        script = folder.with_name("program.py")
+        script.write_text(textwrap.dedent(one))
+        outs.append(subprocess.run([sys.executable, script, folder], capture_output=True, text=True).stdout)
+    assert outs == ["0\n", "1\n", "0\n", "1\n"]
+
+
+def test_the_budget_is_the_later_run_s(opened: Any) -> None:
+    """A later run with a larger budget keeps what is there and stores more."""
+    store = opened(100)
+    (f,) = cached(store, lambda x: bytes(40))
+    for key in range(3):
+        f(key)
+    assert figures(f, "stored", "rejected", "currbytes", "maxbytes") == (2, 1, 80, 100)
+    store.close()
+    (g,) = cached(opened(1000), lambda x: bytes(40))
+    assert (g.cache_info().currsize, g(2), figures(g, "stored", "maxbytes")) == (2, bytes(40), (1, 1000))
+
+
+def test_a_budget_larger_than_the_disk(opened: Any, folder: Path) -> None:
+    """A budget of more than there is works, and the file takes what is in it."""
+    (f,) = cached(opened("10 TB"), text)
+    assert [f(1), f(1)] == [text(1)] * 2
+    assert sum(path.stat().st_blocks * 512 for path in folder.iterdir()) < 1 << 20
+
+
+@pytest.mark.parametrize("maxbytes", [1 << 62, (1 << 63) - 1, 1 << 63, 1 << 70], ids=hex)
+def test_a_budget_larger_than_any_file(folder: Path, maxbytes: int) -> None:
+    """A budget that no file can have is a ValueError that names maxbytes, or a warning and read-through."""
+
+    def try_it() -> Any:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                (f,) = cached(SharedStore(folder, maxbytes=maxbytes), text)
+            except ValueError as exc:
+                return "maxbytes" in str(exc)
+            return [f(1), f(1)] == [text(1)] * 2 and len(caught) <= 1
+
+    assert end_of(try_it) is True
+
+
+def test_values_of_earlier_runs_stay_when_a_budget_cannot_be(folder: Path) -> None:
+    """A store in order is not set aside because this run may not make a file as large as its budget."""
+    end_of(lambda: cached(SharedStore(folder, maxbytes=100_000), text)[0](1))
+
+    def limited() -> Any:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        try:
+            SharedStore(folder, maxbytes=1 << 30)
+        except OSError:
+            return "error"
+        return "opened"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert end_of(limited) in ("error", "opened")
+    assert list(folder.parent.iterdir()) == [folder]
+    assert end_of(lambda: (f := cached(SharedStore(folder, maxbytes=100_000), text)[0])(1) and f.cache_info().hits) == 1
+
+
+def test_values_of_earlier_runs_stay_when_there_are_no_descriptors(folder: Path) -> None:
+    """A store in order is not set aside because this process may open no more files."""
+    end_of(lambda: [f(1) for f in cached(SharedStore(folder, maxbytes=100_000), text, array)])
+
+    def limited(more: int) -> str:
+        import resource
+
+        last = os.dup(0)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last + more, last + more))
+        try:
+            SharedStore(folder, maxbytes=100_000)
+        except OSError as exc:
+            return str(exc.errno)
+        return "opened"
+
+    ends = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for more in range(1, 24):
+            ends.add(end_of(lambda more=more: limited(more)))
+            assert list(folder.parent.iterdir()) == [folder], more
+    assert ends == {"24", "opened"}
+
+
+# What is no store
+
+
+def test_a_file_is_no_store(folder: Path) -> None:
+    """A path at which there is a file is a ValueError that names it."""
+    folder.write_bytes(b"precious")
+    with pytest.raises(ValueError, match="store"):
+        SharedStore(folder, maxbytes=100)
+    assert folder.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("names", [["photo.jpg"], ["head", "photo.jpg"], ["1.jpg"], ["head.part", "photo.jpg"]])
+def test_a_folder_of_something_else_is_left(folder: Path, names: list[str]) -> None:
+    """A folder that holds anything but a store is a ValueError that says what it holds; nothing in it is touched."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_bytes(b"precious")
+    with pytest.raises(ValueError, match="path must be a new or empty folder"):
+        SharedStore(folder, maxbytes=100)
+    assert sorted(os.listdir(folder.parent)) == ["store"] and sorted(os.listdir(folder)) == sorted(names)
+
+
+def test_files_beside_the_store_s_own_are_left(opened: Any, folder: Path) -> None:
+    """What somebody has put into the folder of a store survives its opening and clearing."""
+    opened().close()
+    (folder / "2024.csv").write_bytes(b"precious")
+    (folder / "2025").mkdir()
+    store = opened()
+    (f,) = cached(store, text)
+    f(1), f.cache_clear(), store.clear()
+    assert (folder / "2024.csv").exists() and (folder / "2025").is_dir()
+
+
+def test_missing_parents_are_made(tmp_path: Path) -> None:
+    """A path whose parents are not there is made with them, and only its owner may look in."""
+    store = SharedStore(tmp_path / "a" / "b", maxbytes=100)
+    assert store.path.is_dir() and store.path.stat().st_mode & 0o777 == 0o700
+    store.close()
+
+
+def test_a_read_only_disk_is_an_error_that_names_the_path(disk: Any) -> None:
+    """On a read-only file system a new, an empty and a filled folder are OSErrors that name the path."""
+    root = disk("1m")
+    (root / "empty").mkdir()
+    end_of(lambda: cached(SharedStore(root / "filled", maxbytes=1000), text)[0](1))
+    subprocess.run(["mount", "-o", "remount,ro", root], check=True)
+    for name in "new", "empty", "filled":
+        with pytest.raises(OSError) as caught:
+            SharedStore(root / name, maxbytes=1000)
+        assert str(root / name) in str(caught.value) and "aside" not in str(caught.value)
+
+
+# Damage
+
+
+def damaged(folder: Path, path: Path, damage: Callable[[], None]) -> list[str]:
+    """The warnings of a run that finds this damage; fails where it crashes, hangs, or reads a wrong value."""
+
+    def run() -> Any:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            functions = text, array, late
+            store = SharedStore(folder, maxbytes=100_000)
+            shared = cached(store, *functions)
+            for _ in range(2):
+                for key in range(15):
+                    for plain, f in zip(functions, shared, strict=True):
+                        value, right = f(key), plain(key)
+                        if type(value) is not type(right) or not np.array_equal(value, right):
+                            return f"wrong: {plain.__name__}({key}) is {value!r}"
+            for f in shared:
+                if f.cache_info("all").hits < 15 or f.cache_info().currsize < 10:
+                    return f"not cached: {f.cache_info('all')}"
+                f.cache_clear(), f(1), f.cache_stats()
+            store.clear()
+        return [str(one.message) for one in caught]
+
+    damage()
+    return end_of(run, 5)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with ten values of two functions, whose process has ended."""
+    folder = tmp_path_factory.mktemp("template") / "store"
+    end_of(lambda: [f(key) for f in cached(SharedStore(folder, maxbytes=100_000), text, array) for key in range(10)])
+    return folder
+
+
+def flips() -> list[tuple[str, int, int]]:
+    chosen = random.Random(0)
+    places = [("head", byte) for byte in [*range(7 * WORD), *range(128, 160), *range(256, 288)]]
+    places += [("1.index", byte) for byte in range(5 * WORD)]
+    places += [("1.index", 4096 + byte) for byte in chosen.sample(range(480), 12)]
+    places += [("1.arena", byte) for byte in chosen.sample(range(180), 6)]
+    places += [("1.slots10", byte) for byte in chosen.sample(range(4096), 6)]
+    places += [("processes", byte) for byte in chosen.sample(range(256), 6)]
+    return [(name, byte, chosen.choice([0x01, 0x02, 0x80, 0xFF])) for name, byte in places]
+
+
+def test_no_flipped_byte_makes_a_wrong_value(template: Path, tmp_path: Path) -> None:
+    """One byte changed anywhere: every value is right and cached, whether the store is kept or set aside."""
+    ends = {}
+    for name, byte, mask in flips():
+        folder = tmp_path / "case" / "store"
+        shutil.copytree(template, folder)
+
+        def flip(path: Path = folder / name, byte: int = byte, mask: int = mask) -> None:
+            with open(path, "r+b") as file:
+                old = os.pread(file.fileno(), 1, byte)[0]
+                os.pwrite(file.fileno(), bytes([old ^ mask]), byte)
+
+        end = damaged(folder, folder / name, flip)
+        if not isinstance(end, list):
+            ends[name, byte, hex(mask)] = end
+        shutil.rmtree(folder.parent)
+    assert ends == {}
+
+
+@pytest.mark.parametrize("size", [0, 1, 5000])
+@pytest.mark.parametrize("name", ["head", "1.index", "1.slots10", "1.arena", "processes", "locks"])
+def test_no_truncated_file_makes_a_wrong_value(template: Path, folder: Path, name: str, size: int) -> None:
+    """A file cut short, or filled up with zeros: set aside with one warning, or kept; all values right."""
+    shutil.copytree(template, folder)
+    end = damaged(folder, folder / name, lambda: os.truncate(folder / name, size))
+    assert isinstance(end, list) and len(end) <= 1, end
+    if end:
+        assert "renamed" in end[0] and (folder.parent / "store.aside1").is_dir()
+
+
+@pytest.mark.parametrize("name", ["1.index", "1.slots10", "1.arena", "processes", "locks"])
+@pytest.mark.parametrize("how", ["missing", "folder", "garbage"])
+def test_no_other_file_in_its_place_makes_a_wrong_value(template: Path, folder: Path, name: str, how: str) -> None:
+    """A file that is missing, a folder, or full of noise is found out; all values are right."""
+
+    def damage() -> None:
+        size = (folder / name).stat().st_size
+        (folder / name).unlink()
+        if how == "folder":
+            (folder / name).mkdir()
+        elif how == "garbage":
+            (folder / name).write_bytes(random.Random(1).randbytes(size))
+
+    shutil.copytree(template, folder)
+    end = damaged(folder, folder / name, damage)
+    assert isinstance(end, list) and len(end) <= 1, end
+
+
+def test_another_version_is_set_aside(template: Path, folder: Path) -> None:
+    """A store of another format is renamed with a warning that says where to; the new one begins empty."""
+    shutil.copytree(template, folder)
+    with open(folder / "head", "r+b") as head:
+        os.pwrite(head.fileno(), (99).to_bytes(8, "little"), WORD)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.warns(RuntimeWarning, match="store is damaged, or of another version.*renamed to .*aside1") as caught:
+        store = SharedStore(folder, maxbytes=1000)
+    assert len(caught) == 1 and store.currbytes == 0
+    store.close()
+    assert {path.name: path.read_bytes() for path in (folder.parent / "store.aside1").iterdir()} == before
+
+
+def test_a_damaged_store_on_a_mount_point_is_set_aside(template: Path, disk: Any) -> None:
+    """Where the folder itself cannot be renamed, as a container's volume, a damaged store is set aside all the same."""
+    root = disk("4m")
+    shutil.copytree(template, root, dirs_exist_ok=True)
+    os.truncate(root / "head", 10)
+
+    def run() -> Any:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            (f,) = cached(SharedStore(root, maxbytes=10_000), text)
+            return [f(1), f(1)] == [text(1)] * 2 and len(caught)
+
+    assert end_of(run) == 1
+
+
+def test_what_a_killed_writer_reserved_is_given_back(folder: Path) -> None:
+    """A writer that was killed while it wrote leaves no room counted as used, in this run or the next."""
+    store = SharedStore(folder, maxbytes=100)
+    (f,) = cached(store, lambda x: bytes(60))
+    f.cache_info()
+    files = store.files()
+    row = next(iter(files.head.rows()))
+    files.head.words[row + USED] = 60  # as put does before it writes
+    f(1)
+    assert figures(f, "stored", "rejected", "currbytes") == (1, 0, 60)
+    files.head.words[row + USED] = 90
+    store.close()
+    again = SharedStore(folder, maxbytes=100)
+    assert again.currbytes == 60
+    again.close()
+
+
+def test_the_most_functions_and_no_more(opened: Any) -> None:
+    """One function too many is an OSError that says to clear the store, and clearing it helps."""
+    store = opened()
+    words = store.files().head.words
+
+    def fill() -> None:
+        for number in range(600):
+            store.files().head.add_locked(number.to_bytes(16, "little"), "f")
+
+    with pytest.raises(OSError, match="at most 511 functions: clear it"):
+        fill()
+    store.clear()
+    (f,) = cached(store, text)
+    assert [f(1), f(1)] == [text(1)] * 2 and f.cache_info().hits == 1
+    assert words[FUNCTIONS] < 511
+
+
+@pytest.mark.parametrize("word, value", [(FUNCTIONS, 1 << 40), (PROCESSES, 1 << 58), (NEXT_GENERATION, 1)], ids=str)
+def test_a_head_that_cannot_be_is_set_aside(template: Path, folder: Path, word: int, value: int) -> None:
+    """Counts that do not fit the files mean a damaged head."""
+    shutil.copytree(template, folder)
+
+    def damage() -> None:
+        with open(folder / "head", "r+b") as head:
+            os.pwrite(head.fileno(), value.to_bytes(8, "little"), word * WORD)
+
+    end = damaged(folder, folder / "head", damage)
+    assert isinstance(end, list) and ["renamed" in one for one in end] == [True], end
+
+
+def test_two_functions_of_one_generation_are_kept_apart(template: Path, folder: Path) -> None:
+    """A head that gives two functions one generation, or a generation of 0, makes no wrong value."""
+    for value in 2, 0, 1 << 60:
+        shutil.copytree(template, folder)
+
+        def damage(value: int = value) -> None:
+            with open(folder / "head", "r+b") as head:
+                os.pwrite(head.fileno(), value.to_bytes(8, "little"), (16 + GENERATION) * WORD)
+
+        end = damaged(folder, folder / "head", damage)
+        assert isinstance(end, list), end
+        for path in folder.parent.iterdir():
+            shutil.rmtree(path)
+
+
+# Full disks
+
+
+def test_a_full_disk_is_read_through_with_one_warning(disk: Any) -> None:
+    """16 MB of room for a larger budget: one warning per process, right values, what fits is kept, also in children."""
+    root = disk("16m")
+
+    def use(f: Any) -> Any:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            right = all(f(key) == bytes([key]) * 100_000 for _ in range(2) for key in range(200))
+        return right, [one.category for one in caught], f.cache_info().hits
+
+    def run() -> Any:
+        (f,) = cached(SharedStore(root / "store", maxbytes="1 GiB"), lambda key: bytes([key]) * 100_000)
+        mine = use(f)
+        return mine, end_of(lambda: use(f)), use(f)
+
+    first, child, again = end_of(run, 30)
+    assert first[:2] == (True, [RuntimeWarning])
+    assert child[:2] == (True, [RuntimeWarning]) and again[:2] == (True, [])
+    assert 150 <= first[2] <= 168 and child[2] >= 2 * first[2] and again[2] >= 3 * first[2]
+
+
+def test_what_does_not_fit_leaves_its_room_to_others(disk: Any) -> None:
+    """A value that the file system could not take gives back what was written of it."""
+    root = disk("4m")
+
+    def run() -> Any:
+        warnings.simplefilter("ignore")
+        f, g = cached(SharedStore(root / "store", maxbytes="1 GiB"), bytes, bytearray)
+        f(1), g(1)
+        before = free(root)
+        f(10 << 20)
+        after = free(root)
+        g(100_000)
+        return after >= before - 65536, g.cache_stats().stored
+
+    assert end_of(run) == (True, 2)
+
+
+def test_room_that_clearing_makes_is_used(disk: Any) -> None:
+    """After a full disk and cache_clear the space is free again, warm goes on, and no one is told a second time."""
+    root = disk("2m")
+
+    def run() -> Any:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            (f,) = cached(SharedStore(root / "store", maxbytes="1 GiB"), lambda key: bytes(100_000))
+            f.warm(range(30), threads=1)
+            first = f.cache_stats().stored
+            f.cache_clear()
+            f.cache_info()
+            room = free(root)
+            f.warm(range(30), threads=1)
+        return first > 10, f.cache_stats().stored == first, room > 1_500_000, len(caught)
+
+    assert end_of(run) == (True, True, True, 1)
+
+
+def test_a_disk_full_to_the_last_page_at_every_step(disk: Any) -> None:
+    """However many pages are left when the store is used: a clear OSError, or right values with a warning."""
+    root = disk("256k")
+    seen = set()
+    for pages in range(30):
+        shutil.rmtree(root / "store", ignore_errors=True)
+        filler = root / "filler"
+        filler.write_bytes(b"")
+        with open(filler, "wb") as file:
+            file.write(bytes(free(root) - 4096 * pages))
+
+        def run() -> Any:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                try:
+                    store = SharedStore(root / "store", maxbytes="1 GiB")
+                except OSError as exc:
+                    return "error" if str(root / "store") in str(exc) else f"unclear: {exc}"
+                f, g = cached(store, text, array)
+                for key in [*range(1100), *range(1100)]:
+                    if f(key) != text(key):
+                        return f"wrong {key}"
+                if not np.array_equal(g(5), array(5)) or g.cache_info("all").misses > 1 or f.cache_info().misses < 1100:
+                    return "wrong"
+                f.cache_clear(), f.cache_info("all"), f(1), store.clear(), store.close()
+            return [one.category for one in caught]
+
+        end = end_of(run)
+        assert end in ("error", [], [RuntimeWarning]), (pages, end)
+        seen.add(str(end))
+    assert {"error", str([RuntimeWarning])} <= seen
+
+
+@pytest.fixture
+def memory_group() -> Iterator[Path]:
+    """A memory cgroup (v1) of 192 MiB; skips the test where none can be made."""
+    group = Path(f"/sys/fs/cgroup/memory/bytecache-test-{os.getpid()}")
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(192 << 20))
+    except OSError as exc:
+        pytest.skip(f"no memory cgroup (v1) can be made here: {exc}")
+    yield group
+    group.rmdir()
+
+
+def test_nothing_dies_in_a_memory_cgroup(memory_group: Path, disk: Any) -> None:
+    """With a budget below the limit of the group nothing is killed, in memory or on disk, and the budget is used."""
+    source = """
+        import os, sys, warnings
+        with open(sys.argv[1] + "/cgroup.procs", "w") as group:
+            group.write(str(os.getpid()))
+        from bytecache import SharedStore, fill_once
+        f = fill_once(store=SharedStore(sys.argv[2], maxbytes="64 MiB"))(lambda key: bytes([key % 256]) * 1_000_000)
+        pids = []
+        for _ in range(2):
+            pid = os.fork()
+            if not pid:
+                ok = all(f(key) == bytes([key % 256]) * 1_000_000 for _ in range(2) for key in range(100))
+                os._exit(0 if ok else 1)
+            pids.append(pid)
+        for pid in pids:
+            assert os.waitpid(pid, 0)[1] == 0
+        assert f.cache_stats("all").stored == 67, f.cache_stats("all")
+    """
+    for where in disk("128m") / "store", disk("1k").parent / "on disk":
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(source), memory_group, where],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+# Clearing, and several functions
+
+
+def test_clearing_frees_the_space_and_spares_views_and_others(opened: Any, folder: Path) -> None:
+    """cache_clear gives the space back; views that were handed out and the other functions' values stay."""
+    f, g = cached(opened(1 << 20), lambda x: np.full(10_000, x), text)
+    view = f(7)
+    f(8), g(1)
+    f.cache_clear()
+    assert (f.cache_info().currsize, g.cache_info().currsize) == (0, 1)
+    assert (view == 7).all()
+    assert g(1) == text(1) and g.cache_info().hits == 1
+    assert sum(path.stat().st_blocks * 512 for path in folder.glob("*.arena")) < 80_000
+    assert (f(7) == 7).all() and f.cache_info()[:2] == (0, 1)
+
+
+def test_clearing_a_thousand_times_leaks_nothing(opened: Any, folder: Path) -> None:
+    """Neither descriptors nor files nor mappings grow with the number of clearings."""
+    (f,) = cached(opened(), text)
+
+    def taken() -> tuple[int, int, int]:
+        with open("/proc/self/maps") as maps:
+            mapped = sum("store" in line for line in maps)
+        return len(os.listdir("/proc/self/fd")), mapped, len(os.listdir(folder))
+
+    f(1), f.cache_clear(), f(1)
+    before = taken()
+    for _ in range(1000):
+        f.cache_clear()
+        f(1)
+    assert taken() == before
+
+
+def test_functions_share_the_budget(opened: Any) -> None:
+    """What one function holds is not there for the other; clearing one makes room for the other."""
+    store = opened(100)
+    f, g = cached(store, bytes, bytearray)
+    f(60), g(50)
+    assert figures(g, "stored", "rejected") == (0, 1) and store.currbytes == 60
+    f.cache_clear()
+    g(50)
+    assert figures(g, "stored", "rejected") == (1, 1) and store.currbytes == 50
+
+
+def test_maxsize_holds_for_all_processes(opened: Any) -> None:
+    """maxsize is per function, whoever stored the entries."""
+    f = fill_once(2, store=opened())(text)
+    in_child(lambda: f(1))
+    f(2), f(3)
+    assert figures(f, "stored", "rejected", "currsize") == (1, 1, 2)
+    assert in_child(lambda: (f(4), f.cache_stats().rejected)) == (text(4), 1)
+
+
+def test_a_value_is_the_same_on_a_miss_and_on_a_hit(opened: Any) -> None:
+    """bytes, views and arrays have one type, read-only, whether this call ran the function or another one did."""
+    store = opened("1 MiB")
+    for number, value in enumerate(
+        [b"a", bytearray(b"a"), memoryview(bytearray(b"a")), np.arange(3), np.array(1.5), np.empty((0, 2))]
+    ):
+        f = fill_once(store=store, version=number)(lambda x, value=value: value)
+        missed, hit = f(1), f(1)
+        assert type(missed) is type(hit) and np.array_equal(missed, hit)
+        if isinstance(hit, memoryview):
+            assert missed.readonly and hit.readonly
+        if isinstance(hit, np.ndarray):
+            assert not missed.flags.writeable and not hit.flags.writeable
+
+
+def test_errors_for_values_and_keys_name_the_way_out(opened: Any) -> None:
+    """A value or key that cannot be shared raises TypeError; a value's counts as an error, a key's as nothing."""
+    (f,) = cached(opened(), lambda x: "text")
+    with pytest.raises(TypeError, match="codec of a shared store"):
+        f(1)
+    with pytest.raises(TypeError, match="key="):
+        f([1])
+    assert figures(f, "misses", "errors", "stored") == (1, 1, 0)
+
+
+# Closing, clearing and forking in the midst of a call
+
+
+def test_a_store_may_be_closed_in_the_midst_of_a_call(opened: Any) -> None:
+    """A call that was running when the store was closed returns its value, and the next call opens it anew."""
+    store = opened()
+
+    def closing(x: int) -> bytes:
+        store.close()
+        return b"%d" % x
+
+    (f,) = cached(store, closing)
+    assert [f(1), f(1), f(2)] == [b"1", b"1", b"2"]
+
+
+def test_a_child_forked_in_the_midst_of_a_call_returns_too(opened: Any) -> None:
+    """A function that forks: parent and child both get its value."""
+
+    def forking(x: int) -> bytes:
+        nonlocal child
+        child = os.fork()
+        return b"%d" % x
+
+    child = -1
+    (f,) = cached(opened(), forking)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
+        try:
+            value = f(1)
+        except BaseException:
+            if child == 0:
+                os._exit(1)
+            raise
+    if child == 0:
+        os._exit(0 if value == b"1" else 2)
+    assert value == b"1"
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_call_in_the_midst_of_which_others_fill_and_clear(opened: Any) -> None:
+    """While a call runs another process makes the table larger and then clears: the call returns its value."""
+
+    def slow(x: int) -> bytes:
+        if x < 0:
+            assert in_child(lambda: ([f(key) for key in range(600)], f.cache_clear())[1]) is None
+        return b"%d" % x
+
+    (f,) = cached(opened(), slow)
+    f(0)
+    assert f(-1) == b"-1"
+    assert f.cache_info().currsize == 0
+
+
+def test_calls_of_threads_that_begin_together_are_all_counted(opened: Any) -> None:
+    """When threads are the first to use a function, or the first after a clear, no call is missing in the figures."""
+    (f,) = cached(opened(), text)
+    for _ in range(20):
+        together(*[lambda key=key: f(key) for key in range(8)])
+        assert f.cache_info()[:2] == (0, 8)
+        assert f.cache_info("all")[:2] == (0, 8)
+        f.cache_clear()
+
+
+def test_two_functions_with_one_key_do_not_wait_for_each_other(opened: Any) -> None:
+    """While one function runs for a key, another process can run another function for it."""
+    asking, asked = os.pipe()
+    answering, answered = os.pipe()
+
+    def outer(x: int) -> bytes:
+        os.write(asked, b"?")
+        return os.read(answering, 10)
+
+    f, g = cached(opened(), outer, text)
+
+    def other() -> Any:
+        os.read(asking, 1)
+        value = g(1)
+        os.write(answered, b"answer")
+        return value
+
+    end = start(lambda: in_child(other))
+    try:
+        assert f(1) == b"answer" and end() == text(1)
+    finally:
+        for fd in asking, asked, answering, answered:
+            os.close(fd)
+
+
+def test_a_call_inside_of_a_call_keeps_the_outer_one_s_turn(opened: Any) -> None:
+    """A function that calls another one with the same key is still run by one process only."""
+    store = opened()
+    (inner,) = cached(store, text)
+
+    def outer(x: int) -> bytes:
+        inner(x)
+        locks = ByteLocks(store.path / "locks")  # as another process has it
+        try:
+            return (
+                b"free"
+                if locks.take(byte_of(f._digest_of((x,), {}), f._cache._bind().generation), wait=False)
+                else b"held"
+            )
+        finally:
+            locks.close()
+
+    (f,) = cached(store, outer)
+    assert f(1) == b"held"
+
+
+def test_an_interrupted_wait_for_another_process_leaves_no_trace(opened: Any) -> None:
+    """Ctrl-C while another process runs the function raises, and this thread counts as leading nothing."""
+    asking, asked = os.pipe()
+
+    def slow(x: int) -> bytes:
+        os.write(asked, b"?")
+        signal.pause()
+        return b""
+
+    (f,) = cached(opened(), slow)
+    f.cache_info()
+    pid = os.fork()
+    if pid == 0:
+        f(1)
+        os._exit(0)
+    os.read(asking, 1)
+    inode = f":{(f._cache.store.path / 'locks').stat().st_ino} "
+
+    def interrupt() -> None:
+        until(lambda: any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines()))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    end = start(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        f(1)
+    end()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(asking), os.close(asked)
+    assert not turns._leading.get(threading.get_ident())
+    assert f._cache._flights == {}
+
+
+def test_two_wrappers_of_one_function_run_it_once(opened: Any) -> None:
+    """The same function decorated twice, as an unpickled copy is, is run once by two threads that miss together."""
+    running, ran = threading.Barrier(2), []
+
+    def slow(x: int) -> bytes:
+        ran.append(x)
+        try:
+            running.wait(0.5)
+        except threading.BrokenBarrierError:
+            pass
+        return b"x"
+
+    store = opened()
+    one, other = (fill_once(store=store, version=1)(slow) for _ in range(2))
+    one.cache_info(), other.cache_info()
+    assert together(lambda: one(1), lambda: other(1)) == [b"x", b"x"]
+    assert ran == [1]
+
+
+def test_values_stay_right_while_threads_close_the_store(tmp_path: Path) -> None:
+    """Closing in one thread takes no lock away from another one's write, in three processes at once."""
+    maxbytes = 1 << 22
+
+    def fill_and_close(seed: int) -> str:
+        store = SharedStore(tmp_path / "store", maxbytes=maxbytes)
+        (f,) = cached(store, lambda x: b"%d" % x * 50)
+        ended = threading.Event()
+
+        def close() -> None:
+            while not ended.is_set():
+                store.close()
+
+        def fill() -> list[int]:
+            try:
+                return [x for x in random.Random(seed).choices(range(1500), k=1500) if f(x) != b"%d" % x * 50]
+            finally:
+                ended.set()
+
+        return repr(together(fill, close))
+
+    ends = [start(lambda seed=seed: in_child(lambda: fill_and_close(seed), 60)) for seed in range(3)]
+    assert [end() for end in ends] == ["[[], None]"] * 3
+
+
+def test_a_folder_that_is_removed_under_a_job_costs_one_warning(tmp_path: Path) -> None:
+    """Reads go on, right and counted, when somebody removes the store's folder, and after a clear, too."""
+    store = SharedStore(tmp_path / "store", maxbytes=1 << 20)
+    (f,) = cached(store, lambda x: bytes(np.arange(x)))
+    f(1)
+    shutil.rmtree(tmp_path / "store")
+    with pytest.warns(RuntimeWarning, match="its files cannot be written|has no room") as warned:
+        assert all(f(x) == bytes(np.arange(x)) for x in range(600))
+        f.cache_clear()
+        assert all(f(x) == bytes(np.arange(x)) for x in range(600))
+    assert len(warned) == 1 and f.cache_info().misses == 600
+    store.close()
+
+
+def test_an_arena_that_was_left_short_is_made_whole(tmp_path: Path) -> None:
+    """A process killed while it gave room back leaves a short arena: no value comes out cut off."""
+    store = SharedStore(tmp_path / "store", maxbytes=1 << 20)
+    (f,) = cached(store, lambda x: bytes([x]) * 1000)
+    f(1)
+    (arena,) = (tmp_path / "store").glob("*.arena")
+    os.truncate(arena, 1000)
+    store.close()
+    other = SharedStore(tmp_path / "store", maxbytes=1 << 20)
+    (g,) = cached(other, lambda x: bytes([x]) * 1000)
+    assert [g(1), g(2), g(2)] == [bytes([1]) * 1000, *2 * [bytes([2]) * 1000]]
+    assert arena.stat().st_size == 1 << 20
+    other.close()
+
+
+def test_a_folder_that_was_emptied_under_a_job_is_refused(tmp_path: Path) -> None:
+    """Who comes while another holds a folder without its head gets an error, and does not wait for ever."""
+    store = SharedStore(tmp_path / "store", maxbytes=1000)
+    (tmp_path / "store" / "head").unlink()
+    with pytest.raises(OSError, match="was emptied while processes use it: end them, or give another path"):
+        SharedStore(tmp_path / "store", maxbytes=1000)
+    store.close()
+
+
+def test_a_path_below_a_dangling_link_is_an_error(tmp_path: Path) -> None:
+    """A link to storage that is not mounted raises at once."""
+    (tmp_path / "scratch").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(OSError):
+        SharedStore(tmp_path / "scratch" / "store", maxbytes=1000)
+
+
+def test_a_function_that_finds_the_store_full_of_others_says_so(tmp_path: Path) -> None:
+    """So does one whose code has changed: its old values have all the room."""
+    store = SharedStore(tmp_path / "store", maxbytes=100)
+    old, new = cached(store, lambda x: b"old" + bytes(97), lambda x: b"new" + bytes(97))
+    old(1)
+    with pytest.warns(RuntimeWarning, match="full of the values of .*: those of .*<lambda> are read each time.*clear"):
+        assert new(1)[:3] == b"new"
+    store.clear()
+    assert (new(1)[:3], new(1)[:3], new.cache_info()[:2]) == (b"new", b"new", (1, 1))
+    store.close()
+
+
+def resident_pages(path: Path) -> int:
+    """Pages of a file that are in the page cache."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with path.open("rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as pages:
+        mapped = np.frombuffer(pages, np.uint8)
+        seen = np.zeros(-(-len(mapped) // mmap.PAGESIZE), np.uint8)
+        address = ctypes.c_void_p(mapped.ctypes.data)
+        failed = libc.mincore(address, ctypes.c_size_t(len(mapped)), ctypes.c_void_p(seen.ctypes.data))
+        del mapped
+    assert not failed, os.strerror(ctypes.get_errno())
+    return int((seen & 1).sum())
+
+
+def test_a_hit_on_disk_reads_its_value_and_no_more(tmp_path: Path) -> None:
+    """The kernel would read megabytes around each page of a mapping: too much where memory is short."""
+    if in_memory(tmp_path):
+        pytest.skip(f"{tmp_path} is in memory")
+    nbytes = 25 * mmap.PAGESIZE
+    store = SharedStore(tmp_path / "store", maxbytes="64 MB")
+    [read] = cached(store, lambda key: bytes([key]) * nbytes)
+    for key in range(100):
+        read(key)
+    arena = next((tmp_path / "store").rglob("*.arena"))
+    with arena.open("rb") as f:
+        os.fsync(f.fileno())
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    store.close()
+    dropped = resident_pages(arena)
+    assert read(50) == bytes([50]) * nbytes
+    assert dropped + 25 <= resident_pages(arena) <= dropped + 26
+
+
+def test_an_empty_value_at_the_end_of_a_full_store(tmp_path: Path) -> None:
+    """There is no page behind it to ask the kernel for."""
+    store = SharedStore(tmp_path / "store", maxbytes=4 * mmap.PAGESIZE)
+    [read] = cached(store, lambda key: bytes(key * mmap.PAGESIZE))
+    assert [len(read(key)) for key in (4, 0, 4, 0)] == [4 * mmap.PAGESIZE, 0, 4 * mmap.PAGESIZE, 0]
+    assert read.cache_info()[:2] == (2, 2)

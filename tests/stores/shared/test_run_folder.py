@@ -1,0 +1,469 @@
+"""Where a shared store lies: the run's name, file systems, room, and the folder that the run's processes find."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PATIENCE_S
+
+from bytecache import SharedStore
+from bytecache.stores.shared import run_folder as place
+from bytecache.stores.shared.attachment import hold
+from bytecache.stores.shared.run_folder import check_local, filesystem, hold_run_folder, room, run_token
+
+VARIABLES = {name for names in place._LAUNCHERS for name in names} | {place.RUN_VARIABLE}
+
+
+@pytest.fixture
+def no_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """An environment without a run or a launcher; what run_token sets in it goes with the test."""
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    yield monkeypatch
+    os.environ.pop(place.RUN_VARIABLE, None)
+
+
+def mounted(folder: Path, options: str) -> Any:
+    """Mounts a tmpfs with these options; skips the test where that is not permitted."""
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"mounting a tmpfs is not permitted here: {done.stderr.strip()}")
+    return folder
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A memory file system of 64 KiB in the place of /dev/shm, with the temporary directory beside it."""
+    folder = mounted(tmp_path / "shm", "size=64k")
+    (tmp_path / "temp").mkdir()
+    monkeypatch.setattr(place, "_MEMORY", folder)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+# The run
+
+
+def test_the_run_is_told_to_those_that_come(no_run: Any) -> None:
+    """The first question sets BYTECACHE_RUN, and the answer stays."""
+    token = run_token()
+    assert os.environ["BYTECACHE_RUN"] == token == run_token()
+    assert token.isalnum()
+
+
+@pytest.mark.parametrize("told", ["abc", "a/../../b", "", "x" * 65, "ä b", "\udcff", "\N{SUPERSCRIPT TWO}" * 64])
+def test_any_value_of_the_variable_makes_a_folder_name(no_run: Any, told: str) -> None:
+    """Whatever BYTECACHE_RUN holds, the token is one short path component, the same each time."""
+    no_run.setenv("BYTECACHE_RUN", told)
+    token = run_token()
+    assert token == run_token() != ""
+    assert "/" not in token and len(os.fsencode(token)) <= 64
+
+
+def test_runs_that_are_told_apart_differ(no_run: Any) -> None:
+    """Two values of the variable are two runs, also where they cannot be folder names."""
+    tokens = set()
+    for told in "a", "b", "a/b", "a/c", "":
+        no_run.setenv("BYTECACHE_RUN", told)
+        tokens.add(run_token())
+    assert len(tokens) == 5
+
+
+RANKS = [
+    ({"TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}, {}),
+    ({"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}, {"LOCAL_RANK": "%d"}),
+    ({"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}, {"SLURM_PROCID": "%d"}),
+    ({"PMIX_NAMESPACE": "x"}, {"PMIX_RANK": "%d"}),
+]
+
+
+@pytest.mark.parametrize("common, own", RANKS, ids=["torchrun", "torch.distributed", "slurm", "pmix"])
+def test_ranks_of_one_launcher_are_one_run(no_run: Any, common: dict[str, str], own: dict[str, str]) -> None:
+    """Ranks share what the launcher set for all of them, and another job of the same launcher is another run."""
+
+    def token(rank: int, **other: str) -> str:
+        os.environ.pop("BYTECACHE_RUN", None)
+        for name, value in {**common, **{name: value % rank for name, value in own.items()}, **other}.items():
+            no_run.setenv(name, value)
+        return run_token()
+
+    assert token(0) == token(1)
+    assert token(0, **{list(common)[-1]: "other"}) != token(0)
+
+
+def test_two_programs_are_two_runs(no_run: Any) -> None:
+    """Programs that no one launched together have tokens of their own; a program's child has its parent's."""
+    code = "from bytecache.stores.shared.run_folder import run_token; print(run_token())"
+    nested = f"import subprocess, sys; {code}; sys.stdout.flush(); subprocess.run([sys.executable, '-c', {code!r}])"
+    one, two = (subprocess.run([sys.executable, "-c", nested], capture_output=True, text=True) for _ in range(2))
+    tokens = [*one.stdout.split(), *two.stdout.split()]
+    assert len(tokens) == 4 and len(set(tokens)) == 2
+    assert tokens[0] == tokens[1] and tokens[2] == tokens[3]
+
+
+# File systems
+
+MOUNTS = """\
+22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw
+30 22 0:5 / /dev/shm rw - tmpfs tmpfs rw
+31 22 0:6 / /data rw shared:2 master:3 - nfs4 server:/data rw,vers=4.2
+32 31 8:2 / /data/local rw - xfs /dev/sdb rw
+33 22 0:7 / /with\\040space\\134 rw - lustre x rw
+34 22 0:8 / /twice rw - nfs x rw
+35 22 0:9 / /twice rw - tmpfs tmpfs rw
+"""
+
+
+@pytest.mark.parametrize(
+    "folder, kind",
+    [
+        ("/", "ext4"),
+        ("/home/a", "ext4"),
+        ("/data", "nfs4"),
+        ("/data/a/b", "nfs4"),
+        ("/database", "ext4"),
+        ("/data/local/x", "xfs"),
+        ("/data/locally", "nfs4"),
+        ("/with space\\/a", "lustre"),
+        ("/twice/a", "tmpfs"),
+    ],
+)
+def test_a_folder_is_on_its_nearest_mount(tmp_path: Path, folder: str, kind: str) -> None:
+    """The deepest mount above counts, the last of several at one place, whole components, escapes undone."""
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(MOUNTS)
+    assert filesystem(Path(folder), mountinfo) == kind
+
+
+def test_a_system_that_does_not_tell_is_taken_as_local(tmp_path: Path) -> None:
+    """Without mountinfo the type is empty, and nothing is refused."""
+    assert filesystem(tmp_path, tmp_path / "none") == ""
+
+
+def test_the_type_is_that_of_the_target_of_a_link(tmp_path: Path) -> None:
+    """A link to a folder in memory is in memory, and a folder that is not there yet lies where it will."""
+    (tmp_path / "link").symlink_to("/dev/shm")
+    assert filesystem(tmp_path / "link" / "not" / "yet") == filesystem(Path("/dev/shm")) == "tmpfs"
+
+
+@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "lustre", "9p", "fuse.sshfs"])
+def test_network_file_systems_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str) -> None:
+    """A store on a network file system is a ValueError that names path, type, reason and way out; nothing is made."""
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(f"22 1 8:1 / / rw - {kind} x rw\n")
+    monkeypatch.setattr(place, "filesystem", lambda folder: filesystem(folder, mountinfo))
+    with pytest.raises(ValueError, match=f"store is on {kind}: .*local disk"):
+        SharedStore(tmp_path / "store", maxbytes=100)
+    assert not (tmp_path / "store").exists()
+    with pytest.raises(ValueError, match=kind):
+        check_local(tmp_path)
+
+
+def test_room_in_memory_is_at_most_what_the_process_may_use(small: Path) -> None:
+    """On a tmpfs what is free there counts, where that is less than the machine's memory."""
+    assert room(small) == 64 << 10
+    (small / "a").write_bytes(bytes(10_000))
+    assert room(small) == (64 << 10) - 3 * 4096
+
+
+# The run's folder
+
+
+def close_all(*holds: Any) -> None:
+    for one in holds:
+        one.remove = True
+        one.close()
+
+
+def take(folder: Path) -> Any:
+    return hold(folder, lambda: None, lambda: True)
+
+
+def test_memory_with_room_is_taken_without_a_word(small: Path, no_run: Any) -> None:
+    """A budget that fits goes to memory; whoever comes later finds it there, whatever budget it names."""
+    held = hold_run_folder("x", 60_000, take)
+    again = hold_run_folder("x", 1 << 40, take)
+    assert held.folder == again.folder and held.folder.parent == small
+    close_all(held, again)
+    assert list(small.iterdir()) == []
+
+
+def test_memory_without_room_means_the_temporary_directory(small: Path, no_run: Any) -> None:
+    """A budget that does not fit goes to the temporary directory, with one warning that says why."""
+    with pytest.warns(
+        RuntimeWarning, match=r"100,000 bytes does not fit in .*shm.*65,536.*temp.*maxbytes.*shm-size"
+    ) as got:
+        held = hold_run_folder("x", 100_000, take)
+    assert len(got) == 1
+    again = hold_run_folder("x", 100_000, take)
+    assert held.folder == again.folder and held.folder.parent == Path(tempfile.gettempdir())
+    close_all(held, again)
+    assert list(Path(tempfile.gettempdir()).iterdir()) == []
+
+
+def test_a_machine_without_memory_files_uses_the_temporary_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, no_run: Any
+) -> None:
+    """Where /dev/shm is not, a store is kept in the temporary directory, with one warning."""
+    monkeypatch.setattr(place, "_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.warns(RuntimeWarning, match="none, which has room for 0"):
+        held = hold_run_folder("x", 100, take)
+    assert held.folder.parent == tmp_path
+    close_all(held)
+
+
+def test_nowhere_to_write_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, no_run: Any) -> None:
+    """Where neither place can be written the error names both and path=."""
+    monkeypatch.setattr(place, "_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nor this"))
+    with pytest.raises(OSError, match="neither .*none nor .*nor this can be written: give path="):
+        hold_run_folder("x", 100, take)
+
+
+def test_what_a_killed_run_left_is_removed(small: Path, no_run: Any) -> None:
+    """The next run removes folders that nobody holds, in both places, and leaves those in use and others'."""
+    temp, mine = Path(tempfile.gettempdir()), f"bytecache-{os.geteuid()}-"
+    held = take(small / f"{mine}held-x")
+    for base in small, temp:
+        (base / f"{mine}old-x").mkdir()
+        (base / f"{mine}old-x" / "head").write_bytes(b"x")
+        (base / "bytecache-99999-old-x").mkdir()
+        (base / f"{mine}file").write_bytes(b"")
+    target = temp / "precious"
+    target.mkdir()
+    (temp / f"{mine}link").symlink_to(target)
+    own = hold_run_folder("x", 100, take)
+    assert {path.name for path in small.iterdir()} == {
+        "bytecache-99999-old-x", f"{mine}file", held.folder.name, own.folder.name
+    }  # fmt: skip
+    assert not (temp / f"{mine}old-x").exists() and target.exists()
+    close_all(held, own)
+
+
+def script(tmp_path: Path, source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program with memory and temporary directory below tmp_path; in its `place` these are set already."""
+    for name in "shm", "temp":
+        (tmp_path / name).mkdir(exist_ok=True)
+    path = tmp_path / "program.py"
+    path.write_text(
+        "import os, sys, tempfile, warnings, pathlib\nfrom bytecache import SharedStore, fill_once\n"
+        "from bytecache.stores.shared import run_folder as place\n"
+        f"place._MEMORY = shm = pathlib.Path({str(tmp_path / 'shm')!r})\n"
+        f"tempfile.tempdir = {str(tmp_path / 'temp')!r}\n" + textwrap.dedent(source)
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    return subprocess.run(
+        [sys.executable, "-W", "error", path, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env=environment,
+    )
+
+
+def test_a_store_that_is_dropped_is_gone_at_once(tmp_path: Path) -> None:
+    """Without a path a store that nobody refers to leaves memory at once, also just after a call that raised."""
+    done = script(
+        tmp_path,
+        """
+        import gc
+        gc.disable()
+
+        def check(raises, bulk):
+            f = fill_once(shared=True, maxbytes=10_000)(lambda x: b"%d" % (10 // x))
+            g = fill_once(store=SharedStore(maxbytes=10_000))(lambda x: b"%d" % (10 // x))
+            for one in f, g:
+                assert one(1) == b"10" and one.map([1, 2]) == [b"10", b"5"]
+                one.cache_info("all"), one.cache_stats(), one.cache_clear(), one(2)
+                for _ in range(raises):
+                    try:
+                        one.map([0], threads=1) if bulk else one(0)
+                    except ZeroDivisionError:
+                        pass
+            assert len(list(shm.iterdir())) == 2
+
+        for raises in range(3):
+            for bulk in False, True:
+                check(raises, bulk)
+                assert list(shm.iterdir()) == [], (raises, bulk)
+        """,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_views_outlive_the_store(tmp_path: Path) -> None:
+    """Arrays and memoryviews that were handed out stay valid when the store is gone."""
+    done = script(
+        tmp_path,
+        """
+        import numpy as np
+        f = fill_once(shared=True, maxbytes=1 << 20)(lambda x: np.full(1000, x))
+        g = fill_once(shared=True, maxbytes=1 << 20)(lambda x: memoryview(bytes([x]) * 1000))
+        a, b, c = f(3), g(4), g.map([5], copy=False)[0]
+        del f, g
+        assert list(shm.iterdir()) == []
+        assert (a == 3).all() and bytes(b) == bytes([4]) * 1000 and bytes(c) == bytes([5]) * 1000
+        """,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("end", ["pass", "sys.exit(0)", "raise KeyboardInterrupt", "1 / 0"])
+def test_the_end_of_the_program_removes_its_stores(tmp_path: Path, end: str) -> None:
+    """However the interpreter ends, a store without a path that is still referred to is removed."""
+    script(tmp_path, f"f = fill_once(shared=True, maxbytes=1000)(bytes)\nf(3)\nassert list(shm.iterdir())\n{end}\n")
+    assert list((tmp_path / "shm").iterdir()) == []
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_the_last_process_of_a_run_removes_the_store(tmp_path: Path, method: str) -> None:
+    """Workers of each start method use the store of their parent, and nothing is left when all have ended."""
+    done = script(
+        tmp_path,
+        f"""
+        import multiprocessing
+
+        @fill_once(shared=True, maxbytes=1000)
+        def f(x):
+            return b"%d" % os.getpid()
+
+        def child(queue):
+            queue.put((f(1), f.cache_info()))
+
+        if __name__ == "__main__":
+            f(1)
+            context = multiprocessing.get_context({method!r})
+            queue = context.SimpleQueue()
+            workers = [context.Process(target=child, args=(queue,)) for _ in range(2)]
+            for one in workers:
+                one.start()
+            for one in workers:
+                value, info = queue.get()
+                assert value == b"%d" % os.getpid() and info[:2] == (1, 0), info
+            for one in workers:
+                one.join()
+            assert f.cache_info("all")[:2] == (2, 1)
+            assert len(list(shm.iterdir())) == 1
+        """,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    left = list((tmp_path / "shm").iterdir())
+    if method != "forkserver":  # the fork server, which has imported the module too, may end a moment later
+        assert left == []
+
+
+def test_a_fork_while_another_thread_opens_a_store_blocks_nobody(tmp_path: Path) -> None:
+    """A child that was forked while its parent chose a folder keeps no lock of it: both can make stores afterwards."""
+    done = script(
+        tmp_path,
+        """
+        import threading
+        warnings.simplefilter("ignore", DeprecationWarning)
+        reached, go = threading.Event(), threading.Event()
+
+        def hook(event, args):
+            if event == "os.mkdir" and "bytecache-" in str(args[0]) and not reached.is_set():
+                reached.set()
+                go.wait(0.3)  # a fork that waits for this thread must not wait for ever
+
+        sys.addaudithook(hook)
+        stores = []
+        thread = threading.Thread(target=lambda: stores.append(SharedStore(maxbytes=1000)))
+        thread.start()
+        reached.wait()
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.close(writing)
+            os.read(reading, 1)  # until the parent is through
+            os._exit(0)
+        os.close(reading)
+        go.set()
+        thread.join()
+        import signal
+        signal.alarm(5)
+        SharedStore(maxbytes=1000).close()
+        signal.alarm(0)
+        os.close(writing)
+        os.waitpid(pid, 0)
+        """,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_a_fork_while_another_thread_opens_a_store_leaves_nothing(tmp_path: Path) -> None:
+    """A child that was forked in the midst of opening removes stores of its own when it ends, and not its parent's."""
+    done = script(
+        tmp_path,
+        """
+        import threading
+        warnings.simplefilter("ignore", DeprecationWarning)
+        reached, go = threading.Event(), threading.Event()
+        armed = False
+
+        def hook(event, args):
+            if armed and event == "open" and str(args[0]).endswith("/locks") and not reached.is_set():
+                reached.set()
+                go.wait(0.3)  # a fork that waits for this thread must not wait for ever
+
+        sys.addaudithook(hook)
+        store = SharedStore(maxbytes=1000)
+        store.close()
+        armed = True
+        thread = threading.Thread(target=store.files)
+        thread.start()
+        reached.wait()
+        before = set(shm.iterdir())
+        pid = os.fork()
+        if not pid:
+            own = SharedStore(maxbytes=1000)
+            del store
+            sys.exit(0 if before <= set(shm.iterdir()) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        go.set()
+        thread.join()
+        assert set(shm.iterdir()) == before, (before, set(shm.iterdir()))
+        """,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert list((tmp_path / "shm").iterdir()) == []
+
+
+def test_exec_keeps_the_run(tmp_path: Path) -> None:
+    """A program that replaces itself by exec can use its store again, and removes it at its end."""
+    done = script(
+        tmp_path,
+        """
+        @fill_once(shared=True, maxbytes=1000)
+        def f(x):
+            return b"%d" % x
+        assert f(1) == b"1"
+        if len(sys.argv) < 2:
+            os.execv(sys.executable, [sys.executable, "-W", "error", __file__, "again"])
+        assert len(list(shm.iterdir())) == 1
+        """,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert list((tmp_path / "shm").iterdir()) == []
+
+
+def test_warnings_name_the_line_that_made_the_store(small: Path, no_run: Any) -> None:
+    """The warning about memory points at this file, where maxbytes can be changed."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        store = SharedStore(maxbytes=100_000)
+    store.close()
+    assert [one.filename for one in caught] == [__file__]

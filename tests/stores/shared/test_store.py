@@ -1,0 +1,1067 @@
+"""fill_once(shared=True) and fill_once(store=...) in one process: the contract of every cache, and what is theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import gc
+import inspect
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+# The contract itself, run here over both ways to share: `both` below takes the place of conftest's.
+from cache.test_bulk import (  # noqa: F401
+    test_an_interrupt_comes_before_a_helpers_exception,
+    test_ctrl_c_leaves_the_cache_sound as _ctrl_c_in_bulk,
+    test_items_that_share_a_cached_function_need_no_order,
+    test_map_begins_nothing_after_an_exception,
+    test_map_does_not_return_an_interrupt,
+    test_map_inside_a_cached_function,
+    test_map_keeps_the_order,
+    test_map_raises_the_first_exception_in_the_order_of_keys,
+    test_map_reads_side_by_side,
+    test_map_uses_key_and_typed,
+    test_threads_are_checked_first,
+    test_two_maps_share_their_reads,
+    test_warm_fills,
+    test_warm_keeps_no_failed_read_alive,
+    test_warm_passes_over_keys_that_fail,
+    test_warm_with_size_zero_reads_nothing,
+    threads,
+)
+from cache.test_singleflight import (  # noqa: F401
+    Gate,
+    N,
+    assert_at_rest,
+    crowd,
+    nobody_waits,
+    test_a_child_does_not_wait_for_its_parents_threads as _child_of_threads,
+    test_a_circle_through_two_functions_gets_an_error,
+    test_a_fork_inside_the_function_keeps_its_own_flight as _fork_inside,
+    test_a_function_that_maps_its_own_key_gets_an_error,
+    test_a_map_whose_items_need_each_other_works,
+    test_all_leaders_may_die,
+    test_ctrl_c_frees_a_main_thread_that_waits,
+    test_ctrl_c_in_a_call_leaves_the_cache_usable,
+    test_one_waiter_takes_over_from_a_leader_that_dies,
+    test_recursion_with_other_keys_works,
+    test_simultaneous_misses_share_the_exception,
+    test_threads_that_call_in_a_circle_get_an_error,
+    test_two_keys_do_not_wait_for_each_other,
+    test_waiters_get_a_value_that_was_rejected as _rejected_for_waiters,
+)
+from conftest import PATIENCE_S, counting, figures, in_child, open_files, start, together, until
+from test_decorators import (  # noqa: F401
+    test_an_exception_is_a_miss_and_is_never_stored,
+    test_decorators_nest,
+    test_equal_arguments_of_other_types_share_an_entry as _fractions,
+    test_hit_rate_before_the_first_call_is_zero,
+    test_info_is_functools_own,
+    test_key_makes_the_key,
+    test_key_that_raises_runs_nothing,
+    test_keys_are_compared_by_equality_not_by_hash,
+    test_maxsize_as_in_functools,
+    test_no_argument_name_is_taken,
+    test_none_is_a_value,
+    test_only_functions_are_decorated,
+    test_results_that_can_be_used_once_are_refused,
+    test_seconds_in_the_function_are_counted,
+    test_typed_keeps_types_apart,
+    test_wrapper_looks_like_the_function,
+)
+
+import bytecache
+from bytecache import SharedStore
+from bytecache.cache import key_lease as turns
+from bytecache.stores.shared.handle import StoreFiles
+
+del _ctrl_c_in_bulk, _fractions, _child_of_threads, _fork_inside, _rejected_for_waiters  # need values of their own
+
+ROOM = 1 << 22
+
+
+class OfAnyValue:
+    """A function of any values through a shared store of bytes, for contract tests that return lists and the like."""
+
+    def __init__(self, function: Callable[..., Any], decorate: Callable[..., Any]) -> None:
+        bytecache.decorators._check_function(function)
+        functools.update_wrapper(self, function)
+
+        @functools.wraps(function)
+        def as_bytes(*args: Any, **kwds: Any) -> bytes:
+            return pickle.dumps(function(*args, **kwds))
+
+        self.shared = decorate(as_bytes)
+        cache = self.shared._cache
+        self.cache_info, self.cache_stats, self.cache_clear = cache.info, cache.stats, cache.clear
+        self.cache_parameters = self.shared.cache_parameters
+
+    def __call__(self, /, *args: Any, **kwds: Any) -> Any:
+        return pickle.loads(self.shared(*args, **kwds))
+
+    def map(self, keys: Any, threads: Any = None, **options: Any) -> list[Any]:  # noqa: F811
+        return [
+            pickle.loads(one) if isinstance(one, bytes) else one for one in self.shared.map(keys, threads, **options)
+        ]
+
+    def warm(self, keys: Any, threads: Any = None, **options: Any) -> Any:  # noqa: F811
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = self.shared.warm(keys, threads, **options)
+        for one in caught:
+            warnings.warn(one.message, one.category, stacklevel=2)
+        return result
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Callable[..., SharedStore]]:
+    """Makes stores in folders of their own, or in the given one, and closes them at the end."""
+    made: list[SharedStore] = []
+
+    def make(maxbytes: int = ROOM, name: str | None = None) -> SharedStore:
+        made.append(SharedStore(tmp_path / (name or str(len(made))), maxbytes=maxbytes))
+        return made[-1]
+
+    yield make
+    for store in made:
+        store.close()
+
+
+@pytest.fixture(params=["shared=True", "store="])
+def shared(request: pytest.FixtureRequest, stores: Callable[..., SharedStore]) -> Iterator[Any]:
+    """A decorator in both its forms, for functions that return bytes or arrays."""
+    made: list[SharedStore] = []
+
+    def decorator(*args: Any, maxbytes: Any = ROOM, **options: Any) -> Any:
+        if request.param == "store=":
+            return bytecache.fill_once(*args, store=stores(maxbytes), **options)
+        decorate = bytecache.fill_once(*args, shared=True, maxbytes=maxbytes, **options)
+
+        def note(function: Any) -> Any:
+            cached = decorate(function)
+            made.append(cached._cache.store)
+            return cached
+
+        return note
+
+    yield decorator
+    for store in made:
+        store.close()
+
+
+@pytest.fixture
+def both(shared: Any) -> Any:
+    """The same, for functions that return anything."""
+    return lambda *args, **options: lambda function: OfAnyValue(function, shared(*args, **options))
+
+
+@pytest.fixture(autouse=True)
+def at_rest() -> Iterator[None]:
+    """After each test no thread is noted as one that other processes wait for."""
+    yield
+    assert {thread: calls for thread, calls in turns._leading.items() if calls} == {}
+
+
+@pytest.fixture
+def switching() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def text(key: Any) -> bytes:
+    return str(key).encode()
+
+
+@bytecache.fill_once(shared=True, maxbytes=ROOM)
+def of_module(key: Any) -> bytes:
+    return text(key)
+
+
+def undecorated(key: Any, more: bytes = b"") -> bytes:
+    return text(key) + more
+
+
+class Text:
+    """Callable, and no function."""
+
+    def __call__(self, key: Any) -> bytes:
+        return text(key)
+
+
+# Hits, misses, counts
+
+
+def test_a_hit_gives_what_the_miss_gave(shared: Any) -> None:
+    """Bytes come as bytes and arrays as equal read-only arrays, from the first call on."""
+    f, ran = counting(shared(), lambda x: x.to_bytes(2, "big") if x < 3 else np.arange(x, dtype=">i4").reshape(1, -1))
+    for _ in range(2):
+        assert [f(1), f(2)] == [b"\0\1", b"\0\2"] and type(f(1)) is bytes
+        array = f(5)
+        assert (array.dtype.str, array.tolist()) == (">i4", [[0, 1, 2, 3, 4]])
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 9
+    assert ran == [1, 2, 5]
+    assert figures(f, "hits", "misses", "stored", "rejected", "evicted", "errors") == (5, 3, 3, 0, 0, 0)
+
+
+@pytest.mark.parametrize("value", [bytearray(b"abc"), memoryview(b"abc"), memoryview(bytearray(b"abc"))])
+def test_bytes_like_values_cannot_be_changed(shared: Any, value: Any) -> None:
+    """A bytearray comes as bytes, a memoryview as a read-only one, whether it was held or not."""
+    f, _ = counting(shared(), lambda x: value)
+    for got in f("a"), f("a"):
+        assert type(got) is (bytes if type(value) is bytearray else memoryview)
+        assert bytes(got) == b"abc" and memoryview(got).readonly
+
+
+@pytest.mark.parametrize("value", ["text", 5, None, [b"a"], np.array([object()]), memoryview(np.zeros((2, 2)))])
+def test_a_value_that_is_no_bytes_is_refused(shared: Any, value: Any) -> None:
+    """Any other value is a TypeError that names the codec, counted as a run that raised."""
+    f, _ = counting(shared(), lambda x: value)
+    with pytest.raises(TypeError, match="the codec of a shared store takes bytes"):
+        f("a")
+    assert figures(f, "hits", "misses", "errors", "stored", "currsize") == (0, 1, 1, 0, 0)
+
+
+@pytest.mark.parametrize("key", [[1], {1}, object(), ("a", [1]), 1j])
+def test_a_key_that_not_all_processes_can_make_is_refused(shared: Any, key: Any) -> None:
+    """A TypeError that names key= before the function runs, in calls and in map; counted as nothing."""
+    f, ran = counting(shared(), text)
+    with pytest.raises(TypeError, match="give key="):
+        f(key)
+    with pytest.raises(TypeError, match="give key="):
+        f.map(["a", key])
+    assert (ran, f.cache_info()[:2]) == ([], (0, 0))
+
+
+def test_every_call_is_counted_and_every_key_read_once(shared: Any, switching: None) -> None:
+    """hits + misses == calls and one run per key, with eight threads that switch all the time, for both scopes."""
+    ran: list[int] = []
+    keys, calls = 300, 1500
+
+    @shared()
+    def read(key: int) -> bytes:
+        ran.append(key)
+        return text(key)
+
+    def call(seed: int) -> None:
+        for key in random.Random(seed).choices(range(keys), k=calls):
+            if read(key) != text(key):
+                raise AssertionError(key)
+
+    assert together(*[lambda seed=seed: call(seed) for seed in range(8)]) == [None] * 8
+    assert len(ran) == len(set(ran)) == keys
+    for scope in "process", "all":
+        stats = read.cache_stats(scope)
+        assert (stats.hits, stats.misses, stats.stored, stats.currsize) == (8 * calls - keys, keys, keys, keys)
+        assert (stats.errors, stats.rejected, stats.evicted) == (0, 0, 0)
+
+
+def test_calls_that_come_first_all_at_once_are_counted(stores: Any) -> None:
+    """The very first calls of a process, from eight threads at once, all stand in its own figures."""
+    for _ in range(20):
+        f, ran = counting(bytecache.fill_once(store=stores()), text)
+        assert together(*[lambda: f("a")] * 8) == [b"a"] * 8  # noqa: B023
+        assert (ran, f.cache_info("process")[:2], f.cache_info("all")[:2]) == (["a"], (7, 1), (7, 1))
+
+
+def test_first_calls_after_a_clear_are_counted(shared: Any) -> None:
+    """So do those that come first after a clear."""
+    f, _ = counting(shared(), text)
+    for _ in range(20):
+        f.cache_clear()
+        together(*[lambda: f("a")] * 8)
+        assert f.cache_info("process")[:2] == f.cache_info("all")[:2] == (7, 1)
+
+
+def test_simultaneous_misses_run_once_and_share_the_value(shared: Any) -> None:
+    """Of N calls one runs the function and is the miss; the others get its value and are hits."""
+    gate = Gate()
+    f = shared()(lambda key: text(*gate(key)))
+    calls = crowd(f, gate)
+    gate.open()
+    assert [call() for call in calls] == [b"a"] * N
+    assert (gate.ran, f.cache_info()[:2]) == (["a"], (N - 1, 1))
+    assert f._cache._flights == {}
+
+
+def test_waiters_get_a_value_that_was_rejected(shared: Any) -> None:
+    """Also a value that does not fit is shared by the calls of this process that waited for it."""
+    gate = Gate()
+    f = shared(maxbytes=1)(lambda key: bytes(gate(key).__len__() + 9))
+    calls = crowd(f, gate)
+    gate.open()
+    assert [call() for call in calls] == [bytes(10)] * N
+    assert figures(f, "hits", "misses", "rejected", "currsize") == (N - 1, 1, 1, 0)
+
+
+def test_a_value_that_does_not_fit_is_returned_and_rejected(shared: Any) -> None:
+    """What exceeds the budget is passed on and counted; smaller ones that come later are still stored."""
+    f, ran = counting(shared(maxbytes=10), text)
+    for key in "four", "55555", "22", "2!", "1", "four", "1":
+        assert f(key) == text(key)
+    assert ran == ["four", "55555", "22", "2!", "1"]
+    assert figures(f, "stored", "rejected", "currbytes", "maxbytes") == (3, 2, 10, 10)
+
+
+@pytest.mark.parametrize("limit", [{"maxsize": 100}, {"maxbytes": 2000}])
+def test_a_limit_is_kept_exactly_under_threads(shared: Any, switching: None, limit: Any) -> None:
+    """Eight threads fill to the very limit and no further; what was stored and rejected adds up."""
+    f, ran = counting(shared(**limit), lambda x: bytes(20))
+    together(*[lambda: [f(key) for key in range(200)]] * 8)
+    stats = f.cache_stats()
+    assert (stats.currsize, stats.currbytes, stats.stored) == (100, 2000, 100)
+    assert stats.misses == len(ran) == stats.stored + stats.rejected
+    assert stats.hits + stats.misses == 8 * 200
+    assert f.cache_stats("all") == stats
+
+
+def test_size_zero_holds_nothing(shared: Any) -> None:
+    """With maxsize=0 every call runs the function and its value is rejected."""
+    f, ran = counting(shared(maxsize=0), text)
+    assert f("a") == f("a") == b"a"
+    assert (ran, figures(f, "hits", "misses", "rejected", "stored")) == (["a", "a"], (0, 2, 2, 0))
+
+
+def test_a_scope_that_is_none_is_refused(shared: Any) -> None:
+    """scope= takes "process" and "all"."""
+    f, _ = counting(shared(), text)
+    for method in f.cache_info, f.cache_stats:
+        with pytest.raises(ValueError, match='scope must be "process" or "all", got \'mine\''):
+            method("mine")
+
+
+# Which values are whose
+
+
+def test_functions_in_one_store_do_not_mix(stores: Any) -> None:
+    """Functions of other code, defaults, closed-over values or versions have values and figures of their own."""
+    store = stores()
+    decorate = bytecache.fill_once(store=store)
+
+    def closing(over: Any) -> Any:
+        return lambda key: repr((key, over)).encode()
+
+    functions = [
+        lambda key: b"1",
+        lambda key: b"2",
+        lambda key, more=1: b"%d" % more,
+        lambda key, more=2: b"%d" % more,
+        *map(closing, ["a", b"a", 1, Path("a"), ("a",), text, undecorated]),
+        functools.partial(undecorated, more=b"x"),
+        functools.partial(undecorated, more=b"y"),
+    ]
+    expected = [function("k") for function in functions]
+    cached = [decorate(function) for function in functions]
+    cached += [bytecache.fill_once(store=store, version=version)(functions[0]) for version in ("1", 1, 2)]
+    expected += [b"1"] * 3
+    assert [f("k") for f in cached] == [f("k") for f in cached] == expected
+    assert [f.cache_info() for f in cached] == [(1, 1, None, 1)] * len(cached)
+    cached[0].cache_clear()
+    assert [f.cache_info().currsize for f in cached] == [0] + [1] * (len(cached) - 1)
+
+
+def test_functions_over_other_lists_do_not_mix(shared: Any) -> None:
+    """A function that closes over a list is not taken for one that closes over another list."""
+
+    def reader(paths: list[bytes]) -> Any:
+        def read(index: int) -> bytes:
+            return paths[index]
+
+        try:
+            return shared(maxbytes=ROOM)(read)
+        except TypeError as exc:  # to refuse what cannot be told apart would do as well
+            assert "version" in str(exc)
+            return read
+
+    assert (reader([b"train"])(0), reader([b"validation"])(0)) == (b"train", b"validation")
+
+
+@pytest.mark.parametrize("bind", [lambda one: one.read, lambda one: functools.partial(Folder.read, one)])
+def test_methods_of_other_objects_do_not_mix(shared: Any, bind: Any) -> None:
+    """One object's bound method is not taken for another's of the same class."""
+
+    def reader(name: bytes) -> Any:
+        try:
+            return shared(maxbytes=ROOM)(bind(Folder(name)))
+        except TypeError as exc:
+            assert "version" in str(exc)
+            return bind(Folder(name))
+
+    assert (reader(b"train")(0), reader(b"validation")(0)) == (b"train0", b"validation0")
+
+
+class Folder:
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+
+    def read(self, index: int) -> bytes:
+        return self.name + b"%d" % index
+
+
+def test_two_functions_may_be_called_with_one_key_inside_each_other(stores: Any) -> None:
+    """decode(path) may call read(path), both in one store, and each runs once."""
+    store = stores()
+    read, reads = counting(bytecache.fill_once(store=store), text)
+    decode, decodes = counting(bytecache.fill_once(store=store), lambda key: np.frombuffer(read(key), np.uint8))
+    assert decode("a").tobytes() == decode("a").tobytes() == b"a"
+    assert (reads, decodes) == (["a"], ["a"])
+
+
+def test_an_inner_call_does_not_end_the_outer_calls_turn(stores: Any) -> None:
+    """While decode(path) runs, another process's decode(path) waits, also after read(path) of the same store ended."""
+    other = stores(name="one")
+    waits: list[bool] = []
+    read = bytecache.fill_once(store=stores(name="one"))(text)
+
+    @bytecache.fill_once(store=read._cache.store)
+    def decode(key: str) -> bytes:
+        before = held_bytes(other)
+        inner = read(key)
+        waits.append(before == held_bytes(other) != [])
+        return inner
+
+    assert (decode("a"), waits, held_bytes(other)) == (b"a", [True], [])
+
+
+def held_bytes(store: SharedStore, writers: bool = False) -> list[int]:
+    """The bytes of a store's lock file that anybody holds now, but the writer's unless that is asked for."""
+    inode = os.stat(store.path / "locks").st_ino
+    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    here = [fields for fields in lines if "->" not in fields and fields[5].rpartition(":")[2] == str(inode)]
+    return sorted(int(fields[6]) for fields in here if writers or fields[6] != "0")
+
+
+def test_two_functions_with_one_key_do_not_wait_for_each_other(stores: Any) -> None:
+    """While f("a") runs, g("a") of the same store is answered, also through another process's locks."""
+    gate = Gate()
+    f = bytecache.fill_once(store=stores(name="one"))(lambda key: text(*gate(key)))
+    g = bytecache.fill_once(store=stores(name="one"))(lambda key: b"g")
+    call = start(lambda: f("a"))
+    gate.wait_entered()
+    other = start(lambda: g("a"))
+    try:
+        assert other() == b"g"
+    finally:
+        gate.open()
+    assert (call(), other()) == (b"a", b"g")
+
+
+def test_typed_equal_and_named_arguments(shared: Any) -> None:
+    """Which calls share a result is as with functools.lru_cache, for keys that all processes can make."""
+
+    def f(*args: Any, **kwds: Any) -> bytes:
+        return repr((args, kwds)).encode()
+
+    arguments = [0, 1, 1.0, True, -1, -2, "1", b"1", None, (1,), (1.0,), (), 2**70, float("inf"), "", "a\udc80"]
+    for typed in False, True:
+        theirs, ours = functools.lru_cache(maxsize=None, typed=typed)(f), shared(typed=typed)(f)
+        drawn = random.Random(5)
+        for _ in range(1500):
+            args = drawn.choices(arguments, k=drawn.randrange(3))
+            kwds = {name: drawn.choice(arguments) for name in drawn.sample("ab", drawn.randrange(3))}
+            assert ours(*args, **kwds) == theirs(*args, **kwds)
+            assert ours.cache_info() == theirs.cache_info(), (args, kwds)
+        ours.cache_clear()
+
+
+# Ways to decorate
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"shared": True}, "shared=True needs a budget"),
+        ({"shared": True, "maxbytes": 9, "sizeof": len}, "sizeof does not go with a shared store"),
+        ({"store": "a path"}, "store must be a bytecache.SharedStore or None, got 'a path'"),
+        ({"version": 1}, "give store= or shared=True with it"),
+        ({"shared": True, "maxbytes": 9, "version": 1.5}, "version must be a str, an int or None, got 1.5"),
+    ],
+)
+def test_wrong_options_are_refused_at_the_door(options: Any, message: str) -> None:
+    """An option that does not go with a shared store is a TypeError that says so."""
+    with pytest.raises(TypeError, match=message):
+        bytecache.fill_once(**options)(text)
+
+
+def test_the_budget_is_the_stores(stores: Any) -> None:
+    """maxbytes beside store= is refused: it would be another budget."""
+    with pytest.raises(TypeError, match="the budget is the store's"):
+        bytecache.fill_once(store=stores(), maxbytes=9)
+
+
+def test_lru_cache_refuses_a_shared_store(stores: Any) -> None:
+    """lru_cache says why it cannot share, and what to use."""
+    for options in {"store": stores()}, {"shared": True}:
+        with pytest.raises(TypeError, match="nothing evicted.*use fill_once"):
+            bytecache.lru_cache(maxsize=None, **options)
+
+
+@pytest.mark.parametrize("function", [functools.partial(undecorated, more=b""), Text()], ids=["partial", "object"])
+def test_what_has_no_name_can_be_decorated(shared: Any, function: Any) -> None:
+    """A partial and a callable object work, have a repr, and pickle to what finds the same values."""
+    f = shared()(function)
+    assert (f("a"), f.map(["a", "b"])) == (b"a", [b"a", b"b"])
+    assert "SharedStore" in repr(f)
+    again = pickle.loads(pickle.dumps(f))
+    try:
+        assert (again("a"), again.cache_info()[:2], again.cache_info("all")[:2]) == (b"a", (1, 0), (2, 2))
+    finally:
+        again._cache.store.close()
+
+
+def test_sharing_around_a_private_cache_has_its_own_figures(shared: Any) -> None:
+    """Around lru_cache, bytecache's or functools', the shared cache's figures and cache_clear are its own."""
+    for decorate in bytecache.lru_cache, functools.lru_cache:
+        inner = decorate(text)
+        outer = shared()(inner)
+        outer("a"), outer("a"), inner("b")
+        assert (outer.cache_info()[:2], inner.cache_info()[:2]) == ((1, 1), (0, 2))
+        assert outer.cache_parameters()["maxbytes"] == ROOM
+        outer.cache_clear()
+        assert (outer.cache_info().currsize, inner.cache_info().currsize) == (0, 2)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_function_of_a_module_pickles_by_its_name(protocol: int) -> None:
+    """copy, deepcopy and pickle give the very function."""
+    assert copy.copy(of_module) is copy.deepcopy(of_module) is of_module
+    assert pickle.loads(pickle.dumps(of_module, protocol)) is of_module
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_function_under_another_name_pickles_with_its_store(shared: Any, protocol: int) -> None:
+    """What the name does not lead to pickles as the function and its store, and finds the same values."""
+    f = shared()(undecorated)
+    f("a")
+    again = pickle.loads(pickle.dumps(f, protocol))
+    try:
+        assert again is not f and again("a") == b"a"
+        assert (again.cache_info()[:2], f.cache_info("all")[:2]) == ((1, 0), (1, 1))
+    finally:
+        again._cache.store.close()
+
+
+def test_a_store_pickles_as_what_finds_it(stores: Any) -> None:
+    """A pickled store is the same folder again, with and without a path."""
+    for store in stores(), SharedStore(maxbytes=1000):
+        again = pickle.loads(pickle.dumps(store))
+        try:
+            assert (again.path, again.maxbytes, repr(again)) == (store.path, store.maxbytes, repr(store))
+        finally:
+            again.close(), store.close()
+
+
+def test_methods_need_an_instance_that_is_a_key(shared: Any) -> None:
+    """On a method of a plain class the instance is refused, naming key=; a PathLike is a key, and key= makes one."""
+
+    class Plain:
+        @shared()
+        def read(self, x: int) -> bytes:
+            return text(x)
+
+        @shared(key=lambda self, x: (type(self).__name__, x))
+        def by_key(self, x: int) -> bytes:
+            return text(x)
+
+        @staticmethod
+        @shared()
+        def static(x: int) -> bytes:
+            return text(x)
+
+    class Root(type(Path())):  # type: ignore[misc]
+        @shared()
+        def read_in(self, x: int) -> bytes:
+            return os.fsencode(self) + text(x)
+
+    with pytest.raises(TypeError, match="give key="):
+        Plain().read(1)
+    assert Plain().by_key(1) == Plain().by_key(1) == Plain.static(1) == Plain().static(1) == b"1"
+    assert (Plain.by_key.cache_info()[:2], Plain.static.cache_info()[:2]) == ((1, 1), (1, 1))
+    assert [Root("/a").read_in(1), Root("/b").read_in(1), Root("/a").read_in(1)] == [b"/a1", b"/b1", b"/a1"]
+    assert Root("/a").read_in.cache_info() == Root.read_in.cache_info() == (1, 2, None, 2)
+
+
+# map, warm
+
+
+@pytest.mark.parametrize("options", [{}, {"maxsize": 2}, {"maxsize": 0}, {"maxbytes": 1}])
+@pytest.mark.parametrize("copied", [True, False])
+def test_map_runs_duplicates_once(shared: Any, threads: Any, options: Any, copied: bool) -> None:  # noqa: F811
+    """A key that comes again is read once and counts as a hit, also where nothing fits."""
+    f, ran = counting(shared(**options), text)
+    keys = [1, 2, 1, 3, 4, 3, 1]
+    assert f.map(keys, threads, copy=copied) == [text(key) for key in keys]
+    assert (sorted(ran), f.cache_info()[:2]) == ([1, 2, 3, 4], (3, 4))
+
+
+def test_map_without_a_copy_gives_views(shared: Any) -> None:
+    """With copy=False bytes that are held come as read-only views, which outlive a clear; arrays as arrays."""
+    f, _ = counting(shared(), lambda x: text(x) if x else np.arange(3))
+    f.warm([0, 1, 2])
+    array, one, two = f.map([0, 1, 2], copy=False)
+    assert type(one) is type(two) is memoryview and one.readonly and array.tolist() == [0, 1, 2]
+    assert [type(value) for value in f.map([1, 2])] == [bytes, bytes]
+    f.cache_clear()
+    f.map(range(50, 60))
+    f._cache.store.close()
+    assert (one, two, array.tolist()) == (b"1", b"2", [0, 1, 2])
+
+
+def test_a_call_that_waits_for_a_map_of_views_gets_bytes(stores: Any) -> None:
+    """Who waits, by a plain call, for a key that a map with copy=False got from another process, gets bytes."""
+    gate = Gate()
+    body = lambda key: text(*gate(key))  # noqa: E731
+    elsewhere, here = (bytecache.fill_once(store=stores(name="one"), version=1)(body) for _ in range(2))
+    leader = start(lambda: elsewhere("a"))
+    gate.wait_entered()
+    mapped = start(lambda: here.map(["a"], copy=False))
+    until(lambda: here._cache._flights)
+    plain = start(lambda: here("a"))
+    until(lambda: bytecache.cache.singleflight._waits)
+    gate.open()
+    assert (leader(), mapped(), plain()) == (b"a", [b"a"], b"a")
+    assert type(plain()) is bytes
+    assert gate.ran == ["a"]
+
+
+def test_warm_stops_when_the_store_is_full(shared: Any) -> None:
+    """No key is read once another value of the mean size would not fit; the rest of the keys is not even drawn."""
+    f, ran = counting(shared(maxbytes=35), lambda x: bytes(10))
+    keys = iter(range(100))
+    assert f.warm(keys, threads=1).currsize == 3
+    assert (ran, next(keys)) == ([0, 1, 2], 4)
+
+
+@pytest.mark.parametrize("method", ["map", "warm"])
+@pytest.mark.parametrize("count", [1, 4])
+def test_ctrl_c_leaves_the_cache_sound(shared: Any, method: str, count: int) -> None:
+    """A real SIGINT in the middle of a bulk read ends it; what was read is kept, the rest can be read."""
+    interrupted = []
+
+    @shared()
+    def f(key: int) -> bytes:
+        if key == 50 and not interrupted:
+            interrupted.append(key)
+            os.kill(os.getpid(), signal.SIGINT)
+        return text(key)
+
+    with pytest.raises(KeyboardInterrupt):
+        getattr(f, method)(range(100_000), threads=count)
+    stats = f.cache_stats()
+    assert stats.stored == stats.currsize < 100_000 and stats.hits == 0
+    assert f._cache._flights == {}
+    assert f.map(range(100)) == [text(key) for key in range(100)]
+
+
+def entries_into_bytecache(call: Callable[[], Any], interrupt_at: int | None = None) -> int:
+    """How many Python functions of the shared cache `call` enters; raises at the one that is asked for."""
+    entered = 0
+    modules = {
+        *(f"bytecache.cache.{name}" for name in ("singleflight", "shared_cache", "key_lease")),
+        *(f"bytecache.stores.shared.{name}" for name in ("index", "locks", "segment", "handle")),
+    }
+
+    def trace(frame: Any, event: str, arg: Any) -> None:
+        nonlocal entered
+        # A generator that goes on is entered too, but there CPython raises inside of it, and tracing outside of it.
+        if frame.f_globals.get("__name__") in modules and not frame.f_code.co_flags & inspect.CO_GENERATOR:
+            entered += 1
+            if entered == interrupt_at:
+                raise KeyboardInterrupt
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return entered
+
+
+@pytest.mark.parametrize("body", [text, lambda key: 1 // 0], ids=["value", "exception"])
+def test_an_interrupt_anywhere_in_a_miss_strands_nobody(stores: Any, body: Any) -> None:
+    """Wherever in the miss path a KeyboardInterrupt strikes, the next call is answered, here and elsewhere."""
+    store, other = stores(name="one"), stores(name="one")
+
+    def call(function: Any) -> None:
+        with contextlib.suppress(ZeroDivisionError):
+            function("a")
+
+    def strike() -> Any:
+        f, elsewhere = (bytecache.fill_once(store=one)(body) for one in (store, other))
+        places = entries_into_bytecache(lambda: call(f))
+        assert places > 10
+        stranded = []
+        for place in range(1, places + 1):
+            f.cache_clear()
+            entries_into_bytecache(lambda: call(f), interrupt_at=place)
+            held = held_bytes(store, writers=True)
+            leading = [calls for calls in turns._leading.values() if calls]
+            if held or leading or f._cache._flights:
+                stranded.append((place, held, leading))
+                break  # what comes next would wait for ever
+            start(lambda: call(f))()
+            start(lambda: call(elsewhere))()
+            call(f)
+        return stranded
+
+    assert in_child(strike) == []
+
+
+# cache_clear
+
+
+def test_what_was_read_before_a_clear_is_not_found_after_it(shared: Any) -> None:
+    """A value that was being read when the cache was cleared reaches its callers and is not stored."""
+    gate, later = Gate(), Gate()
+    bodies = iter([gate, later])
+    f = shared()(lambda key: text(*next(bodies)(key)))
+    before = crowd(f, gate)
+    f.cache_clear()
+    after = start(lambda: f("a"))
+    later.wait_entered()
+    gate.open()
+    assert [call() for call in before] == [b"a"] * N
+    assert f.cache_info().currsize == 0
+    later.open()
+    assert after() == b"a" and f.cache_info() == (0, 1, None, 1)
+    assert f._cache._flights == {}
+
+
+def test_a_call_of_before_a_clear_does_not_end_the_turn_of_one_after_it(stores: Any) -> None:
+    """When the read of before the clear ends, other processes still wait for the one that began after it."""
+    gate, later = Gate(), Gate()
+    bodies = iter([gate, later])
+    f = bytecache.fill_once(store=stores())(lambda key: text(*next(bodies)(key)))
+    before = start(lambda: f("a"))
+    gate.wait_entered()
+    f.cache_clear()
+    after = start(lambda: f("a"))
+    later.wait_entered()
+    gate.open()
+    assert before() == b"a"
+    assert len(held_bytes(f._cache.store)) == 1
+    later.open()
+    assert after() == b"a"
+    assert held_bytes(f._cache.store) == []
+
+
+@pytest.mark.parametrize("value", [text, lambda key: np.zeros(3)], ids=["bytes", "array"])
+def test_a_read_outlives_that_others_fill_and_clear(stores: Any, value: Any) -> None:
+    """A call returns its value though another process has filled the cache past a larger table, and cleared it."""
+
+    @bytecache.fill_once(store=stores(name="one"), version=1)
+    def here(key: Any) -> Any:
+        if key == "slow":
+            elsewhere.map(range(600), threads=1)
+            elsewhere.cache_clear()
+        return value(key)
+
+    elsewhere = bytecache.fill_once(store=stores(name="one"), version=1)(here.__wrapped__)
+    here("first")
+    assert bytes(here("slow")) == bytes(value("slow"))
+    assert here.cache_info() == (0, 0, None, 0)
+
+
+def test_a_clear_of_the_store_clears_all_its_functions(stores: Any) -> None:
+    """store.clear() forgets values and figures of every function, and gives the whole budget back."""
+    store = stores(100)
+    f, _ = counting(bytecache.fill_once(store=store), lambda x: bytes(40))
+    g, _ = counting(bytecache.fill_once(store=store), lambda x: bytes(50))
+    for _ in range(3):
+        f(1), g(1), g(2)
+        assert (f.cache_info(), g.cache_info(), store.currbytes) == ((0, 1, None, 1), (0, 2, None, 1), 90)
+        store.clear()
+        assert (f.cache_info(), g.cache_info(), store.currbytes) == ((0, 0, None, 0), (0, 0, None, 0), 0)
+
+
+def test_clears_in_the_midst_of_calls_lose_no_value(shared: Any, switching: None) -> None:
+    """While threads read and others clear, every answer is right, and the figures fit what is held."""
+    f, _ = counting(shared(), lambda x: text(x) * 50)
+    ended = threading.Event()
+
+    def call(seed: int) -> bool:
+        drawn = random.Random(seed)
+        try:
+            return all(f(key) == text(key) * 50 for key in drawn.choices(range(2000), k=300))
+        finally:
+            ended.set()
+
+    def clear() -> bool:
+        while not ended.is_set():
+            f.cache_clear()
+        return True
+
+    assert together(*[lambda seed=seed: call(seed) for seed in range(4)], clear) == [True] * 5
+    stats = f.cache_stats("all")
+    assert stats.stored == stats.currsize
+
+
+# Closing
+
+
+def test_a_store_that_is_dropped_closes_its_files(tmp_path: Path) -> None:
+    """When neither the store nor a function of its is referred to, no file of its stays open."""
+    gc.collect()
+    before = open_files()
+    store = SharedStore(tmp_path / "store", maxbytes=ROOM)
+    f = bytecache.fill_once(store=store)(text)
+    f("a")
+    assert len(open_files() - before) >= 2
+    del f, store
+    gc.collect()
+    assert open_files() - before == set()
+
+
+def test_a_store_without_a_path_is_removed_when_dropped() -> None:
+    """The last reference to a store of this run takes its folder along."""
+    store = SharedStore(maxbytes=ROOM)
+    path = store.path
+    assert path.is_dir()
+    del store
+    gc.collect()
+    assert not path.exists()
+
+
+def test_a_closed_store_opens_at_the_next_call(stores: Any) -> None:
+    """After close the values are still there, and calls count in the figures of all."""
+    f, ran = counting(bytecache.fill_once(store=stores()), text)
+    f("a")
+    f._cache.store.close()
+    assert (f("a"), ran, f.cache_info("all")[:2]) == (b"a", ["a"], (1, 1))
+
+
+def test_a_store_may_be_closed_while_calls_are_under_way(shared: Any) -> None:
+    """A call that runs while another thread closes the store returns its value."""
+    gate = Gate()
+    f = shared()(lambda key: text(*gate(key)))
+    calls = crowd(f, gate)
+    f._cache.store.close()
+    gate.open()
+    assert [call() for call in calls] == [b"a"] * N
+    assert f("a") == b"a"
+
+
+def test_a_view_outlives_its_store(tmp_path: Path) -> None:
+    """An array stays readable when its store is closed and dropped and its folder gone."""
+    store = SharedStore(maxbytes=ROOM)
+    array = bytecache.fill_once(store=store)(lambda key: np.arange(1000))(1)
+    path = store.path
+    del store
+    gc.collect()
+    assert not path.exists()
+    assert array.sum() == 499500
+
+
+# Forks, as one thread sees them
+
+
+def test_a_child_does_not_wait_for_its_parents_threads(shared: Any) -> None:
+    """After a fork a key that another thread of the parent waits to get is none of the child's flights."""
+    gate = Gate()
+    f = shared()(lambda key: text(*gate(key)))
+    calls = crowd(f, gate)
+    assert in_child(lambda: f._cache._flights) == {}
+    gate.open()
+    assert [call() for call in calls] == [b"a"] * N
+
+
+def test_a_function_that_forks_returns_in_both(shared: Any) -> None:
+    """A child that was forked inside the function finishes the call, and what its parent counts is the parent's."""
+    parent, children = os.getpid(), []
+
+    @shared()
+    def f(key: str) -> bytes:
+        if key == "forks" and os.getpid() == parent:
+            children.append(os.fork())
+        return text(key)
+
+    outcome = 1
+    try:
+        value = f("forks")
+        outcome = 0 if (value, f("forks"), f("other")) == (b"forks", b"forks", b"other") else 2
+    finally:
+        if os.getpid() != parent:
+            os._exit(outcome)
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+    mine, of_all = f.cache_stats("process"), f.cache_stats("all")
+    assert (mine.hits + mine.misses, of_all.stored, of_all.currsize) == (3, 2, 2)
+    assert of_all.hits + of_all.misses in (5, 6)  # the call that was forked is both's, or its beginner's
+
+
+def test_forks_in_the_middle_of_calls_keep_the_counts(shared: Any) -> None:
+    """However a fork falls into other threads' calls, the child's calls are answered and its own figures exact."""
+    f = shared()(lambda key: b"x" * 100)
+    stop = threading.Event()
+
+    def work(first: int) -> None:
+        for key in range(first, 10**9):
+            if stop.is_set():
+                return
+            f(key % 1000)
+            if key % 3000 == 0:
+                f.cache_clear()
+
+    def look() -> Any:
+        values = {f(f"{key} of the child") for key in range(5)}
+        g = bytecache.fill_once(store=f._cache.store, version="child")(lambda key: b"y")
+        return values, g("new"), g("new"), g.cache_info()[:2]
+
+    workers = [start(lambda first=first: work(first)) for first in range(4)]
+    try:
+        for _ in range(30):
+            values, *rest = in_child(look)
+            assert values == {b"x" * 100} and rest[:2] == [b"y", b"y"]
+            assert rest[2][0] + rest[2][1] == 2
+    finally:
+        stop.set()
+    assert [worker() for worker in workers] == [None] * 4
+
+
+def test_a_fork_while_another_thread_opens_a_store_does_not_lock_the_door() -> None:
+    """A child forked while a thread is choosing a store's folder opens stores itself, and does not bar others."""
+    choosing, leave = threading.Event(), threading.Event()
+
+    def show(*args: Any) -> None:
+        choosing.set()
+        assert leave.wait(PATIENCE_S)
+
+    def open_large() -> None:  # larger than any /dev/shm, so that there is a warning in the midst of it
+        SharedStore(maxbytes=1 << 42).close()
+
+    def open_small() -> bool:
+        SharedStore(maxbytes=ROOM).close()
+        return True
+
+    forked: list[int] = []
+    done = threading.Event()
+    go_on, gone_on = os.pipe(), os.pipe()
+
+    def fork() -> None:
+        pid = os.fork()
+        if pid == 0:
+            os.read(go_on[0], 1)
+            try:
+                signal.alarm(PATIENCE_S)
+                os.write(gone_on[1], b"y" if open_small() else b"n")
+            finally:
+                os._exit(0)
+        forked.append(pid)
+        done.set()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = show  # type: ignore[assignment]
+        opening = start(open_large)
+        assert choosing.wait(PATIENCE_S)
+        forking = start(fork)
+        done.wait(0.1)  # either the fork comes now, or it waits for the one that opens
+        leave.set()
+        assert (opening(), forking()) == (None, None)
+    os.write(go_on[1], b"g")
+    os.close(gone_on[1])
+    answer = os.read(gone_on[0], 1)
+    os.waitpid(forked[0], 0)
+    for fd in *go_on, gone_on[0]:
+        os.close(fd)
+    assert answer == b"y", "the child waits for a lock that it holds itself"
+
+
+# Circles through another process's locks, each process played by a store of its own
+
+
+def test_neighbours_that_need_each_others_parts_do_not_stand_still(stores: Any) -> None:
+    """decode(a) reads b and decode(b) reads a, in two processes, while other threads wait to read a and b."""
+    inside, reading = threading.Barrier(2), threading.Event()
+
+    def process() -> Any:
+        store = stores(name="one")
+        read = bytecache.fill_once(store=store, version="read")(text)
+
+        @bytecache.fill_once(store=store, version="decode")
+        def decode(key: str) -> bytes:
+            inside.wait(PATIENCE_S)
+            assert reading.wait(PATIENCE_S)
+            return read("b" if key == "a" else "a")
+
+        return read, decode
+
+    (read_1, decode_1), (read_2, decode_2) = process(), process()
+    calls = [start(lambda: decode_1("a")), start(lambda: decode_2("b"))]
+    until(lambda: len(held_bytes(read_1._cache.store)) == 2)
+    reads = [start(lambda: read_1("b")), start(lambda: read_2("a"))]
+    # Either they are answered, or they are in flight and wait for the other process's decode.
+    until(lambda: all(read._cache._flights or read.cache_info("process").misses for read in (read_1, read_2)))
+    reading.set()
+    assert [call() for call in calls + reads] == [b"b", b"a", b"b", b"a"]
+
+
+def test_a_circle_through_waiting_threads_of_two_processes_gets_an_error(stores: Any) -> None:
+    """f(1) calls f(2) calls f(1), each led by one process while a thread of the other waits for it: RecursionError."""
+    two = stores(name="one"), stores(name="one")
+
+    def circle() -> list[str]:
+        inside, waiting = threading.Barrier(2), threading.Event()
+
+        def process(store: SharedStore) -> Any:
+            @bytecache.fill_once(store=store, version=1)
+            def f(key: int) -> bytes:
+                if not waiting.is_set():
+                    inside.wait(PATIENCE_S)
+                    assert waiting.wait(PATIENCE_S)
+                return f(3 - key)
+
+            return f
+
+        first, second = map(process, two)
+        calls = [start(lambda: first(1)), start(lambda: second(2))]
+        until(lambda: len(held_bytes(two[0])) == 2)
+        calls += [start(lambda: first(2)), start(lambda: second(1))]
+        until(lambda: len(first._cache._flights) == len(second._cache._flights) == 2)
+        waiting.set()
+        return [type(call()).__name__ for call in calls]
+
+    assert in_child(circle, patience_s=10) == ["RecursionError"] * 4  # in a child, since a hang cannot be ended here
+
+
+# Layers
+
+
+def test_closing_twice_and_using_a_closed_file_is_no_lock_error(tmp_path: Path) -> None:
+    """A store may be closed again and again, also from many threads at once."""
+    store = SharedStore(tmp_path / "store", maxbytes=ROOM)
+    together(*[store.close] * 8)
+    store.close()
+    assert isinstance(store.files(), StoreFiles)
+    store.close()
+
+
+def test_the_digest_of_a_call_is_the_same_in_another_interpreter(shared: Any) -> None:
+    """A key's digest does not depend on the process, nor on its hash seed."""
+    code = (
+        f"from {__name__} import undecorated\nimport bytecache\n"
+        "f = bytecache.fill_once(shared=True, maxbytes=1000)(undecorated)\n"
+        "print(f._digest_of(('a', 1.5, None), {'b': (2,)}).hex())"
+    )
+    f = shared()(undecorated)
+    tests = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONHASHSEED": "5", "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == f._digest_of(("a", 1.5, None), {"b": (2,)}).hex(), done.stderr
