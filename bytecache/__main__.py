@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .cli import plot as forecast_plot
-from .cli.text import age, date, plural, size, table
+from .cli.text import format_age, format_bytes, format_date, format_table, plural
 from .planning import folder as forecast
 from .planning.simulation import check_policies
 from .stores.shared import admin as inspection
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         return COMMANDS[args.command][2](args)
-    except (inspection.NoStore, OSError) as problem:
+    except (inspection.StoreNotFound, OSError) as problem:
         print(f"{parser.prog} {args.command}: {problem}", file=sys.stderr)
         return 2
 
@@ -52,7 +52,7 @@ def info(args: argparse.Namespace) -> int:
 def clear(args: argparse.Namespace) -> int:
     """Forgets everything."""
     facts = inspection.clear(args.path)
-    freed = f"{size(facts['freed_bytes'])} of files are gone"
+    freed = f"{format_bytes(facts['freed_bytes'])} of files are gone"
     show(facts, [f"cleared {values(facts)} of {plural(facts['functions'], 'function')}; {freed}"], args.json)
     return 0
 
@@ -61,9 +61,13 @@ def verify(args: argparse.Namespace) -> int:
     """Reads everything; the exit status says whether all of it is as it was written."""
     facts = inspection.verify(args.path)
     damaged = [(one["function"], one["entry"] or "all", one["problem"]) for one in facts["damaged"]]
-    read = f"read {plural(facts['entries'], 'entry', 'entries')}, {size(facts['read_bytes'])}"
+    read = f"read {plural(facts['entries'], 'entry', 'entries')}, {format_bytes(facts['read_bytes'])}"
     if damaged:
-        lines = [f"{read}; damaged: {len(damaged):,}", "", *table(("function", "entry", "what is wrong"), damaged)]
+        lines = [
+            f"{read}; damaged: {len(damaged):,}",
+            "",
+            *format_table(("function", "entry", "what is wrong"), damaged),
+        ]
     else:
         lines = [f"{read}: all are as they were written"]
     show(facts, lines, args.json)
@@ -122,31 +126,31 @@ def policy_names(text: str) -> list[str]:
 def simulate(args: argparse.Namespace) -> int:
     """What each policy would make of a folder's files."""
     nbytes = forecast.file_sizes(args.path, args.glob)
-    facts = forecast.describe(nbytes, args.maxbytes, args.policies, args.epochs, args.seed)
+    facts = forecast.simulate_folder(nbytes, args.maxbytes, args.policies, args.epochs, args.seed)
     facts = {"path": args.path, "glob": args.glob, **facts}
     show(facts, simulate_lines(facts), args.json)
     if args.plot:
-        forecast_plot.draw(args.plot, facts, forecast.curves(nbytes, facts))
+        forecast_plot.save_plot(args.plot, facts, forecast.hit_rate_curves(nbytes, facts))
     return 0
 
 
 def simulate_lines(facts: Facts) -> list[str]:
     """A simulation, for people. What concerns files and what concerns bytes are tables of their own."""
-    reads, read_bytes = [], [("at most", f"{min(1.0, facts['fraction']):.3f}", size(facts["least_read_bytes"]))]
+    reads, read_bytes = [], [("at most", f"{min(1.0, facts['fraction']):.3f}", format_bytes(facts["least_read_bytes"]))]
     for one in facts["policies"]:
         predicted = "-" if one["predicted_hit_rate"] is None else f"{one['predicted_hit_rate']:.3f}"
         reads.append((one["policy"], f"{one['hit_rate']:.3f}", predicted, f"{one['reads']:,.0f}"))
-        read_bytes.append((one["policy"], f"{one['byte_hit_rate']:.3f}", size(one["read_bytes"])))
+        read_bytes.append((one["policy"], f"{one['byte_hit_rate']:.3f}", format_bytes(one["read_bytes"])))
     named = "" if facts["glob"] == "*" else f" named {facts['glob']}"
     return [
         facts["path"],
-        f"  files   {facts['files']:,}{named}, {size(facts['bytes'])}",
-        f"  budget  {size(facts['maxbytes'])}, {100 * facts['fraction']:.1f} % of that",
+        f"  files   {facts['files']:,}{named}, {format_bytes(facts['bytes'])}",
+        f"  budget  {format_bytes(facts['maxbytes'])}, {100 * facts['fraction']:.1f} % of that",
         f"  reads   {facts['epochs']} epochs, each a new shuffle; the figures are means per epoch, without the first",
         "",
-        *table(("policy", "hit rate", "predicted", "reads from storage"), reads),
+        *format_table(("policy", "hit rate", "predicted", "reads from storage"), reads),
         "",
-        *table(("policy", "byte hit rate", "bytes from storage"), read_bytes),
+        *format_table(("policy", "byte hit rate", "bytes from storage"), read_bytes),
         "",
         "predicted: for many files of equal size. at most: no policy answers more bytes than the cache holds.",
     ]
@@ -161,11 +165,12 @@ def info_lines(facts: Facts) -> list[str]:
     """A store, for people."""
     lines = [
         facts["path"],
-        f"  held    {size(facts['held_bytes'])} of {size(facts['maxbytes'])} ({100 * facts['held_share']:.1f} %), "
+        f"  held    {format_bytes(facts['held_bytes'])} of {format_bytes(facts['maxbytes'])} "
+        f"({100 * facts['held_share']:.1f} %), "
         f"{plural(facts['entries'], 'value')}",
-        f"  beside  {size(facts['beside_bytes'])} of index and counters",
-        f"  begun   {age(facts['age_s'])} ago, {date(facts['created'])}",
-        f"  on      {facts['filesystem'] or 'a file system of unknown type'}, {size(facts['free_bytes'])} free",
+        f"  beside  {format_bytes(facts['beside_bytes'])} of index and counters",
+        f"  begun   {format_age(facts['age_s'])} ago, {format_date(facts['created'])}",
+        f"  on      {facts['filesystem'] or 'a file system of unknown type'}, {format_bytes(facts['free_bytes'])} free",
     ]
     for function in facts["functions"]:
         lines += ["", *function_lines(function)]
@@ -181,9 +186,9 @@ def function_lines(function: Facts) -> list[str]:
     if not called:
         return [*lines, "  not called yet"]
     rows = [("all", "", *figures(function))]
-    rows += [(str(one["pid"]), date(one["started"]), *figures(one)) for one in called[-MOST_PROCESSES:]]
+    rows += [(str(one["pid"]), format_date(one["started"]), *figures(one)) for one in called[-MOST_PROCESSES:]]
     header = ("process", "since", "hits", "misses", "hit rate", "s in reads")
-    lines += [f"  {line}" for line in table(header, rows)]
+    lines += [f"  {line}" for line in format_table(header, rows)]
     if len(called) > MOST_PROCESSES:
         lines.append(f"  and {plural(len(called) - MOST_PROCESSES, 'earlier process', 'earlier processes')} (--json)")
     return lines
@@ -196,7 +201,7 @@ def figures(counted: Facts) -> tuple[str, ...]:
 
 def values(facts: Facts) -> str:
     """How many are held."""
-    return f"{plural(facts['entries'], 'value')} ({size(facts['held_bytes'])})"
+    return f"{plural(facts['entries'], 'value')} ({format_bytes(facts['held_bytes'])})"
 
 
 Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]

@@ -10,12 +10,12 @@ import keras
 
 from .cache.stats import CacheStats
 from .decorators import CachedFunction
-from .loading.batches import BatchMaker
+from .loading.batches import BatchLoader
 from .loading.buffers import Array
-from .loading.epoch_stats import EpochFigures
-from .loading.epochs import Passes
-from .loading.prefetch import Ahead
-from .loading.samples import SampleError, check_int, log_left_out
+from .loading.epoch_stats import EpochStats
+from .loading.epochs import EpochTracker
+from .loading.prefetch import Prefetcher
+from .loading.samples import SampleError, check_int, log_skipped
 
 __all__ = ["CacheReport", "ImageDataset", "SampleError"]
 
@@ -64,56 +64,60 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     ) -> None:
         # Keras is told of one worker: it then asks for one batch after the other, and the rest is done here.
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=max_queue_size)
-        made: dict[str, Any] = {
+        loader_options: dict[str, Any] = {
             "batch_size": batch_size, "load": load, "size": size, "shuffle": shuffle, "seed": seed, "dtype": dtype,
             "transform": transform, "on_error": on_error,
         }  # fmt: skip
-        run = {"workers": workers, "use_multiprocessing": use_multiprocessing, "max_queue_size": max_queue_size}
-        self._arguments = {"paths": paths, "targets": targets, **made, **run}
-        self._maker = BatchMaker(paths, targets, **made)
-        self._passes = Passes(len(self._maker), by_arrival=shuffle)
-        self._ahead: Ahead | None = None
+        worker_options = {
+            "workers": workers,
+            "use_multiprocessing": use_multiprocessing,
+            "max_queue_size": max_queue_size,
+        }
+        self._arguments = {"paths": paths, "targets": targets, **loader_options, **worker_options}
+        self._loader = BatchLoader(paths, targets, **loader_options)
+        self._epochs = EpochTracker(len(self._loader), in_request_order=shuffle)
+        self._prefetcher: Prefetcher | None = None
         if check_int(workers, "workers", 0) > 1 or (workers > 0 and use_multiprocessing):
-            self._ahead = Ahead(
-                self._maker, workers, use_multiprocessing, check_int(max_queue_size, "max_queue_size", 1)
+            self._prefetcher = Prefetcher(
+                self._loader, workers, use_multiprocessing, check_int(max_queue_size, "max_queue_size", 1)
             )
-            weakref.finalize(self, self._ahead.close)
+            weakref.finalize(self, self._prefetcher.close)
         self._skipped_paths: set[Any] = set()
         self.skipped = 0
         self.error: BaseException | None = None
 
     def __len__(self) -> int:
         """The number of batches; the last one may be smaller."""
-        return len(self._maker)
+        return len(self._loader)
 
     @property
     def num_batches(self) -> int:
         """The number of batches. Asking BEGINS A PASS, since Keras asks before each; for the number alone, len()."""
-        self._passes.begin()
+        self._epochs.start_pass()
         self.error = None
-        return len(self._maker)
+        return len(self._loader)
 
     @property
     def epoch(self) -> int:
         """The epoch of the present pass, from 0; may be set."""
-        return self._passes.epoch
+        return self._epochs.epoch
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
-        self._passes.epoch = epoch
+        self._epochs.epoch = epoch
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         if not -len(self) <= index < len(self):
             raise IndexError(f"batch {index} of a data set of {len(self)} batches")
-        epoch, position = self._passes.locate(index % len(self))
-        source = self._ahead.get if self._ahead is not None else self._maker.make
+        epoch, position = self._epochs.locate(index % len(self))
+        source = self._prefetcher.get if self._prefetcher is not None else self._loader.load
         try:
             batch = source(epoch, position)
         except BaseException as exc:
             self.error = exc  # TensorFlow raises an error of its own in its place
             raise
         self.skipped += len(batch.skipped)
-        log_left_out(batch.skipped, self._skipped_paths)
+        log_skipped(batch.skipped, self._skipped_paths)
         return (batch.images,) if batch.targets is None else (batch.images, batch.targets)
 
     def __reduce__(self) -> Any:
@@ -141,7 +145,7 @@ class CacheReport(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, read: CachedFunction[Any, Any], prefix: str = "") -> None:
         super().__init__()
-        self._figures = EpochFigures(read, prefix)
+        self._figures = EpochStats(read, prefix)
         self._testing: CacheStats | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -151,7 +155,7 @@ class CacheReport(keras.callbacks.Callback):  # type: ignore[misc]
         self._testing = self._figures.stats()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        figures = self._figures.take(until=self._testing)
+        figures = self._figures.since_last(until=self._testing)
         self._testing = None
         if logs is not None:
             logs.update(figures)

@@ -13,10 +13,18 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler, default_collate, get_worker_info
 
 from .decorators import CachedFunction
-from .loading.buffers import Array, Ring
-from .loading.epoch_stats import EpochFigures
+from .loading.buffers import Array, BufferPool
+from .loading.epoch_stats import EpochStats
 from .loading.epochs import epoch_order
-from .loading.samples import SampleError, Samples, check_int, check_samples, collect, left_out, log_left_out
+from .loading.samples import (
+    SampleError,
+    SampleLoader,
+    check_int,
+    check_samples,
+    check_skipped,
+    log_skipped,
+    map_collecting_errors,
+)
 from .system.threads import cpu_count
 
 __all__ = ["CacheReport", "EpochSampler", "ImageDataset", "SampleError", "collate"]
@@ -54,9 +62,9 @@ class ImageDataset(Dataset[Any]):
     ) -> None:
         self._paths, self._targets = list(paths), None if targets is None else _as_tensor(targets)
         check_samples(self._paths, self._targets, load, transform, on_error)
-        self._samples, self._transform = Samples(load, size), transform
-        self._skips = _Skips() if on_error == "skip" else None
-        self._ring, self._pid = Ring(), os.getpid()
+        self._samples, self._transform = SampleLoader(load, size), transform
+        self._skips = _SkipCounter() if on_error == "skip" else None
+        self._buffers, self._pid = BufferPool(), os.getpid()
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -75,27 +83,27 @@ class ImageDataset(Dataset[Any]):
         return self._get(indices, skip=self._skips is not None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_ring": None, "_pid": None}
+        return {**self.__dict__, "_buffers": None, "_pid": None}
 
     def _get(self, indices: Sequence[int], skip: bool) -> list[Any]:
-        places = [self._place(index) for index in indices]
+        places = [self._check_index(index) for index in indices]
         paths = [self._paths[place] for place in places]
         samples = self._samples.load(paths)
         failed: dict[int, Exception] = {}
         try:
             images = self._images(samples, failed)
-            left = left_out(paths, failed, skip)
+            left = check_skipped(paths, failed, skip)
         finally:  # the tracebacks in these hold the frames that hold these
             samples.clear()
             failed.clear()
         if left and self._skips is not None:
-            self._skips.note(left)
+            self._skips.record(left)
         if self._targets is None:
             return list(images.values())
         targets = self._targets[[places[number] for number in images]].unbind()
         return list(zip(images.values(), targets, strict=True))
 
-    def _place(self, index: int) -> int:
+    def _check_index(self, index: int) -> int:
         try:
             place = operator.index(index)
         except TypeError:
@@ -107,22 +115,22 @@ class ImageDataset(Dataset[Any]):
 
     def _images(self, samples: list[Any], failed: dict[int, Exception]) -> dict[int, Any]:
         """What becomes of each sample, by its number in the batch; those that fail are put into `failed`."""
-        rows, batch = self._samples.decode(samples, failed, self._take, _threads())
+        rows, batch = self._samples.decode(samples, failed, self._batch_buffer, _decode_threads())
         if batch is None:
             images: dict[int, Any] = {number: torch.from_numpy(row).permute(2, 0, 1) for number, row in rows.items()}
         else:
             images = dict(zip(rows, torch.from_numpy(batch).permute(0, 3, 1, 2).unbind(), strict=True))
         images = {number: image for number, image in images.items() if number not in failed}
-        return images if self._transform is None else collect(self._transform, images, failed)
+        return images if self._transform is None else map_collecting_errors(self._transform, images, failed)
 
-    def _take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    def _batch_buffer(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """An array that is used again later; each process has its own."""
         if self._pid != os.getpid():
-            self._ring, self._pid = Ring(), os.getpid()
-        return self._ring.take(shape, dtype)
+            self._buffers, self._pid = BufferPool(), os.getpid()
+        return self._buffers.borrow(shape, dtype)
 
 
-class _Skips:
+class _SkipCounter:
     """Counts the samples left out, for all worker processes together, and logs each path once per process."""
 
     def __init__(self) -> None:
@@ -130,10 +138,10 @@ class _Skips:
         self._counts = torch.zeros(1024, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._logged: set[Any] = set()
 
-    def note(self, left: list[tuple[Any, str]]) -> None:
+    def record(self, left: list[tuple[Any, str]]) -> None:
         worker = get_worker_info()
         self._counts[0 if worker is None else 1 + worker.id % 1023] += len(left)
-        log_left_out(left, self._logged)
+        log_skipped(left, self._logged)
 
     def total(self) -> int:
         return int(self._counts.sum())
@@ -205,7 +213,7 @@ class CacheReport:
     """
 
     def __init__(self, read: CachedFunction[Any, Any], prefix: str = "") -> None:
-        self._figures = EpochFigures(read, prefix)
+        self._figures = EpochStats(read, prefix)
 
     def epoch(self) -> dict[str, float]:
         """The figures since the last call; call it once at the end of each epoch.
@@ -214,10 +222,10 @@ class CacheReport:
         and processes. held_bytes: bytes held now (0 where none are measured). With a shared store they are those of
         all processes together; another cache is one per process, and its figures are those of this one.
         """
-        return self._figures.take()
+        return self._figures.since_last()
 
 
-def _threads() -> int:
+def _decode_threads() -> int:
     """How many threads decode: in a worker process, its share of the processors."""
     worker = get_worker_info()
     return cpu_count() if worker is None else max(1, cpu_count() // worker.num_workers)

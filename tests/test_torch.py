@@ -258,7 +258,7 @@ def test_samples_that_are_skipped_hold_no_batch(files, plain_gc):
     data = dataset(files, on_error="skip")
     for _ in range(10):
         data.__getitems__([0, 1, 2, 3])
-    assert len(data._ring._arrays) == 1 and data.skipped == 20
+    assert len(data._buffers._arrays) == 1 and data.skipped == 20
 
 
 @workers
@@ -350,7 +350,7 @@ def test_unequal_pictures_reach_a_collate_function_of_ones_own(files):
 
 def note_worker(worker):
     """A worker_init_fn, which finds the data set in the worker's own copy."""
-    get_worker_info().dataset.threads = bytecache.torch._threads()
+    get_worker_info().dataset.threads = bytecache.torch._decode_threads()
 
 
 class Threads(ImageDataset):

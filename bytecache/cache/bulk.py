@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
-from ..system.caller import warn
+from ..system.caller import warn_caller
 from ..system.progress import progress_bar
-from ..system.threads import check_threads, cpu_count, run_shared
+from ..system.threads import check_threads, cpu_count, run_on_threads
 from .memory_cache import Cache
 from .stats import CacheStats
 
@@ -61,8 +61,8 @@ class Bulk:
         absent: list[int] = []
         for cache_key, (first, *_) in places.items():
             (stored if self._cache.holds(cache_key) else absent).append(first)
-        run_shared(answer, stored, 1)
-        run_shared(answer, absent, min(threads, max(1, len(absent))))
+        run_on_threads(answer, stored, 1)
+        run_on_threads(answer, absent, min(threads, max(1, len(absent))))
         for first, *again in places.values():
             for place in again:
                 results[place] = results[first]
@@ -102,11 +102,11 @@ class Bulk:
                     failed.append((key, repr(exc)))
                 advance()
 
-            run_shared(read, self._until_full(keys), threads)
+            run_on_threads(read, self._until_full(keys), threads)
         if failed:
             key, exc = failed[0]
             message = f"warm passed over {len(failed)} keys whose read raised; the first: {key!r}: {exc}"
-            warn(message)
+            warn_caller(message)
         return self._cache.stats()
 
     def _until_full(self, keys: Iterable[Any]) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from ..stores.shared.locks import ByteLocks
-from ..system.threads import call_of, moment
+from ..system.threads import caller_of, next_tick
 from .singleflight import Flight
 
 T = TypeVar("T")
@@ -58,20 +58,20 @@ def take_turn(
     A call from inside of such a call does not wait, since two that wait for each other would do so for ever; it may do
     what another process does too. guard: the lock of the course.
     """
-    thread, began = threading.get_ident(), moment()
+    thread, began = threading.get_ident(), next_tick()
     leading = _leading.setdefault(thread, [])
     with guard:
         course.abroad = not course.urgent and not is_waited_for(thread)
     try:
-        locks.take(byte, wait=course.abroad)
+        locks.acquire(byte, wait=course.abroad)
         course.abroad = False
         leading.append(began)
         return work()
     finally:
         try:
-            locks.give_back(byte)
+            locks.release(byte)
         except BaseException:  # an interrupt, before it was done
-            locks.give_back(byte)
+            locks.release(byte)
             raise
         finally:
             if began in leading:
@@ -83,11 +83,11 @@ def is_waited_for(thread: int) -> bool:
 
     It is this thread's, or of a thread that it helps, directly or through others, begun before it called for help.
     """
-    since = moment()
+    since = next_tick()
     while True:
         if any(began < since for began in _leading.get(thread, ())):
             return True
-        call = call_of(thread)
+        call = caller_of(thread)
         if call is None:
             return False
         thread, since = call[0], min(since, call[1])

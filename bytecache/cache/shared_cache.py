@@ -34,7 +34,7 @@ class SharedCache:
         self._bound: Bound | None = None
         self._turns: ByteLocks | None = None  # this cache's own, so that two of one function take turns too
         self._start_anew()
-        store.users.add(self)
+        store.partitions.add(self)
 
     def _start_anew(self) -> None:
         # Guards the flights and this process's counts; re-entrant, for a signal handler that calls in.
@@ -163,7 +163,7 @@ class SharedCache:
     def holds(self, digest: bytes) -> bool:
         """Whether a value is stored under this key; not counted."""
         section = self._bind().section
-        return section is not None and section.holds(digest)
+        return section is not None and digest in section
 
     @property
     def full(self) -> bool:
@@ -194,7 +194,7 @@ class SharedCache:
         with self._lock:
             counts = list(bound.counts)
         if scope == "all":
-            counts = bound.files.totals(bound)
+            counts = bound.files.counter_totals(bound)
         return CacheStats(
             hits=counts[tally.HITS],
             misses=counts[tally.MISSES],
@@ -219,7 +219,7 @@ class SharedCache:
     def forget_other_threads(self) -> None:
         """In a forked child: nobody may wait for threads that are not here, nor use what is shared with the parent."""
         if self._turns is not None:
-            self._turns.forget()
+            self._turns.close_in_child()
         self._bound = self._turns = None
         forget_other_threads()
         flights = led_by_this_thread(self._flights)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from ..system.threads import helpers_of, moment
+from ..system.threads import helpers_working_for, next_tick
 
 K = TypeVar("K")
 F = TypeVar("F", bound="Flight")
@@ -30,7 +30,7 @@ class Flight:
     __slots__ = ("_exception", "_value", "airborne", "began", "ended", "leader")
 
     def __init__(self) -> None:
-        self.leader, self.began = threading.get_ident(), moment()
+        self.leader, self.began = threading.get_ident(), next_tick()
         self.airborne = threading.Lock()
         self.ended = False
         self._value: Any = None
@@ -102,7 +102,7 @@ def _held_up_by(flight: Flight) -> Iterator[int]:
         if one not in seen:
             seen.add(one)
             yield thread
-            pending += _leaders(_waits.get(thread)) + [(helper, since) for helper in helpers_of(thread, since)]
+            pending += _leaders(_waits.get(thread)) + [(helper, since) for helper in helpers_working_for(thread, since)]
 
 
 def _leaders(flight: Flight | None) -> list[tuple[int, int]]:

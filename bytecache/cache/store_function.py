@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 from ..keys.call_key import encode_call
-from ..keys.fingerprint import identify
+from ..keys.fingerprint import fingerprint
 from ..stores.memory import MISSING
 from ..stores.shared.store import SharedStore
 from .bulk import Bulk
@@ -45,7 +45,7 @@ class SharedFunction:
             self.__dict__.pop(name, None)
         if not hasattr(function, "__qualname__"):  # a partial, or an object that can be called
             self.__module__, self.__qualname__ = type(function).__module__, type(function).__qualname__
-        identity = identity or identify(function, version)
+        identity = identity or fingerprint(function, version)
         if not isinstance(store, SharedStore):
             store = SharedStore.of_run(identity[0].hex()[:16], store)
         self._arguments = function, store, maxsize, typed, key, version, identity

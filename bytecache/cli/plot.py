@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..planning.folder import Curves, Facts
-from .text import plural, size
+from .text import format_bytes, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _FORMATS = (".png", ".svg", ".pdf")
-_WORDS = {"belady_bypass": "belady_bypass, knowing the future", "belady": "belady, knowing the future"}
+_LABELS = {"belady_bypass": "belady_bypass, knowing the future", "belady": "belady, knowing the future"}
 # Colours of Okabe and Ito, which colour-blind people tell apart. The bounds are broad and below: others lie on them.
 _STYLES: dict[str, dict[str, Any]] = {
     "belady_bypass": {"color": "#cccccc", "linewidth": 9, "zorder": 1},
@@ -41,12 +41,12 @@ def check_path(text: str) -> Path:
     return path
 
 
-def draw(path: Path, facts: Facts, curves: Curves) -> None:
+def save_plot(path: Path, facts: Facts, curves: Curves) -> None:
     """Writes the picture."""
-    picture(facts, curves).savefig(path, dpi=120)
+    make_figure(facts, curves).savefig(path, dpi=120)
 
 
-def picture(facts: Facts, curves: Curves) -> Figure:
+def make_figure(facts: Facts, curves: Curves) -> Figure:
     """The curves, and the budget of `facts` with each policy's hit rate there in the legend, the highest first."""
     from matplotlib.figure import Figure
 
@@ -55,10 +55,10 @@ def picture(facts: Facts, curves: Curves) -> Figure:
     at_budget = {one["policy"]: one["hit_rate"] for one in facts["policies"]}
     percents = [100 * share for share in curves.shares]
     for name in sorted(at_budget, key=at_budget.__getitem__, reverse=True):
-        label = f"{_WORDS.get(name, name)}: {at_budget[name]:.3f}"
+        label = f"{_LABELS.get(name, name)}: {at_budget[name]:.3f}"
         axes.plot(percents, curves.hit_rates[name], label=label, solid_capstyle="butt", **_STYLES[name])
     _mark_budget(axes, facts, at_budget)
-    _word(axes, facts, curves)
+    _label(axes, facts, curves)
     return figure
 
 
@@ -68,22 +68,24 @@ def _mark_budget(axes: Axes, facts: Facts, at_budget: dict[str, float]) -> None:
     for name, rate in at_budget.items():
         axes.plot(percent, rate, "o", color=_STYLES[name]["color"], markersize=6, clip_on=False)
     axes.legend(
-        title=f"hit rate at the budget of {size(facts['maxbytes'])}\n(dashed line)", loc="upper left", framealpha=1
+        title=f"hit rate at the budget of {format_bytes(facts['maxbytes'])}\n(dashed line)",
+        loc="upper left",
+        framealpha=1,
     )
 
 
-def _word(axes: Axes, facts: Facts, curves: Curves) -> None:
+def _label(axes: Axes, facts: Facts, curves: Curves) -> None:
     total = facts["bytes"]
     drawn = "" if curves.files == facts["files"] else f"\ncurves: of {curves.files:,} of them, drawn at random"
     axes.set_title(
-        f"What a cache would hit, by its size and policy\n{plural(facts['files'], 'file')}, {size(total)}, each read "
-        f"once per epoch in a new random order{drawn}",
+        f"What a cache would hit, by its size and policy\n{plural(facts['files'], 'file')}, {format_bytes(total)}, "
+        f"each read once per epoch in a new random order{drawn}",
         fontsize="medium",
     )
     axes.set(xlim=(0, 100), ylim=(0, 1), ylabel="hit rate after the first epoch (hits / reads)")
     axes.set_xticks(range(0, 101, 10))
     axes.set_xlabel("cache size (% of the bytes of all files)")
     above = axes.secondary_xaxis("top")
-    above.set_xticks(range(0, 101, 25), [size(total * percent / 100) for percent in range(0, 101, 25)])
+    above.set_xticks(range(0, 101, 25), [format_bytes(total * percent / 100) for percent in range(0, 101, 25)])
     axes.grid(color="#eeeeee")
     axes.set_axisbelow(True)

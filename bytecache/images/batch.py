@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from ..system.threads import check_threads, cpu_count, run_shared
-from .jpeg import MAX_PIXELS, Decoder, Image, JpegData, JpegError, Plan, check_out, check_size
+from ..system.threads import check_threads, cpu_count, run_on_threads
+from .jpeg import MAX_PIXELS, DecodeSpec, Image, JpegData, JpegDecoder, JpegError, check_out, check_size
 from .resize import resize
 
 
@@ -39,44 +39,46 @@ def decode_batch(
     datas = list(datas)
     threads = min(check_threads(threads, cpu_count()), max(1, len(datas)))
     sides = None if size is None else check_size(size, "size")
-    decoder = Decoder(colorspace, sides, fast, strict, orient, max_pixels)
+    decoder = JpegDecoder(colorspace, sides, fast, strict, orient, max_pixels)
     # All headers first, in this thread: a call less per image in which threads would contend for the GIL.
-    plans = _plan_all(decoder, datas)
-    shape = (len(datas), *(sides or _common_sides(plans)), decoder.channels)
+    specs = _read_headers(decoder, datas)
+    shape = (len(datas), *(sides or _common_size(specs)), decoder.channels)
     if out is None:
         out = np.empty(shape, np.uint8)
     else:
         check_out(out, shape)
-    run_shared(partial(_decode_one, decoder, datas, plans, out), range(len(datas)), threads)
+    run_on_threads(partial(_decode_one, decoder, datas, specs, out), range(len(datas)), threads)
     return out
 
 
-def decode_into(decoder: Decoder, data: JpegData, plan: Plan, out: Image) -> None:
+def decode_into(decoder: JpegDecoder, data: JpegData, spec: DecodeSpec, out: Image) -> None:
     """Decodes one image into `out`, shape (H, W, C), resized where its sides differ."""
-    if plan.sides == out.shape[:2]:
-        decoder.decode(data, plan, out)
+    if spec.size == out.shape[:2]:
+        decoder.decode(data, spec, out)
     else:
-        resize(decoder.decode(data, plan), out)
+        resize(decoder.decode(data, spec), out)
 
 
-def _plan_all(decoder: Decoder, datas: Sequence[JpegData]) -> list[Plan]:
-    plans = []
+def _read_headers(decoder: JpegDecoder, datas: Sequence[JpegData]) -> list[DecodeSpec]:
+    specs = []
     for index, data in enumerate(datas):
         try:
-            plans.append(decoder.plan(data))
+            specs.append(decoder.spec(data))
         except (TypeError, ValueError) as exc:
-            raise _numbered(exc, index) from None
-    return plans
+            raise _with_index(exc, index) from None
+    return specs
 
 
-def _decode_one(decoder: Decoder, datas: Sequence[JpegData], plans: Sequence[Plan], out: Image, index: int) -> None:
+def _decode_one(
+    decoder: JpegDecoder, datas: Sequence[JpegData], specs: Sequence[DecodeSpec], out: Image, index: int
+) -> None:
     try:
-        decode_into(decoder, datas[index], plans[index], out[index])
+        decode_into(decoder, datas[index], specs[index], out[index])
     except (TypeError, ValueError) as exc:
-        raise _numbered(exc, index) from None
+        raise _with_index(exc, index) from None
 
 
-def _numbered(exc: TypeError | ValueError, index: int) -> Exception:
+def _with_index(exc: TypeError | ValueError, index: int) -> Exception:
     """The same error with the image's place in the batch."""
     numbered = type(exc)(f"image {index}: {exc}")
     if isinstance(numbered, JpegError):
@@ -84,12 +86,12 @@ def _numbered(exc: TypeError | ValueError, index: int) -> Exception:
     return numbered
 
 
-def _common_sides(plans: Sequence[Plan]) -> tuple[int, int]:
-    if not plans:
+def _common_size(specs: Sequence[DecodeSpec]) -> tuple[int, int]:
+    if not specs:
         raise ValueError("datas is empty, so its images have no size: give size=(height, width)")
-    height, width = plans[0].sides
-    for index, plan in enumerate(plans):
-        if plan.sides != (height, width):
-            reason = f"{plan.sides[0]} x {plan.sides[1]} pixels, where image 0 has {height} x {width}"
-            raise _numbered(JpegError(f"{reason}: give size=(height, width) to resize them all"), index)
+    height, width = specs[0].size
+    for index, spec in enumerate(specs):
+        if spec.size != (height, width):
+            reason = f"{spec.size[0]} x {spec.size[1]} pixels, where image 0 has {height} x {width}"
+            raise _with_index(JpegError(f"{reason}: give size=(height, width) to resize them all"), index)
     return height, width

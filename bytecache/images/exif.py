@@ -50,14 +50,14 @@ def orientation_segment(orientation: int) -> bytes:
     return struct.pack(">HH", 0xFFE1, 2 + len(_EXIF) + len(tiff)) + _EXIF + tiff
 
 
-def swaps_sides(orientation: int) -> bool:
+def swaps_axes(orientation: int) -> bool:
     """Whether the upright picture's height is the stored one's width."""
     return orientation >= 5
 
 
-def upright(image: np.ndarray[Any, Any], orientation: int) -> np.ndarray[Any, Any]:
+def apply_orientation(image: np.ndarray[Any, Any], orientation: int) -> np.ndarray[Any, Any]:
     """A view of `image`, shape (H, W, C), turned and mirrored as the orientation says."""
-    if swaps_sides(orientation):
+    if swaps_axes(orientation):
         image = image.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
         image = image[::-1]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import numpy as np
 import simplejpeg
 
-from .exif import orientation_segment, read_orientation, swaps_sides, upright
+from .exif import apply_orientation, orientation_segment, read_orientation, swaps_axes
 from .resize import resize
 
 Image: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
@@ -49,7 +49,7 @@ class JpegHeader(NamedTuple):
     subsampling: str
 
 
-class Plan(NamedTuple):
+class DecodeSpec(NamedTuple):
     """How an image will be decoded: the stored sides to decode at, the orientation to apply then."""
 
     height: int
@@ -57,12 +57,12 @@ class Plan(NamedTuple):
     orientation: int
 
     @property
-    def sides(self) -> tuple[int, int]:
+    def size(self) -> tuple[int, int]:
         """Height and width of the result."""
-        return (self.width, self.height) if swaps_sides(self.orientation) else (self.height, self.width)
+        return (self.width, self.height) if swaps_axes(self.orientation) else (self.height, self.width)
 
 
-class Decoder:
+class JpegDecoder:
     """The options of a decode, checked once and used for one image or many; safe for threads."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Decoder:
         self.min_size = None if min_size is None else check_size(min_size, "min_size")
         self._fast, self._strict, self._orient, self._max_pixels = fast, strict, orient, max_pixels
 
-    def plan(self, data: JpegData) -> Plan:
+    def spec(self, data: JpegData) -> DecodeSpec:
         """Reads the header; raises JpegError where it is none, or announces more than `max_pixels`."""
         height, width, _, _ = read_header(data, self._strict)
         if self._max_pixels is not None and height * width > self._max_pixels:
@@ -90,21 +90,21 @@ class Decoder:
             )
         orientation = read_orientation(data) if self._orient else 1
         if self.min_size is not None:
-            height, width = _scaled(height, width, self.min_size, swaps_sides(orientation))
-        return Plan(height, width, orientation)
+            height, width = _scaled_size(height, width, self.min_size, swaps_axes(orientation))
+        return DecodeSpec(height, width, orientation)
 
-    def decode(self, data: JpegData, plan: Plan, out: Image | None = None) -> Image:
-        """The image, (\\*plan.sides, channels), in `out` where given: C-contiguous uint8 of that shape."""
-        buffer = out if plan.orientation == 1 else None
+    def decode(self, data: JpegData, spec: DecodeSpec, out: Image | None = None) -> Image:
+        """The image, (\\*spec.size, channels), in `out` where given: C-contiguous uint8 of that shape."""
+        buffer = out if spec.orientation == 1 else None
         try:
             image: Image = simplejpeg.decode_jpeg(
-                data, self.colorspace, self._fast, self._fast, plan.height, plan.width, 1.0, buffer, self._strict
+                data, self.colorspace, self._fast, self._fast, spec.height, spec.width, 1.0, buffer, self._strict
             )
         except (ValueError, KeyError) as exc:
-            raise _explain(data, exc) from None
-        if plan.orientation == 1:
+            raise _jpeg_error(data, exc) from None
+        if spec.orientation == 1:
             return image if out is None else out
-        image = upright(image, plan.orientation)
+        image = apply_orientation(image, spec.orientation)
         if out is None:
             return np.ascontiguousarray(image)
         out[...] = image
@@ -134,11 +134,11 @@ def decode_jpeg(
     Raises JpegError (a ValueError) for data that is no JPEG image or damaged, TypeError or ValueError for other
     arguments. The GIL is released while decoding; safe for threads.
     """
-    decoder = Decoder(colorspace, min_size, fast, strict, orient, max_pixels)
-    plan = decoder.plan(data)
+    decoder = JpegDecoder(colorspace, min_size, fast, strict, orient, max_pixels)
+    spec = decoder.spec(data)
     if out is not None:
-        check_out(out, (*plan.sides, decoder.channels))
-    return decoder.decode(data, plan, out)
+        check_out(out, (*spec.size, decoder.channels))
+    return decoder.decode(data, spec, out)
 
 
 def jpeg_header(data: JpegData) -> JpegHeader:
@@ -184,7 +184,7 @@ def read_header(data: JpegData, strict: bool) -> tuple[int, int, str, str]:
     try:
         return simplejpeg.decode_jpeg_header(data, strict=strict)  # type: ignore[no-any-return]
     except (ValueError, KeyError) as exc:  # KeyError: a subsampling or colorspace that it has no name for
-        raise _explain(data, exc) from None
+        raise _jpeg_error(data, exc) from None
 
 
 def _check_data(data: Any) -> None:
@@ -222,7 +222,7 @@ def check_out(out: Any, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{wanted}, got one that is {'not C-contiguous' if out.flags.writeable else 'read-only'}")
 
 
-def _scaled(height: int, width: int, min_size: tuple[int, int], swapped: bool) -> tuple[int, int]:
+def _scaled_size(height: int, width: int, min_size: tuple[int, int], swapped: bool) -> tuple[int, int]:
     least = min_size[::-1] if swapped else min_size
     for factor in _FACTORS:
         sides = -(-height // factor), -(-width // factor)
@@ -231,7 +231,7 @@ def _scaled(height: int, width: int, min_size: tuple[int, int], swapped: bool) -
     return height, width
 
 
-def _explain(data: JpegData, exc: Exception) -> JpegError:
+def _jpeg_error(data: JpegData, exc: Exception) -> JpegError:
     start = bytes(memoryview(data).cast("B")[:24])
     if start.startswith(_START):
         return JpegError(f"the JPEG data, {memoryview(data).nbytes} bytes, cannot be decoded: {exc}")

@@ -19,11 +19,11 @@ import numpy as np
 from .call_key import encode_key
 
 _ARGUMENT_FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
-_DEEPEST = 3  # objects in objects whose attributes are looked at
+_MAX_DEPTH = 3  # objects in objects whose attributes are looked at
 _MAIN = ("__main__", "__mp_main__")
 
 
-def identify(function: Any, version: str | int | None) -> tuple[bytes, str]:
+def fingerprint(function: Any, version: str | int | None) -> tuple[bytes, str]:
     """(16 bytes that tell this function from others, its name for people).
 
     The bytes are made of the module and qualified name; of the code, or of `version` in its place; and of the defaults,
@@ -35,7 +35,7 @@ def identify(function: Any, version: str | int | None) -> tuple[bytes, str]:
     """
     if version is not None and (isinstance(version, bool) or not isinstance(version, (str, int))):
         raise TypeError(f"version must be a str, an int or None, got {version!r}")
-    describer = _Describer(with_code=version is None)
+    describer = _Fingerprinter(with_code=version is None)
     return _digest([encode_key(version), *describer.describe(function)]), _name(function)
 
 
@@ -69,7 +69,7 @@ def _digest(parts: Iterable[bytes]) -> bytes:
     return hasher.digest()
 
 
-class _Describer:
+class _Fingerprinter:
     """Says what tells a value from others. with_code: whether the code of functions does, but for nameless ones."""
 
     def __init__(self, with_code: bool) -> None:
@@ -93,10 +93,10 @@ class _Describer:
             return [kind, *sorted(_digest(self.describe(part)) for part in items)]
         if isinstance(value, (tuple, list)):
             return [kind, *(_digest(self.describe(part)) for part in value)]
-        own, parts = self._parts(value)
+        own, parts = self._components(value)
         return [kind, *own, *(_digest(self.describe(part)) for part in parts)]
 
-    def _parts(self, value: Any) -> tuple[list[bytes], tuple[Any, ...]]:
+    def _components(self, value: Any) -> tuple[list[bytes], tuple[Any, ...]]:
         """What a function, class or object is by itself, and what else it is made of."""
         name = [_name(value).encode()]
         if isinstance(value, type):
@@ -113,11 +113,11 @@ class _Describer:
             return [], (value.__func__, value.__self__)
         if isinstance(value, types.BuiltinFunctionType):
             return name, (value.__self__,)
-        return name, self._reduced(value)
+        return name, self._pickle_state(value)
 
-    def _reduced(self, value: Any) -> tuple[Any, ...]:
+    def _pickle_state(self, value: Any) -> tuple[Any, ...]:
         """What pickle would make an object of; nothing where it would not, or deep inside of others."""
-        if self._depth == _DEEPEST:
+        if self._depth == _MAX_DEPTH:
             return ()
         self._depth += 1
         try:

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..system.threads import cpu_count, run_shared
-from .buffers import Array, Ring
+from ..system.threads import cpu_count, run_on_threads
+from .buffers import Array, BufferPool
 from .epochs import epoch_order
-from .samples import Form, SampleError as SampleError, Samples, check_int, check_samples, left_out
+from .samples import SampleError as SampleError, SampleLoader, SampleSpec, check_int, check_samples, check_skipped
 
 
 class Batch(NamedTuple):
@@ -23,7 +23,7 @@ class Batch(NamedTuple):
     skipped: list[tuple[Any, str]]
 
 
-class BatchMaker:
+class BatchLoader:
     """Makes batch `position` of an epoch. Its options are those of ImageDataset. Picklable; safe for threads."""
 
     def __init__(
@@ -45,12 +45,12 @@ class BatchMaker:
         self.batch_size, self.seed = check_int(batch_size, "batch_size", 1), check_int(seed, "seed", 0)
         self.transform, self.on_error, self.shuffle = transform, on_error, shuffle
         self.dtype = np.dtype(dtype)
-        self._samples = Samples(load, size)
-        self._shape: tuple[int, ...] | None = None  # of a sample, settled by the first batch made
-        self._ring = Ring()
+        self._samples = SampleLoader(load, size)
+        self._shape: tuple[int, ...] | None = None  # of a sample, shape_known by the first batch made
+        self._buffers = BufferPool()
 
     @property
-    def settled(self) -> bool:
+    def shape_known(self) -> bool:
         """Whether the shape of a sample is known: before that, two makers of one data set might settle on two."""
         return self._shape is not None
 
@@ -58,12 +58,12 @@ class BatchMaker:
         return math.ceil(len(self.paths) / self.batch_size)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_ring": None}
+        return {**self.__dict__, "_buffers": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _ring=Ring())
+        self.__dict__.update(state, _buffers=BufferPool())
 
-    def make(self, epoch: int, position: int) -> Batch:
+    def load(self, epoch: int, position: int) -> Batch:
         """The batch, its images in an array of the ring; raises SampleError where a sample fails and none may."""
         order = epoch_order(len(self.paths), self.seed, epoch, self.shuffle)
         indices = order[position * self.batch_size : (position + 1) * self.batch_size]
@@ -72,14 +72,14 @@ class BatchMaker:
         samples = self._samples.load([self.paths[i] for i in indices])
         images, failed = self._decode(samples)
         try:
-            return self._batch(indices, images, failed)
+            return self._close_gaps(indices, images, failed)
         finally:  # the tracebacks in these hold the frames that hold these
             samples.clear()
             failed.clear()
 
-    def _batch(self, indices: Array, images: Array, failed: dict[int, Exception]) -> Batch:
+    def _close_gaps(self, indices: Array, images: Array, failed: dict[int, Exception]) -> Batch:
         """The samples that did not fail, close together."""
-        skipped = left_out([self.paths[i] for i in indices], failed, self.on_error == "skip")
+        skipped = check_skipped([self.paths[i] for i in indices], failed, self.on_error == "skip")
         kept = [place for place in range(len(indices)) if place not in failed]
         for place, source in enumerate(kept):  # close the gaps, in place
             if place != source:
@@ -92,7 +92,7 @@ class BatchMaker:
         todo = [place for place in range(len(samples)) if place not in failed]
         if self._shape is None:
             self._shape = self._common_shape([samples[place] for place in todo])
-        images = self._ring.take((len(samples), *(self._shape or ())), self.dtype)
+        images = self._buffers.borrow((len(samples), *(self._shape or ())), self.dtype)
 
         def write(place: int) -> None:
             try:
@@ -100,7 +100,7 @@ class BatchMaker:
             except Exception as exc:
                 failed[place] = exc
 
-        run_shared(write, todo, min(cpu_count(), max(1, len(todo))))
+        run_on_threads(write, todo, min(cpu_count(), max(1, len(todo))))
         return images, failed
 
     def _common_shape(self, samples: list[Any]) -> tuple[int, ...] | None:
@@ -117,7 +117,7 @@ class BatchMaker:
         form = self._samples.form(sample)
         return form.shape if self.transform is None else self._image(sample, form).shape
 
-    def _image(self, sample: Any, form: Form, out: Array | None = None) -> Array:
+    def _image(self, sample: Any, form: SampleSpec, out: Array | None = None) -> Array:
         if self.transform is None:
             return self._samples.image(sample, form, out)
         return np.asarray(self.transform(self._samples.image(sample, form)))

@@ -11,7 +11,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 
-class Ring:
+class BufferPool:
     """Gives out arrays, and gives the same memory out again when no view or tensor of it is left.
 
     Whoever uses an array, or memory shared with it, holds a reference to it: numpy's views do, and so do the tensors
@@ -24,7 +24,7 @@ class Ring:
         self._lock = threading.Lock()  # guards _arrays
         self._arrays: list[Array] = []
 
-    def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    def borrow(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """An array of this shape and dtype, with anything in it. Beyond `most` in use: one that is not used again."""
         with self._lock:
             for place in range(len(self._arrays)):

@@ -8,7 +8,7 @@ from ..cache.stats import CacheStats
 from ..decorators import CachedFunction
 
 
-class EpochFigures:
+class EpochStats:
     """The figures of a cached function since the last ``take``, or since this was made; of all processes together.
 
     prefix: put before the names. Raises TypeError for a function that is not cached.
@@ -24,7 +24,7 @@ class EpochFigures:
         """The figures of now."""
         return self._read.cache_stats(scope="all")
 
-    def take(self, until: CacheStats | None = None) -> dict[str, float]:
+    def since_last(self, until: CacheStats | None = None) -> dict[str, float]:
         """hit_rate, reads, read_s and held_bytes; the first three up to `until`, where the epoch's training ended."""
         now = self.stats()
         moved = (until or now) - self._then

@@ -15,20 +15,20 @@ def epoch_order(n: int, seed: int, epoch: int, shuffle: bool = True) -> np.ndarr
     return np.random.default_rng([seed, epoch]).permutation(n)
 
 
-class Passes:
+class EpochTracker:
     """Tells which epoch and which batch a request is for, from the stream of requests alone.
 
     A framework may ask for some batches ahead of training, ask for them in an order of its own, and call its epoch
     hooks more or less often than there are epochs. What can be relied on: each pass over the data asks for each
-    batch once, and ``begin`` is called before it. A pass that was given out whole ends its epoch; one that was broken
-    off is begun again. Safe for threads.
+    batch once, and ``start_pass`` is called before it. A pass that was given out whole ends its epoch; one that was
+    broken off is begun again. Safe for threads.
     """
 
-    def __init__(self, batches: int, by_arrival: bool) -> None:
-        self._batches, self._by_arrival = batches, by_arrival
-        self._lock = threading.Lock()  # guards _epoch and _served
+    def __init__(self, batches: int, in_request_order: bool) -> None:
+        self._batches, self._in_request_order = batches, in_request_order
+        self._lock = threading.Lock()  # guards _epoch and _requested
         self._epoch = 0
-        self._served: set[int] = set()
+        self._requested: set[int] = set()
 
     @property
     def epoch(self) -> int:
@@ -39,16 +39,16 @@ class Passes:
     def epoch(self, epoch: int) -> None:
         with self._lock:
             self._epoch = epoch
-            self._served.clear()
+            self._requested.clear()
 
-    def begin(self) -> None:
-        """A pass may begin here."""
+    def start_pass(self) -> None:
+        """A pass may start_pass here."""
         with self._lock:
-            self._begin_locked()
+            self._start_pass_locked()
 
-    def _begin_locked(self) -> None:
-        self._epoch += len(self._served) == self._batches
-        self._served.clear()
+    def _start_pass_locked(self) -> None:
+        self._epoch += len(self._requested) == self._batches
+        self._requested.clear()
 
     def locate(self, index: int) -> tuple[int, int]:
         """(epoch, position) to serve for a request of batch `index`.
@@ -57,8 +57,8 @@ class Passes:
         it is the index.
         """
         with self._lock:
-            if index in self._served:  # nobody asks twice in one pass
-                self._begin_locked()
-            position = len(self._served) if self._by_arrival else index
-            self._served.add(index)
+            if index in self._requested:  # nobody asks twice in one pass
+                self._start_pass_locked()
+            position = len(self._requested) if self._in_request_order else index
+            self._requested.add(index)
             return self._epoch, position

@@ -10,23 +10,23 @@ import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
-from .batches import Batch, BatchMaker
+from .batches import Batch, BatchLoader
 
 
-class Ahead:
-    """Gives a maker's batches, and has the next `depth` of the same epoch made by workers meanwhile.
+class Prefetcher:
+    """Gives a loader's batches, and has the next `depth` of the same epoch made by workers meanwhile.
 
     That is done for batches asked for in their order; one asked for out of it is made alone. The workers are started
     on first use and stay for all epochs: threads, or processes started by the method that ``multiprocessing`` is set
     to. Safe for threads; a forked child starts workers of its own.
     """
 
-    def __init__(self, maker: BatchMaker, workers: int, processes: bool, depth: int) -> None:
-        self._maker, self._workers, self._processes = maker, workers, processes
+    def __init__(self, loader: BatchLoader, workers: int, processes: bool, depth: int) -> None:
+        self._loader, self._workers, self._processes = loader, workers, processes
         self._depth = max(depth, workers)
-        self._start_anew()
+        self._reset()
 
-    def _start_anew(self) -> None:
+    def _reset(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()  # guards what follows
         self._executor: Executor | None = None
@@ -36,10 +36,10 @@ class Ahead:
     def get(self, epoch: int, position: int) -> Batch:
         """Batch `position` of `epoch`; raises BrokenExecutor where a worker process was killed."""
         if self._pid != os.getpid():
-            self._start_anew()
-        if not self._maker.settled:
-            self._next = self._after(epoch, position)
-            return self._maker.make(epoch, position)  # here, so that all workers start from the same shape
+            self._reset()
+        if not self._loader.shape_known:
+            self._next = self._successor(epoch, position)
+            return self._loader.load(epoch, position)  # here, so that all workers start from the same shape
         executor = future = None
         try:
             with self._lock:
@@ -52,22 +52,22 @@ class Ahead:
         finally:
             del future  # its exception's traceback holds this frame
 
-    def _after(self, epoch: int, position: int) -> tuple[int, int]:
-        return (epoch, position + 1) if position + 1 < len(self._maker) else (epoch + 1, 0)
+    def _successor(self, epoch: int, position: int) -> tuple[int, int]:
+        return (epoch, position + 1) if position + 1 < len(self._loader) else (epoch + 1, 0)
 
     def _start_locked(self) -> Executor:
         if self._executor is None and self._processes:
             context = multiprocessing.get_context()
-            self._executor = ProcessPoolExecutor(self._workers, context, _adopt, (self._maker,))
+            self._executor = ProcessPoolExecutor(self._workers, context, _init_worker, (self._loader,))
         elif self._executor is None:
             self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="bytecache-batch")
         return self._executor
 
     def _submit_locked(self, executor: Executor, epoch: int, position: int) -> Future[Batch]:
-        make = _make if self._processes else self._maker.make
-        last = len(self._maker) - 1
+        make = _load_in_worker if self._processes else self._loader.load
+        last = len(self._loader) - 1
         in_order = self._next in (None, (epoch, position))
-        self._next = self._after(epoch, position)
+        self._next = self._successor(epoch, position)
         wanted = [(epoch, p) for p in range(position, min(position + self._depth * in_order, last) + 1)]
         for key in [key for key in self._futures if key not in wanted]:
             self._futures.pop(key).cancel()
@@ -92,15 +92,17 @@ class Ahead:
         executor.shutdown(wait=False)
 
 
-_adopted: Any = None  # in a worker process: the maker whose batches it makes
+_worker_loader: Any = None  # in a worker process: the loader whose batches it makes
 
 
-def _adopt(maker: BatchMaker) -> None:
-    global _adopted
-    _adopted = copy.copy(maker)  # with locks of its own: after fork, a thread that is not here may hold the maker's
+def _init_worker(loader: BatchLoader) -> None:
+    global _worker_loader
+    _worker_loader = copy.copy(
+        loader
+    )  # with locks of its own: after fork, a thread that is not here may hold the loader's
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
 
 
-def _make(epoch: int, position: int) -> Batch:
-    batch: Batch = _adopted.make(epoch, position)
+def _load_in_worker(epoch: int, position: int) -> Batch:
+    batch: Batch = _worker_loader.load(epoch, position)
     return batch

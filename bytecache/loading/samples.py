@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..images.batch import decode_into
-from ..images.jpeg import Decoder, Plan, check_size
+from ..images.jpeg import DecodeSpec, JpegDecoder, check_size
 from ..images.resize import resize
-from ..system.threads import run_shared
+from ..system.threads import run_on_threads
 from .buffers import Array
 
 logger = logging.getLogger("bytecache")
@@ -30,7 +30,7 @@ class SampleError(RuntimeError):
     def __init__(self, path: Any, reason: str | None = None) -> None:
         if reason is None:  # torch's way: the text alone
             super().__init__(path)
-            self.path, self.reason = _told(path)
+            self.path, self.reason = _parse_message(path)
         else:
             super().__init__(path, reason)
             self.path, self.reason = path, reason
@@ -39,22 +39,22 @@ class SampleError(RuntimeError):
         return f"{self.path}: {self.reason}" if len(self.args) == 2 else str(self.args[0])
 
 
-def _told(text: str) -> tuple[str, str]:
+def _parse_message(text: str) -> tuple[str, str]:
     """Path and reason of the last SampleError in a printed traceback."""
     *_, last = re.split(r"^(?:[\w.]+\.)?SampleError: ", str(text), flags=re.MULTILINE)
     path, _, reason = last.rstrip().partition(": ")
     return path, reason
 
 
-class Form(NamedTuple):
+class SampleSpec(NamedTuple):
     """What a sample will be once decoded and resized: shape (H, W, C), dtype; plan: its decode, None for an array."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    plan: Plan | None
+    plan: DecodeSpec | None
 
 
-class Samples:
+class SampleLoader:
     """Reads samples with the user's `load`, and makes arrays of them. Picklable where `load` is; safe for threads.
 
     load: cached or not; gives JPEG bytes or an array (H, W, C). size: (height, width) in pixels, None to leave each
@@ -64,7 +64,7 @@ class Samples:
     def __init__(self, load: Callable[[Any], Any], size: tuple[int, int] | None) -> None:
         self._load = load
         self.size = None if size is None else check_size(size, "size")
-        self._decoder = Decoder(min_size=self.size)
+        self._decoder = JpegDecoder(min_size=self.size)
 
     def load(self, paths: list[Any]) -> list[Any]:
         """What `load` gives for each path, or the exception it raised; a cached function reads misses on threads.
@@ -81,15 +81,15 @@ class Samples:
                 samples.append(exc)
         return samples
 
-    def form(self, sample: Any) -> Form:
+    def form(self, sample: Any) -> SampleSpec:
         """From the header alone; raises JpegError or TypeError for what is no image."""
         if isinstance(sample, np.ndarray):
             shape = (*self.size, sample.shape[2]) if self.size and sample.ndim == 3 else sample.shape
-            return Form(shape, sample.dtype, None)
-        plan = self._decoder.plan(sample)
-        return Form((*(self.size or plan.sides), self._decoder.channels), np.dtype(np.uint8), plan)
+            return SampleSpec(shape, sample.dtype, None)
+        plan = self._decoder.spec(sample)
+        return SampleSpec((*(self.size or plan.size), self._decoder.channels), np.dtype(np.uint8), plan)
 
-    def image(self, sample: Any, form: Form, out: Array | None = None) -> Array:
+    def image(self, sample: Any, form: SampleSpec, out: Array | None = None) -> Array:
         """The decoded and resized sample: written into `out` where that has its form, else another array.
 
         A loaded array that needs no resizing is returned as it is: the caller copies it.
@@ -118,7 +118,7 @@ class Samples:
         """
         failed.update((number, sample) for number, sample in enumerate(samples) if isinstance(sample, Exception))
         good = {number: sample for number, sample in enumerate(samples) if number not in failed}
-        forms = collect(self._image_form, good, failed)
+        forms = map_collecting_errors(self._image_form, good, failed)
         batch = None
         if len({(form.shape, form.dtype) for form in forms.values()}) == 1:
             form = next(iter(forms.values()))
@@ -134,17 +134,19 @@ class Samples:
             except Exception as exc:
                 failed[number] = exc
 
-        run_shared(write, forms, min(threads, max(1, len(forms))))
+        run_on_threads(write, forms, min(threads, max(1, len(forms))))
         return rows, batch
 
-    def _image_form(self, sample: Any) -> Form:
+    def _image_form(self, sample: Any) -> SampleSpec:
         form = self.form(sample)
         if len(form.shape) != 3:
             raise ValueError(f"an array must have the shape (height, width, channels), got {form.shape}")
         return form
 
 
-def collect(function: Callable[[Any], Any], items: dict[int, Any], failed: dict[int, Exception]) -> dict[int, Any]:
+def map_collecting_errors(
+    function: Callable[[Any], Any], items: dict[int, Any], failed: dict[int, Exception]
+) -> dict[int, Any]:
     """``function(item)`` of each, one after the other; what it raises is put into `failed` instead."""
     done: dict[int, Any] = {}
     for number, item in items.items():
@@ -178,7 +180,7 @@ def check_int(value: Any, name: str, least: int) -> int:
     return number
 
 
-def left_out(paths: Sequence[Any], failed: dict[int, Exception], skip: bool) -> list[tuple[Any, str]]:
+def check_skipped(paths: Sequence[Any], failed: dict[int, Exception], skip: bool) -> list[tuple[Any, str]]:
     """(path, reason) of each sample of a batch that failed; raises SampleError where none may, or all did.
 
     paths: those of the batch; failed: by place in it. A missing package is no fault of the sample, and always raised.
@@ -193,7 +195,7 @@ def left_out(paths: Sequence[Any], failed: dict[int, Exception], skip: bool) -> 
     return left
 
 
-def log_left_out(left: list[tuple[Any, str]], logged: set[Any]) -> None:
+def log_skipped(left: list[tuple[Any, str]], logged: set[Any]) -> None:
     """One warning for each path that is not in `logged` yet, which is then."""
     for path, reason in left:
         if path not in logged:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .simulation import CLOSED_FORMS, NAMES, SimulationResult, predict_hit_rate, simulate
+from .simulation import CLOSED_FORMS, POLICY_NAMES, SimulationResult, predict_hit_rate, simulate
 
-POLICIES = tuple(name for name in NAMES if name != "belady")  # belady_bypass is its like, and may refuse
-MOST_DRAWN = 10_000  # files that curves are made of: more would take minutes and look the same
+POLICIES = tuple(name for name in POLICY_NAMES if name != "belady")  # belady_bypass is its like, and may refuse
+MAX_SAMPLED_FILES = 10_000  # files that curves are made of: more would take minutes and look the same
 Facts = dict[str, Any]
 
 
@@ -53,7 +53,7 @@ def _walk(folder: str, pattern: str) -> Iterator[int]:
             yield entry.stat().st_size
 
 
-def describe(nbytes: NDArray[np.int64], maxbytes: int, policies: Iterable[str], epochs: int, seed: int) -> Facts:
+def simulate_folder(nbytes: NDArray[np.int64], maxbytes: int, policies: Iterable[str], epochs: int, seed: int) -> Facts:
     """Figures per epoch of each policy, the first epoch left out; hit_rates has all epochs.
 
     nbytes: of each file. predicted_hit_rate is None where there is no closed form. least_read_bytes: what any policy
@@ -87,11 +87,11 @@ def _figures(name: str, result: SimulationResult, fraction: float, files: int) -
     }
 
 
-def curves(nbytes: NDArray[np.int64], facts: Facts) -> Curves:
-    """The hit rates of what `describe` gave `facts` of, for that cache size and for others from none to all bytes."""
+def hit_rate_curves(nbytes: NDArray[np.int64], facts: Facts) -> Curves:
+    """The hit rates of what `simulate_folder` gave `facts` of, for that cache size and for others up to all bytes."""
     seed, epochs = facts["seed"], facts["epochs"]
-    if len(nbytes) > MOST_DRAWN:
-        nbytes = np.random.default_rng(seed).choice(nbytes, MOST_DRAWN, replace=False)
+    if len(nbytes) > MAX_SAMPLED_FILES:
+        nbytes = np.random.default_rng(seed).choice(nbytes, MAX_SAMPLED_FILES, replace=False)
     hit_rates: dict[str, list[float]] = {name: [] for name in (one["policy"] for one in facts["policies"])}
     shares = sorted({min(1.0, facts["fraction"]), *(percent / 100 for percent in range(0, 101, 5))})
     for share in shares:

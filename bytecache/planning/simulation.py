@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..system.byte_sizes import as_nbytes, parse_size
 from .policies import POLICIES, replay
 
-NAMES = (*POLICIES, "none")
+POLICY_NAMES = (*POLICIES, "none")
 
 
 def predict_hit_rate(policy: str, fraction: float) -> float:
@@ -156,7 +156,7 @@ def simulate(
     >>> results["fill_once"].part(3).hit_rate  # of the second epoch
     0.6666666666666666
     """
-    names, limit = check_policies(policies), _limit(budget, sizes)
+    names, limit = check_policies(policies), _parse_budget(budget, sizes)
     numbers: dict[Hashable, int] = {}
     items = [numbers.setdefault(key, len(numbers)) for key in trace]
     item_bytes = [1] * len(numbers) if sizes is None else _item_bytes(numbers, sizes)
@@ -175,8 +175,8 @@ def check_policies(policies: Iterable[str]) -> list[str]:
     """The names, each once; raises ValueError for one that there is not."""
     names = [policies] if isinstance(policies, str) else list(dict.fromkeys(policies))
     for name in names:
-        if name not in NAMES:
-            raise ValueError(f"policies must be of {_quoted(NAMES)}, got {name!r}")
+        if name not in POLICY_NAMES:
+            raise ValueError(f"policies must be of {_quoted(POLICY_NAMES)}, got {name!r}")
     return names
 
 
@@ -184,7 +184,7 @@ def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
-def _limit(budget: int | str, sizes: object) -> int:
+def _parse_budget(budget: int | str, sizes: object) -> int:
     if sizes is None and isinstance(budget, str):
         raise TypeError(f"budget must be an int, the entries that fit, or sizes= be given with it, got {budget!r}")
     return parse_size(budget, "budget")

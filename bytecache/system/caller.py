@@ -9,7 +9,7 @@ import warnings
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
-def warn(message: str) -> None:
+def warn_caller(message: str) -> None:
     """A RuntimeWarning at the line that called into the library."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and os.path.abspath(frame.f_code.co_filename).startswith(_PACKAGE):

@@ -16,7 +16,7 @@ def available_memory(proc: Path = _PROC) -> int:
 
     Raises OSError where the platform does not tell; give the budget in bytes there.
     """
-    rooms = [*_machine_room(proc), *_cgroup_rooms(proc)]
+    rooms = [*_machine_available(proc), *_cgroup_headrooms(proc)]
     if rooms:
         return max(0, min(rooms))
     try:
@@ -25,14 +25,14 @@ def available_memory(proc: Path = _PROC) -> int:
         raise OSError('this platform does not tell its memory: give the budget in bytes or as "2 GiB"') from None
 
 
-def _machine_room(proc: Path) -> Iterator[int]:
-    for line in _lines(proc / "meminfo"):
+def _machine_available(proc: Path) -> Iterator[int]:
+    for line in _read_lines(proc / "meminfo"):
         if line.startswith("MemAvailable:"):
             yield int(line.split()[1]) * 1024
 
 
-def _cgroup_rooms(proc: Path) -> Iterator[int]:
-    for line in _lines(proc / "self/cgroup"):
+def _cgroup_headrooms(proc: Path) -> Iterator[int]:
+    for line in _read_lines(proc / "self/cgroup"):
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             names = ("memory.max", "memory.current", "inactive_file")
@@ -43,32 +43,32 @@ def _cgroup_rooms(proc: Path) -> Iterator[int]:
         else:
             continue
         for root, mount in mounts:
-            yield from _rooms_up(mount, _inside(path, root), *names)
+            yield from _headroom_of_ancestors(mount, _path_below_mount(path, root), *names)
 
 
 def _mounts(proc: Path, fstype: str, option: str) -> Iterator[tuple[str, Path]]:
     """(the cgroup that is mounted, where) of each mount of this hierarchy; see proc(5) on mountinfo."""
-    for line in _lines(proc / "self/mountinfo"):
+    for line in _read_lines(proc / "self/mountinfo"):
         fields, _, rest = line.partition(" - ")
         kind, _, options = (rest.split() + ["", "", ""])[:3]
         if kind == fstype and (not option or option in options.split(",")):
             yield fields.split()[3], Path(fields.split()[4])
 
 
-def _inside(path: str, root: str) -> str:
+def _path_below_mount(path: str, root: str) -> str:
     """`path` as seen below a mount of `root`; a container may see its own group as the top."""
     if root == "/":
         return path.strip("/")
     return path[len(root) :].strip("/") if (path + "/").startswith(root + "/") else ""
 
 
-def _rooms_up(mount: Path, path: str, limit: str, usage: str, reclaimable: str) -> Iterator[int]:
+def _headroom_of_ancestors(mount: Path, path: str, limit: str, usage: str, reclaimable: str) -> Iterator[int]:
     """The room of a group and of every group above it: each one's limit binds."""
     group = mount / path
     if not group.is_dir():
         group = mount
     while True:
-        room = _room(group, limit, usage, reclaimable)
+        room = _headroom(group, limit, usage, reclaimable)
         if room is not None:
             yield room
         if group == mount:
@@ -76,18 +76,18 @@ def _rooms_up(mount: Path, path: str, limit: str, usage: str, reclaimable: str) 
         group = group.parent
 
 
-def _room(group: Path, limit: str, usage: str, reclaimable: str) -> int | None:
+def _headroom(group: Path, limit: str, usage: str, reclaimable: str) -> int | None:
     try:
         most, used = (group / limit).read_text().strip(), int((group / usage).read_text())
     except (OSError, ValueError):
         return None
     if most == "max":
         return None
-    cached = sum(int(line.split()[1]) for line in _lines(group / "memory.stat") if line.split()[0] == reclaimable)
+    cached = sum(int(line.split()[1]) for line in _read_lines(group / "memory.stat") if line.split()[0] == reclaimable)
     return int(most) - max(0, used - cached)
 
 
-def _lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     try:
         return path.read_text().splitlines()
     except OSError:

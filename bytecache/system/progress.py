@@ -19,7 +19,7 @@ def progress_bar(name: str, total: int | None, shown: bool) -> Iterator[Callable
     try:
         from tqdm import tqdm
     except ImportError:
-        line = _Line(name, total)
+        line = _PlainProgress(name, total)
         try:
             yield line.advance
         finally:
@@ -29,7 +29,7 @@ def progress_bar(name: str, total: int | None, shown: bool) -> Iterator[Callable
             yield lambda: bar.update()
 
 
-class _Line:
+class _PlainProgress:
     def __init__(self, name: str, total: int | None) -> None:
         self._name, self._of = name, f" of {total}" if total else ""
         self._done, self._next_s = 0, time.monotonic() + _LINE_EVERY_S

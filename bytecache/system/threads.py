@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
-_MOST_HELPERS = 128
+_MAX_HELPERS = 128
 
 
 def cpu_count() -> int:
@@ -38,39 +38,39 @@ def check_threads(threads: int | None, default: int) -> int:
     return threads
 
 
-def run_shared(work: Callable[[T], None], items: Iterable[T], threads: int) -> None:
+def run_on_threads(work: Callable[[T], None], items: Iterable[T], threads: int) -> None:
     """Calls ``work(item)`` once for each item, on the calling thread and ``threads - 1`` helpers.
 
     Items are begun in order. After an exception none is begun; when all that run have ended, the exception of the
     first such item, in the order of the items, is raised; a KeyboardInterrupt and its like before any other. No call
     of `work` outlives this function, unless a second Ctrl-C comes while it waits for those that were begun.
     """
-    turns = _Turns(work, items)
-    _running.add(turns)
+    run = _ParallelRun(work, items)
+    _running.add(run)
     try:
-        with _pool.called(turns.help, threads - 1):
-            turns.take()
+        with _pool.running(run.help, threads - 1):
+            run.work()
     finally:
         try:
-            turns.finish()
+            run.finish()
         finally:
-            _running.discard(turns)
-    if turns.failures:
+            _running.discard(run)
+    if run.failures:
         try:
-            raise min(turns.failures, key=lambda failure: (isinstance(failure[1], Exception), failure[0]))[1]
+            raise min(run.failures, key=lambda failure: (isinstance(failure[1], Exception), failure[0]))[1]
         finally:
-            turns.failures.clear()  # the traceback holds the frames that hold them
+            run.failures.clear()  # the traceback holds the frames that hold them
 
 
-moment = itertools.count().__next__  # orders in time what begins
+next_tick = itertools.count().__next__  # orders in time what begins
 
 
-def helpers_of(thread: int, since: int = -1) -> list[int]:
+def helpers_working_for(thread: int, since: int = -1) -> list[int]:
     """The threads that work for `thread` now, called up after `since`: what it began earlier cannot end before them."""
     return [helper for helper, (caller, when) in list(_callers.items()) if caller == thread and when > since]
 
 
-def call_of(helper: int) -> tuple[int, int] | None:
+def caller_of(helper: int) -> tuple[int, int] | None:
     """The thread that a helper works for now, and when it was called up; None for any other thread."""
     return _callers.get(helper)
 
@@ -78,20 +78,20 @@ def call_of(helper: int) -> tuple[int, int] | None:
 _callers: dict[int, tuple[int, int]] = {}  # helper -> the thread it works for, and when it was called up
 
 
-_running: set[_Turns[Any]] = set()  # the calls of run_shared that have not ended
+_running: set[_ParallelRun[Any]] = set()  # the calls of run_on_threads that have not ended
 
 
-class _Turns(Generic[T]):
-    """One ``run_shared``: its items, its failures, and how many helpers are at work."""
+class _ParallelRun(Generic[T]):
+    """One ``run_on_threads``: its items, its failures, and how many helpers are at work."""
 
     def __init__(self, work: Callable[[T], None], items: Iterable[T]) -> None:
-        self._work, self._items, self._caller = work, enumerate(items), (threading.get_ident(), moment())
+        self._work, self._items, self._caller = work, enumerate(items), (threading.get_ident(), next_tick())
         self._next = threading.Lock()  # guards _items: a generator runs in one thread at a time
         self._changed = threading.Condition()  # guards _helping, and _over for those that begin
         self._over, self._helping = False, 0
         self.failures: list[tuple[float, BaseException]] = []
 
-    def take(self) -> None:
+    def work(self) -> None:
         """Works on one item after the other until none is left, or anybody failed."""
         while True:
             index: float = math.inf  # a failure of the iterator comes after all items
@@ -120,7 +120,7 @@ class _Turns(Generic[T]):
             self._helping += 1
         _callers[threading.get_ident()] = self._caller
         try:
-            self.take()
+            self.work()
         finally:
             _callers.pop(threading.get_ident(), None)
             with self._changed:
@@ -137,7 +137,7 @@ class _Turns(Generic[T]):
             raise
         del self._work, self._items  # a helper that comes too late still refers to this object
 
-    def lose_helpers(self) -> None:
+    def after_fork_in_child(self) -> None:
         """In a forked child: the helpers are not here, and locks may have been copied while they held them."""
         self._next, self._changed, self._helping = threading.Lock(), threading.Condition(), 0
 
@@ -156,11 +156,11 @@ class _Pool:
         self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
     @contextmanager
-    def called(self, task: Callable[[], None], helpers: int) -> Iterator[None]:
+    def running(self, task: Callable[[], None], helpers: int) -> Iterator[None]:
         """Has `task` run by so many helpers meanwhile, or by fewer where no more threads can be had."""
         with self._lock:
             self._asked += helpers
-            wanted = min(self._asked, _MOST_HELPERS)
+            wanted = min(self._asked, _MAX_HELPERS)
         try:
             threads = self._start(wanted)
             for _ in range(min(helpers, threads)):
@@ -190,14 +190,14 @@ class _Pool:
 _pool = _Pool()
 
 
-def _start_anew() -> None:
+def _reset_after_fork() -> None:
     # A forked child has none of its parent's threads, and a lock may have been held.
     global _pool
     _pool = _Pool()
     _callers.clear()
-    for turns in _running:
-        turns.lose_helpers()
+    for run in _running:
+        run.after_fork_in_child()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)
+    os.register_at_fork(after_in_child=_reset_after_fork)

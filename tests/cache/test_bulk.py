@@ -17,7 +17,7 @@ from conftest import PATIENCE_S, counting, figures, in_child, start, together, u
 import bytecache
 from bytecache.cache import singleflight as flight
 from bytecache.system import threads as pool
-from bytecache.system.threads import run_shared
+from bytecache.system.threads import run_on_threads
 
 
 def counting_lists(decorate: Any, function: Any = lambda x: [x]) -> tuple[Any, list[Any]]:
@@ -278,7 +278,7 @@ def test_run_shared_does_each_item_once() -> None:
     """Every item is worked on once, whatever the number of threads, also more than there are items."""
     for threads in 1, 2, 7, 300:
         done: list[int] = []
-        run_shared(done.append, iter(range(100)), threads)
+        run_on_threads(done.append, iter(range(100)), threads)
         assert sorted(done) == list(range(100))
 
 
@@ -291,7 +291,7 @@ def test_run_shared_draws_items_from_one_thread_at_a_time() -> None:
 
     done: list[int] = []
     with pytest.raises(LookupError, match="the source"):
-        run_shared(done.append, items(), 8)
+        run_on_threads(done.append, items(), 8)
     assert sorted(done) == list(range(1000))
 
 
@@ -312,15 +312,15 @@ def test_run_shared_lets_begun_work_end() -> None:
 
     items = iter(["goes on", "fails", "is not begun"])
     with pytest.raises(LookupError, match="goes on"):
-        run_shared(work, items, 2)
+        run_on_threads(work, items, 2)
     assert done == ["goes on"]
     assert list(items) == ["is not begun"]
 
 
 def waits_for_helpers(thread: int) -> bool:
-    """Whether a thread waits in run_shared for the end of its helpers' work."""
+    """Whether a thread waits in run_on_threads for the end of its helpers' work."""
     frame = sys._current_frames()[thread]
-    while frame is not None and frame.f_code is not pool._Turns.finish.__code__:
+    while frame is not None and frame.f_code is not pool._ParallelRun.finish.__code__:
         frame = frame.f_back  # type: ignore[assignment]
     return frame is not None
 
@@ -348,7 +348,7 @@ def test_run_shared_outlives_no_work_when_interrupted() -> None:
     before = signal.signal(signal.SIGINT, strike)
     try:
         with pytest.raises(KeyboardInterrupt):
-            run_shared(work, range(2), 2)
+            run_on_threads(work, range(2), 2)
     finally:
         signal.signal(signal.SIGINT, before)
     returned.set()
@@ -374,7 +374,7 @@ def test_an_interrupt_comes_before_a_helpers_exception() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_shared(work, range(3), 2)
+        run_on_threads(work, range(3), 2)
 
 
 @pytest.mark.parametrize("interrupts", [1, 2])
@@ -387,7 +387,7 @@ def test_interrupts_do_not_make_the_pool_forget(interrupts: int) -> None:
 
     for _ in range(interrupts):
         with pytest.raises(KeyboardInterrupt):
-            run_shared(work, range(9), 3)
+            run_on_threads(work, range(9), 3)
     assert pool._pool._asked == asked
 
 
@@ -411,7 +411,7 @@ def test_items_that_share_a_cached_function_need_no_order(both: Any) -> None:
 
 
 def test_a_child_forked_in_the_middle_of_shared_work_can_end() -> None:
-    """A child that leaves through run_shared does not wait for helpers that only its parent has."""
+    """A child that leaves through run_on_threads does not wait for helpers that only its parent has."""
     begun = threading.Event()
     statuses: list[int] = []
 
@@ -428,7 +428,7 @@ def test_a_child_forked_in_the_middle_of_shared_work_can_end() -> None:
 
     parent = os.getpid()
     try:
-        run_shared(work, range(2), 2)
+        run_on_threads(work, range(2), 2)
     except SystemExit:
         assert os.getpid() != parent
         os._exit(3)
@@ -455,7 +455,7 @@ def test_warm_keeps_no_failed_read_alive(both: Any, plain_gc: None) -> None:
 
 
 def test_nothing_is_held_for_helpers_that_come_too_late(monkeypatch: pytest.MonkeyPatch, plain_gc: None) -> None:
-    """When run_shared has returned, its work and its items are free, though a helper was never there."""
+    """When run_on_threads has returned, its work and its items are free, though a helper was never there."""
 
     class Item:
         pass
@@ -465,7 +465,7 @@ def test_nothing_is_held_for_helpers_that_come_too_late(monkeypatch: pytest.Monk
     monkeypatch.setattr(pool, "_pool", waiting)
     items = [Item(), Item()]
     alive = [weakref.ref(item) for item in items]
-    run_shared(id, items, 3)
+    run_on_threads(id, items, 3)
     assert waiting._tasks.qsize() == 2
     del items
     assert [one() for one in alive] == [None, None]
@@ -486,7 +486,7 @@ def test_run_shared_leaves_no_cycle(plain_gc: None) -> None:
 
     for threads in 1, 3:
         with pytest.raises(LookupError) as caught:
-            run_shared(work, range(3), threads)
+            run_on_threads(work, range(3), threads)
         del caught
     until(lambda: [one() for one in alive] == [None] * len(alive) != [])
 
@@ -500,7 +500,7 @@ def test_work_is_done_where_no_helper_can_be_had(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(threading.Thread, "start", refuse)
     monkeypatch.setattr(pool, "_pool", pool._Pool())
     done: list[int] = []
-    run_shared(done.append, range(5), 4)
+    run_on_threads(done.append, range(5), 4)
     assert done == list(range(5))
 
 
@@ -509,9 +509,9 @@ def test_helpers_that_were_refused_once_are_asked_for_again(monkeypatch: pytest.
     monkeypatch.setattr(pool, "_pool", pool._Pool())
     with monkeypatch.context() as refusing:
         refusing.setattr(threading.Thread, "start", lambda self: (_ for _ in ()).throw(RuntimeError()))
-        run_shared(lambda item: None, range(2), 2)
+        run_on_threads(lambda item: None, range(2), 2)
     both_in = threading.Barrier(2)
-    run_shared(lambda item: both_in.wait(PATIENCE_S), range(2), 2)
+    run_on_threads(lambda item: both_in.wait(PATIENCE_S), range(2), 2)
     assert not both_in.broken
 
 
@@ -524,7 +524,7 @@ def test_the_iterators_own_exception_reaches_the_caller() -> None:
 
     for threads in 1, 3:
         with pytest.raises(LookupError, match="no more"):
-            run_shared(lambda item: None, items(), threads)
+            run_on_threads(lambda item: None, items(), threads)
 
 
 def test_the_pool_survives_a_fork(both: Any) -> None:

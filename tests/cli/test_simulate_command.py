@@ -18,7 +18,7 @@ from conftest import in_child
 from bytecache import __main__ as cli, predict_hit_rate
 from bytecache.cli import plot as forecast_plot
 from bytecache.planning import folder as forecast
-from bytecache.planning.simulation import NAMES
+from bytecache.planning.simulation import POLICY_NAMES
 
 NOBODY = 65534
 
@@ -190,16 +190,16 @@ def test_python_m_bytecache_simulate(photos: Path) -> None:
 def test_curves_go_from_nothing_to_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rates of 0 without a cache, of 1 with room for all, at the budget what the table has; of a part of many files."""
     nbytes = np.arange(1, 201)
-    facts = forecast.describe(nbytes, int(nbytes.sum()) // 3, NAMES, epochs=3, seed=0)
-    curves = forecast.curves(nbytes, facts)
+    facts = forecast.simulate_folder(nbytes, int(nbytes.sum()) // 3, POLICY_NAMES, epochs=3, seed=0)
+    curves = forecast.hit_rate_curves(nbytes, facts)
     assert curves.files == 200 and curves.shares[0] == 0 and curves.shares[-1] == 1
     at = curves.shares.index(facts["fraction"])
     for one in facts["policies"]:
         rates = curves.hit_rates[one["policy"]]
         assert len(rates) == len(curves.shares)
         assert (rates[0], rates[at], rates[-1]) == (0, one["hit_rate"], one["policy"] != "none")
-    monkeypatch.setattr(forecast, "MOST_DRAWN", 50)
-    assert forecast.curves(nbytes, facts).files == 50
+    monkeypatch.setattr(forecast, "MAX_SAMPLED_FILES", 50)
+    assert forecast.hit_rate_curves(nbytes, facts).files == 50
 
 
 @pytest.mark.foreign_threads
@@ -207,15 +207,15 @@ def test_the_picture_says_what_it_shows() -> None:
     """A title, axes with units, a curve for every policy there is, and the budget."""
     pytest.importorskip("matplotlib", reason="drawing needs matplotlib")
     nbytes = np.full(50, 2**20)
-    facts = forecast.describe(nbytes, 20 * 2**20, NAMES, epochs=3, seed=0)
-    figure = forecast_plot.picture(facts, forecast.curves(nbytes, facts)._replace(files=40))
+    facts = forecast.simulate_folder(nbytes, 20 * 2**20, POLICY_NAMES, epochs=3, seed=0)
+    figure = forecast_plot.make_figure(facts, forecast.hit_rate_curves(nbytes, facts)._replace(files=40))
     (axes,) = figure.axes
     assert "50 files, 50.0 MiB" in axes.get_title() and "of 40 of them" in axes.get_title()
     assert "% of the bytes" in axes.get_xlabel() and "hits / reads" in axes.get_ylabel()
     legend = axes.get_legend()
     assert "budget of 20.0 MiB" in legend.get_title().get_text()
     labels = [text.get_text() for text in legend.get_texts()]
-    assert len(labels) == len(NAMES) and "fill_once: 0.400" in labels and labels[-1] == "none: 0.000"
+    assert len(labels) == len(POLICY_NAMES) and "fill_once: 0.400" in labels and labels[-1] == "none: 0.000"
 
 
 @pytest.mark.foreign_threads  # matplotlib keeps its fonts open

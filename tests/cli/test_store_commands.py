@@ -133,7 +133,7 @@ def test_a_run_that_begins_while_one_looks_is_the_first(store: SharedStore) -> N
     """Who looks does not hold the store: a run that begins sets its budget and looks over what is there."""
     path = store.path
     store.close()
-    with inspection._opened(path):
+    with inspection._open_unattached(path):
         fresh = SharedStore(path, maxbytes="2 MiB")
         assert fresh.maxbytes == 2 * 2**20
         fresh.close()
@@ -341,7 +341,7 @@ def test_the_console_script_leads_to_main() -> None:
 )
 def test_sizes_have_units(nbytes: int, text: str) -> None:
     """At most three digits before the point, up to TiB."""
-    assert cli.size(nbytes) == text
+    assert cli.format_bytes(nbytes) == text
 
 
 @pytest.mark.parametrize(
@@ -349,4 +349,4 @@ def test_sizes_have_units(nbytes: int, text: str) -> None:
 )
 def test_ages_have_units(seconds: float, text: str) -> None:
     """In the largest unit of which there are two."""
-    assert cli.age(seconds) == text
+    assert cli.format_age(seconds) == text

@@ -355,13 +355,13 @@ from helpers.images import make_jpeg
 from bytecache import decode_batch
 from bytecache.system import threads as pool
 datas = [make_jpeg(16, 16)] * 4
-if hasattr(pool, "_MOST_HELPERS"):
-    pool._MOST_HELPERS = 1
+if hasattr(pool, "_MAX_HELPERS"):
+    pool._MAX_HELPERS = 1
 done = []
 def work(index):
     for _ in range(20):
         done.append(decode_batch(datas, threads=3).shape)
-pool.run_shared(work, range(12), 4)
+pool.run_on_threads(work, range(12), 4)
 print(len(done), set(done))
 """
     assert _run(script) == "240 {(4, 16, 16, 3)}"
@@ -453,7 +453,7 @@ def _run(script: str) -> str:
 def test_run_shared_does_each_item_once(threads: int) -> None:
     """Each item is worked on once, in threads of which the calling one is one; a generator is never entered twice."""
     done: list[int] = []
-    pool.run_shared(done.append, (item for item in range(1000)), threads)
+    pool.run_on_threads(done.append, (item for item in range(1000)), threads)
     assert sorted(done) == list(range(1000))
 
 
@@ -466,7 +466,7 @@ def test_run_shared_uses_the_threads() -> None:
         names.add(threading.current_thread().name)
         together.wait()
 
-    pool.run_shared(work, range(3), 3)
+    pool.run_on_threads(work, range(3), 3)
     assert len(names) == 3 and threading.current_thread().name in names
 
 
@@ -484,7 +484,7 @@ def test_run_shared_waits_for_work_in_progress() -> None:
             raise KeyError(item)
 
     with pytest.raises(KeyError) as caught:
-        pool.run_shared(work, range(100), 2)
+        pool.run_on_threads(work, range(100), 2)
     assert (caught.value.args, sorted(begun), ended) == ((1,), [0, 1], [0])
 
 
@@ -497,7 +497,7 @@ def test_run_shared_passes_a_failing_iterator_on() -> None:
         raise OSError("no more")
 
     with pytest.raises(OSError, match="no more"):
-        pool.run_shared(done.append, items(), 3)
+        pool.run_on_threads(done.append, items(), 3)
     assert sorted(done) == list(range(5))
 
 

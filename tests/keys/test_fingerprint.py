@@ -21,7 +21,7 @@ import pytest
 
 import bytecache
 from bytecache import SharedStore
-from bytecache.keys.fingerprint import identify
+from bytecache.keys.fingerprint import fingerprint
 
 
 def made(source: str, name: str = "f", module: str = "m") -> Any:
@@ -32,7 +32,7 @@ def made(source: str, name: str = "f", module: str = "m") -> Any:
 
 
 def same(one: str, other: str, version: Any = None) -> bool:
-    return identify(made(one), version) == identify(made(other), version)
+    return fingerprint(made(one), version) == fingerprint(made(other), version)
 
 
 PLAIN = "def f(x, y=1):\n    return g(x) + [n for n in (1, 2) if n in {1, 2}] + y"
@@ -91,20 +91,20 @@ def test_a_version_stands_for_the_code() -> None:
     """With version= only it and the name count; 1 and "1" are two versions, other types are refused."""
     one, other = "def f(x): return 1", "def f(x): return 2"
     assert same(one, other, version=1)
-    assert identify(made(one), 1) != identify(made(one), 2)
-    assert identify(made(one), 1) != identify(made(one), "1")
-    assert identify(made(one), 1) != identify(made(one, module="other"), 1)
+    assert fingerprint(made(one), 1) != fingerprint(made(one), 2)
+    assert fingerprint(made(one), 1) != fingerprint(made(one), "1")
+    assert fingerprint(made(one), 1) != fingerprint(made(one, module="other"), 1)
     for wrong in True, 1.5, b"1", (1,):
         with pytest.raises(TypeError, match="version must be a str, an int or None, got"):
-            identify(made(one), wrong)
+            fingerprint(made(one), wrong)
 
 
 def test_partials_and_methods_are_told_by_their_arguments() -> None:
     """What a partial binds counts, positional and by name, in whatever order the names came."""
     f = made("def f(*a, **k): ...")
-    assert identify(functools.partial(f, 1), None) != identify(functools.partial(f, 2), None)
-    assert identify(functools.partial(f, a=1, b=2), None) == identify(functools.partial(f, b=2, a=1), None)
-    assert identify(functools.partial(f, a=1), None) != identify(functools.partial(f, b=1), None)
+    assert fingerprint(functools.partial(f, 1), None) != fingerprint(functools.partial(f, 2), None)
+    assert fingerprint(functools.partial(f, a=1, b=2), None) == fingerprint(functools.partial(f, b=2, a=1), None)
+    assert fingerprint(functools.partial(f, a=1), None) != fingerprint(functools.partial(f, b=1), None)
 
 
 def test_functions_that_refer_to_each_other_end() -> None:
@@ -116,8 +116,8 @@ def test_functions_that_refer_to_each_other_end() -> None:
     def pong(x: int) -> Any:
         return ping(x)
 
-    assert identify(ping, None) == identify(ping, None) != identify(pong, None)
-    assert identify(bytecache.fill_once(ping), None)[1] == identify(ping, None)[1]
+    assert fingerprint(ping, None) == fingerprint(ping, None) != fingerprint(pong, None)
+    assert fingerprint(bytecache.fill_once(ping), None)[1] == fingerprint(ping, None)[1]
 
 
 class Archive:
@@ -196,14 +196,14 @@ def test_closed_over_values_count_by_value(one: Any, other: Any) -> None:
         return lambda x: value
 
     again = one if callable(one) else copy.deepcopy(one)
-    assert identify(over(one), None) == identify(over(again), None) != identify(over(other), None)
+    assert fingerprint(over(one), None) == fingerprint(over(again), None) != fingerprint(over(other), None)
 
 
 def test_a_version_stands_for_the_code_alone() -> None:
     """What a function closes over, or is bound to, counts beside a version."""
     one, other = (made("def make(n):\n def f(x): return n\n return f", "make")(n) for n in ("train", "val"))
-    assert identify(one, 1) != identify(other, 1)
-    assert identify(functools.partial(one, 1), 1) != identify(functools.partial(one, 2), 1)
+    assert fingerprint(one, 1) != fingerprint(other, 1)
+    assert fingerprint(functools.partial(one, 1), 1) != fingerprint(functools.partial(one, 2), 1)
 
 
 def test_what_cannot_be_taken_to_pieces_counts_by_its_class() -> None:
@@ -213,12 +213,12 @@ def test_what_cannot_be_taken_to_pieces_counts_by_its_class() -> None:
     def over(value: Any) -> Any:
         return lambda x: value
 
-    assert identify(over(lock), None) == identify(over(other), None)
+    assert fingerprint(over(lock), None) == fingerprint(over(other), None)
 
 
 SCRIPT = """
     import multiprocessing, functools, sys
-    from bytecache.keys.fingerprint import identify
+    from bytecache.keys.fingerprint import fingerprint
 
     class Resize:
         def __init__(self, size): self.size = size
@@ -239,7 +239,7 @@ SCRIPT = """
     }
 
     def all_of_them(version=None):
-        return {name: identify(one, version) for name, one in FUNCTIONS.items()}
+        return {name: fingerprint(one, version) for name, one in FUNCTIONS.items()}
 
     def child(queue):
         queue.put((__name__, all_of_them(), all_of_them(1)))

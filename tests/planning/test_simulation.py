@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 
 import bytecache
 from bytecache import SimulationResult, predict_hit_rate, simulate
-from bytecache.planning.simulation import CLOSED_FORMS, NAMES
+from bytecache.planning.simulation import CLOSED_FORMS, POLICY_NAMES
 
 ITEMS, EPOCHS = 5_000, 3
 # A hit is nearly a coin per item, so the rate of an epoch of 5,000 has a standard deviation of at most
@@ -197,7 +197,7 @@ def most_hits(trace: tuple[int, ...], capacity: int, bypass: bool) -> int:
 @given(trace=st.lists(st.integers(0, 5), max_size=14), capacity=st.integers(1, 4))
 def test_belady_is_the_best_there_is(trace: list[int], capacity: int) -> None:
     """With equal sizes: of all that keep every miss, and with bypass of all, as an exhaustive search finds."""
-    results = simulate(trace, NAMES, capacity)
+    results = simulate(trace, POLICY_NAMES, capacity)
     assert results["belady"].hits == most_hits(tuple(trace), capacity, bypass=False)
     assert results["belady_bypass"].hits == most_hits(tuple(trace), capacity, bypass=True)
     assert max(result.hits for result in results.values()) == results["belady_bypass"].hits
@@ -205,7 +205,7 @@ def test_belady_is_the_best_there_is(trace: list[int], capacity: int) -> None:
 
 def test_no_policy_beats_fill_once_in_shuffled_epochs() -> None:
     """Belady with bypass and fill_once hit exactly C times in every epoch but the first, the others at most that."""
-    results = simulate(shuffled(200, 5), NAMES, 60)
+    results = simulate(shuffled(200, 5), POLICY_NAMES, 60)
     epochs = {name: [result.part(i, i + 200).hits for i in range(0, 1000, 200)] for name, result in results.items()}
     assert epochs["belady_bypass"] == epochs["fill_once"] == [0, 60, 60, 60, 60]
     assert all(max(hits) <= 60 for hits in epochs.values()) and epochs["none"] == [0] * 5
@@ -222,7 +222,7 @@ def test_every_policy_hits_only_what_was_read_and_fits(trace: list[int], sizes: 
     first = np.array([key not in trace[:now] for now, key in enumerate(trace)], dtype=bool)
     large = np.array([sizes[key] > budget for key in trace], dtype=bool)
     roomy = sum(sizes[key] for key in set(trace)) <= budget
-    for name, result in simulate(trace, NAMES, budget, sizes=dict(enumerate(sizes))).items():
+    for name, result in simulate(trace, POLICY_NAMES, budget, sizes=dict(enumerate(sizes))).items():
         assert not (result.hit & (first | large)).any()
         assert name == "none" or not roomy or (result.hit | first).all()
 
@@ -230,9 +230,9 @@ def test_every_policy_hits_only_what_was_read_and_fits(trace: list[int], sizes: 
 def test_random_replacement_is_a_function_of_the_seed() -> None:
     """The same seed gives the same hits, another one others; the other policies do not draw."""
     trace = shuffled(300, 4)
-    one, same, other = (simulate(trace, NAMES, 150, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (simulate(trace, POLICY_NAMES, 150, seed=seed) for seed in (1, 1, 2))
     assert (one["random"].hit == same["random"].hit).all()
-    assert [name for name in NAMES if (one[name].hit != other[name].hit).any()] == ["random"]
+    assert [name for name in POLICY_NAMES if (one[name].hit != other[name].hit).any()] == ["random"]
 
 
 # What goes in and comes out
@@ -253,7 +253,7 @@ def test_a_result_counts_hits_and_bytes() -> None:
 
 def test_a_result_without_accesses_has_rates_of_zero() -> None:
     """An empty trace, and one of no bytes, are no division by zero."""
-    for result in simulate([], NAMES, 1).values():
+    for result in simulate([], POLICY_NAMES, 1).values():
         assert (result.hits, result.misses, result.hit_rate, result.byte_hit_rate) == (0, 0, 0.0, 0.0)
     assert simulate("aa", ["lru"], 1, sizes=lambda key: 0)["lru"].byte_hit_rate == 0.0
 

@@ -13,35 +13,35 @@ from pathlib import Path
 
 from .locks import fcntl
 
-_PATIENCE = 1000  # rounds
+_MAX_ROUNDS = 1000  # rounds
 
 
-class Hold:
+class Attachment:
     """A shared lock on a folder, held until it is closed, or the process ends."""
 
     def __init__(self, folder: Path, fd: int) -> None:
         self.folder, self._fd = folder, fd
-        self.remove = False  # whether the last process to let go removes the folder
+        self.remove_when_last = False  # whether the last process to let go removes the folder
 
-    def close(self) -> None:
+    def detach(self) -> None:
         """Lets go of the folder."""
         fd, self._fd = self._fd, -1
         if fd < 0:
             return
         try:
-            if self.remove and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_at(self.folder, fd):
+            if self.remove_when_last and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_still_at(self.folder, fd):
                 shutil.rmtree(self.folder, ignore_errors=True)
         finally:
             os.close(fd)
-            _holds.discard(self)
+            _attachments.discard(self)
 
-    def forget(self) -> None:
+    def detach_in_child(self) -> None:
         """In a forked child, which has this lock together with its parent: leaves it to the parent."""
-        self.remove = False
-        self.close()
+        self.remove_when_last = False
+        self.detach()
 
 
-def hold(folder: Path, prepare: Callable[[], None], is_ready: Callable[[], bool] | None = None) -> Hold:
+def attach(folder: Path, prepare: Callable[[], None], is_ready: Callable[[], bool] | None = None) -> Attachment:
     """Makes the folder where it is not, and holds it.
 
     Where no other process holds it, ``prepare()`` is called before, under an exclusive lock: it may change, empty or
@@ -60,34 +60,34 @@ def hold(folder: Path, prepare: Callable[[], None], is_ready: Callable[[], bool]
                 raise
             continue  # the last one to use it has just removed it
         try:
-            if _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_at(folder, fd):
+            if _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_still_at(folder, fd):
                 prepare()
             # Waits for one that prepares or removes the folder. The change from exclusive to shared is no single step:
             # another one may be alone in between, and have prepared it anew.
             _lock(fd, fcntl.LOCK_SH)
-            there = is_at(folder, fd)
+            there = is_still_at(folder, fd)
             if there and is_ready is not None and not is_ready():
                 unready += 1  # the one that prepared it was killed: then the next round prepares it
-                if unready == _PATIENCE:
+                if unready == _MAX_ROUNDS:
                     raise OSError(f"{folder} was emptied while processes use it: end them, or give another path")
                 os.sched_yield()
             elif there:
-                taken, fd = Hold(folder, fd), -1
-                _close_at_exit(taken)
+                taken, fd = Attachment(folder, fd), -1
+                _detach_at_exit(taken)
                 return taken
         finally:
             if fd >= 0:
                 os.close(fd)
 
 
-def remove_if_unheld(folder: Path) -> None:
+def remove_if_orphaned(folder: Path) -> None:
     """Removes a folder of this user's that no process holds."""
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return
     try:
-        if os.fstat(fd).st_uid == os.geteuid() and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_at(folder, fd):
+        if os.fstat(fd).st_uid == os.geteuid() and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_still_at(folder, fd):
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(fd)
@@ -101,7 +101,7 @@ def _lock(fd: int, kind: int) -> bool:
     return True
 
 
-def is_at(folder: Path, fd: int) -> bool:
+def is_still_at(folder: Path, fd: int) -> bool:
     """Whether what was opened is still what has that name."""
     try:
         return os.path.samestat(os.stat(folder), os.fstat(fd))
@@ -109,20 +109,20 @@ def is_at(folder: Path, fd: int) -> bool:
         return False
 
 
-_holds: set[Hold] = set()  # open in this process
-_watched = 0  # the process at whose end they are closed
+_attachments: set[Attachment] = set()  # open in this process
+_hooked_pid = 0  # the process at whose end they are closed
 
 
-def _close_at_exit(one: Hold) -> None:
+def _detach_at_exit(one: Attachment) -> None:
     from multiprocessing import util
 
-    global _watched
-    if _watched != os.getpid():
-        _watched = os.getpid()
-        _watch_exit()
+    global _hooked_pid
+    if _hooked_pid != os.getpid():
+        _hooked_pid = os.getpid()
+        _register_exit_hook()
         # A child that imported its parent's main module before it begins forgets then what is to be done at its end.
-        util.register_after_fork(_anchor, _watch_exit)
-    _holds.add(one)
+        util.register_after_fork(_anchor, _register_exit_hook)
+    _attachments.add(one)
 
 
 class _Anchor:
@@ -132,7 +132,7 @@ class _Anchor:
 _anchor = _Anchor()
 
 
-def _watch_exit(*anchor: _Anchor) -> None:
+def _register_exit_hook(*anchor: _Anchor) -> None:
     from multiprocessing import util
 
     # Late, when multiprocessing has ended and joined its daemonic workers, which hold the folder too.
@@ -140,5 +140,5 @@ def _watch_exit(*anchor: _Anchor) -> None:
 
 
 def _close_all() -> None:
-    for one in list(_holds):
-        one.close()
+    for one in list(_attachments):
+        one.detach()

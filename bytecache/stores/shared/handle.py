@@ -9,14 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
-from ...system.caller import warn
+from ...system.caller import warn_caller
 from ..codec import Encoded
 from ..memory import MISSING
 from . import counters as tally
-from .attachment import Hold
-from .header import FUNCTIONS, GENERATION, MAXBYTES, PROCESSES, USED, Head
+from .attachment import Attachment
+from .header import FUNCTIONS, GENERATION, MAXBYTES, PROCESSES, USED, StoreHeader
 from .locks import WRITER, ByteLocks
-from .segment import Section
+from .segment import Segment
 
 T = TypeVar("T")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
@@ -28,11 +28,11 @@ class Bound(NamedTuple):
     section: None where the file system had no room for one. counts: this process's row, see tally.
     """
 
-    files: StoreFiles
+    files: StoreHandle
     words: memoryview
     row: int
     generation: int
-    section: Section | None
+    section: Segment | None
     counts: tally.Row
 
     def stale(self) -> bool:
@@ -40,11 +40,11 @@ class Bound(NamedTuple):
         return bool(self.words[self.row + GENERATION] != self.generation)
 
 
-class Closed(Exception):
+class HandleClosed(Exception):
     """The files were closed, or are a forked child's parent's: open them anew."""
 
 
-class Nested(Exception):
+class ReentrantWrite(Exception):
     """A signal handler wants to write in the midst of this thread's own writing."""
 
 
@@ -55,19 +55,19 @@ class User(Protocol):
     def forget_other_threads(self) -> None: ...
 
 
-class StoreFiles:
-    """A store's folder, open in this process alone: a forked child opens it anew. Safe for threads."""
+class StoreHandle:
+    """A store's folder, open in this process with_writer_lock: a forked child opens it anew. Safe for threads."""
 
-    def __init__(self, folder: Path, held: Hold | None = None) -> None:
-        """Raises FileNotFoundError or ValueError where there is no store. held: None for who only looks at it."""
-        self.folder, self._held = folder, held
-        self.head = Head(self.folder)
+    def __init__(self, folder: Path, attachment: Attachment | None = None) -> None:
+        """Raises FileNotFoundError or ValueError where there is no store. attachment: None for who only looks at it."""
+        self.folder, self._attachment = folder, attachment
+        self.head = StoreHeader(self.folder)
         self.locks = ByteLocks(self.folder / "locks")
-        self.tallies = tally.TallyFile(self.folder / "processes")
+        self.tallies = tally.CounterFile(self.folder / "processes")
         self._mutex = threading.RLock()  # one thread at a time writes
         self._writing = False  # guarded by it: a signal handler may want to write in the midst of it
         self._closing = False
-        self._no_room = False  # whether the file system took no more, until it is bound anew
+        self._disk_full = False  # whether the file system took no more, until it is bound anew
         self._warned = False
 
     @property
@@ -84,36 +84,36 @@ class StoreFiles:
 
     def _close(self) -> None:
         self.locks.close()
-        if self._held is not None:
-            self._held.close()
+        if self._attachment is not None:
+            self._attachment.detach()
 
-    def forget_parent(self) -> None:
+    def after_fork_in_child(self) -> None:
         """In a forked child: closes the locks that it shares with its parent."""
-        self.locks.forget()
-        if self._held is not None:
-            self._held.forget()
+        self.locks.close_in_child()
+        if self._attachment is not None:
+            self._attachment.detach_in_child()
 
-    def alone(self, work: Callable[[], T]) -> T:
+    def with_writer_lock(self, work: Callable[[], T]) -> T:
         """``work()`` under the lock that one thread of one process has at a time.
 
-        Raises Closed, and Nested in a signal handler that came in the midst of such work.
+        Raises HandleClosed, and ReentrantWrite in a signal handler that came in the midst of such work.
         """
         if self.locks.closed:  # before the mutex, which in a forked child a thread may hold that is not there
-            raise Closed
+            raise HandleClosed
         with self._mutex:
             if self._writing:
-                raise Nested
+                raise ReentrantWrite
             try:
                 self._writing = True
-                if not self.locks.take(WRITER):
-                    raise Closed
+                if not self.locks.acquire(WRITER):
+                    raise HandleClosed
                 return work()
             finally:
                 self._writing = False
                 try:
-                    self.locks.give_back(WRITER)
+                    self.locks.release(WRITER)
                 except BaseException:  # an interrupt, before it was done
-                    self.locks.give_back(WRITER)
+                    self.locks.release(WRITER)
                     raise
                 if self._closing:
                     self._close()
@@ -122,41 +122,41 @@ class StoreFiles:
         """This process's share in a function's values: in the files that are valid now, made where there are none.
 
         function: the 16 bytes that stand for it. Where the files cannot be had, there is one warning, and a share in
-        nothing. Raises Closed.
+        nothing. Raises HandleClosed.
         """
         try:
-            return self.alone(lambda: self._bind_locked(function, name))
-        except Nested:
-            return self._share_in_nothing(stale=True)
+            return self.with_writer_lock(lambda: self._bind_locked(function, name))
+        except ReentrantWrite:
+            return self._unbacked(stale=True)
         except OSError as exc:
             self._warn(exc)
-            return self._share_in_nothing()
+            return self._unbacked()
 
     def _bind_locked(self, function: bytes, name: str) -> Bound:
         row = self.head.find(function)
         if row is None:
             if self.head.used() > 0.99 * self.maxbytes:
                 names = ", ".join(sorted({self.head.name(other) for other in self.head.rows()}))
-                warn(
+                warn_caller(
                     f"{self.folder} is full of the values of {names}: those of {name} are read each time. A "
                     f"function whose code has changed is another one: clear the store (bytecache clear {self.folder})"
                 )
             row = self.head.add_locked(function, name)
         generation = int(self.head.words[row + GENERATION])
-        section: Section | None = None
+        section: Segment | None = None
         try:
-            Section.create_locked(self.folder, generation, self.maxbytes)
-            section = Section(self.folder, generation)
+            Segment.create_locked(self.folder, generation, self.maxbytes)
+            section = Segment(self.folder, generation)
             place = int(self.head.words[PROCESSES])
             counts = self.tallies.claim_locked(place, row, generation)
             self.head.words[PROCESSES] = place + 1
-            self._no_room = False
+            self._disk_full = False
         except OSError as exc:
             self._warn(exc)
             counts = tally.private_row(row, generation)
         return Bound(self, self.head.words, row, generation, section, counts)
 
-    def _share_in_nothing(self, stale: bool = False) -> Bound:
+    def _unbacked(self, stale: bool = False) -> Bound:
         words = memoryview(bytearray(8 * (GENERATION + 1))).cast("Q")
         words[GENERATION] = stale
         return Bound(self, words, 0, 0, None, tally.private_row(0, 0))
@@ -167,19 +167,19 @@ class StoreFiles:
         if section is None:
             return False
         try:
-            return self.alone(lambda: self._put_locked(bound, section, digest, encoded, maxsize))
-        except (Closed, Nested):
+            return self.with_writer_lock(lambda: self._put_locked(bound, section, digest, encoded, maxsize))
+        except (HandleClosed, ReentrantWrite):
             return None
         except OSError as exc:
             self._warn(exc)
             return False
 
     def _put_locked(
-        self, bound: Bound, section: Section, digest: bytes, encoded: Encoded, maxsize: int | None
+        self, bound: Bound, section: Segment, digest: bytes, encoded: Encoded, maxsize: int | None
     ) -> bool | None:
         if bound.stale() or section.get(digest, copy=False) is not MISSING:
             return None
-        words, size = bound.words, section.size_of(encoded)
+        words, size = bound.words, section.stored_size(encoded)
         words[bound.row + USED] = section.currbytes  # a writer that was killed has left more
         if (maxsize is not None and len(section) >= maxsize) or self.head.used() + size > self.maxbytes:
             return False
@@ -193,18 +193,18 @@ class StoreFiles:
     def full(self, bound: Bound) -> bool:
         """Whether there is no room for one more value of the mean size."""
         section = bound.section
-        if section is None or self._no_room:
+        if section is None or self._disk_full:
             return True
         mean = section.currbytes / len(section) if len(section) else 0
         return self.head.used() + mean > self.maxbytes
 
     def _warn(self, exc: OSError) -> None:
         """Once: that values are not kept, and why."""
-        self._no_room = True
+        self._disk_full = True
         if not self._warned:
             self._warned = True
             reason = "the file system has no room for more" if exc.errno in _NO_ROOM else "its files cannot be written"
-            warn(
+            warn_caller(
                 f"{self.folder}: {reason} ({exc.strerror or exc}); {self.head.used():,} of {self.maxbytes:,} bytes are "
                 "held, and what is not held is read each time"
             )
@@ -212,11 +212,13 @@ class StoreFiles:
     def clear(self, function: bytes | None = None) -> None:
         """Forgets a function's values, or everything, and their figures; views that were handed out stay valid.
 
-        Raises Closed.
+        Raises HandleClosed.
         """
         try:
-            self.alone(lambda: self._clear_locked(function))
-        except Nested:  # in the midst of this thread's own write, which then goes to files that nobody looks into
+            self.with_writer_lock(lambda: self._clear_locked(function))
+        except (
+            ReentrantWrite
+        ):  # in the midst of this thread's own write, which then goes to files that nobody looks into
             self._clear_locked(function)
 
     def _clear_locked(self, function: bytes | None) -> None:
@@ -228,9 +230,9 @@ class StoreFiles:
             self.head.words[FUNCTIONS] = 0  # room for others; who had a row finds its generation gone
         # All that is not in use: also what a process left that was killed in the midst of this.
         with suppress(FileNotFoundError):  # the folder is gone, and they with it
-            Section.remove_all_but_locked(self.folder, self.head.generations())
+            Segment.remove_all_but_locked(self.folder, self.head.generations())
 
-    def totals(self, bound: Bound) -> list[int]:
+    def counter_totals(self, bound: Bound) -> list[int]:
         """The figures of all processes that have used a function since it was cleared, added up; see tally."""
         rows = self.tallies.rows(int(self.head.words[PROCESSES]), bound.row, bound.generation)
         return [int(figure) for figure in rows.sum(axis=0)]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .index import write_file
+from .index import create_file
 
 MAGIC, FORMAT, MAXBYTES, FUNCTIONS, PROCESSES, CREATED_NS, NEXT_GENERATION = range(7)
 DIGEST, _DIGEST_END, GENERATION, USED, NAME = range(5)  # of a row
@@ -16,10 +16,10 @@ _ROW = 16  # words; the first row of the file is for the store's own
 _SIZE = 1 << 16
 _MAGIC = int.from_bytes(b"bytecach", "little")
 VERSION = 1
-MOST_FUNCTIONS = _SIZE // 8 // _ROW - 1
+MAX_FUNCTIONS = _SIZE // 8 // _ROW - 1
 
 
-class Head:
+class StoreHeader:
     """Words of eight bytes that all processes of a store map; changed under its writer lock only."""
 
     def __init__(self, folder: Path) -> None:
@@ -38,7 +38,7 @@ class Head:
             )
 
     @staticmethod
-    def is_one(folder: Path) -> bool:
+    def has_magic(folder: Path) -> bool:
         """Whether the head is a shared store's, of whatever version."""
         try:
             return (folder / "head").read_bytes()[:8] == _MAGIC.to_bytes(8, "little")
@@ -56,7 +56,7 @@ class Head:
         words = memoryview(bytearray(_SIZE)).cast("Q")
         words[MAGIC], words[FORMAT], words[MAXBYTES], words[CREATED_NS] = _MAGIC, VERSION, maxbytes, time.time_ns()
         words[NEXT_GENERATION] = 1
-        write_file(folder / "head.part", words.tobytes())
+        create_file(folder / "head.part", words.tobytes())
         (folder / "head.part").rename(folder / "head")
 
     def check(self, processes: int) -> None:
@@ -71,7 +71,7 @@ class Head:
 
     def rows(self) -> Iterator[int]:
         """Where each function's row begins, in words."""
-        return iter(range(_ROW, _ROW + _ROW * min(self.words[FUNCTIONS], MOST_FUNCTIONS), _ROW))
+        return iter(range(_ROW, _ROW + _ROW * min(self.words[FUNCTIONS], MAX_FUNCTIONS), _ROW))
 
     def find(self, digest: bytes) -> int | None:
         """The row of a function."""
@@ -84,8 +84,8 @@ class Head:
     def add_locked(self, digest: bytes, name: str) -> int:
         """A new function's row; raises OSError where there are too many."""
         count = self.words[FUNCTIONS]
-        if count >= MOST_FUNCTIONS:
-            raise OSError(f"a shared store is for at most {MOST_FUNCTIONS} functions: clear it, or use another path")
+        if count >= MAX_FUNCTIONS:
+            raise OSError(f"a shared store is for at most {MAX_FUNCTIONS} functions: clear it, or use another path")
         row = _ROW + _ROW * count
         text = name.encode("utf-8", "replace")[: 8 * (_ROW - NAME)].ljust(8 * (_ROW - NAME), b"\0")
         data = digest + bytes(16) + text

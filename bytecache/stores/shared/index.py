@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-COUNT, BITS, TAIL, UNPROVEN, REPLACED, _SLOT, _SLOT_WAS = range(7)  # words of the header
+COUNT, BITS, TAIL, UNVERIFIED, SUPERSEDED, _PENDING_SLOT, _PENDING_OLD = range(7)  # words of the header
 _HEADER = 4096  # bytes before the first entry
 _ENTRY = struct.Struct("<16sQQIHHI4x")
 _SIZE = _ENTRY.size
@@ -27,8 +27,8 @@ _FIELDS = np.dtype([("hash", "<u8"), ("rest", "S8"), ("position", "<u8", 4)])
 _FIRST_BITS = 10
 
 
-class Entry(NamedTuple):
-    """offset, length: of the payload in the arena, in bytes. described: bytes of description behind it.
+class IndexEntry(NamedTuple):
+    """offset, length: of the payload in the arena, in bytes. description_length: bytes of description behind it.
 
     crc: of payload and description. check: of this entry itself.
     """
@@ -38,12 +38,12 @@ class Entry(NamedTuple):
     length: int
     crc: int
     kind: int
-    described: int
-    check: int = 0
+    description_length: int
+    entry_crc: int = 0
 
     @property
     def end(self) -> int:
-        return self.offset + self.length + self.described
+        return self.offset + self.length + self.description_length
 
     def pack(self) -> bytes:
         """The entry's bytes, with its check."""
@@ -51,34 +51,34 @@ class Entry(NamedTuple):
 
     def intact(self) -> bool:
         """Whether the check fits."""
-        return self.check == self._check()
+        return self.entry_crc == self._check()
 
     def _check(self) -> int:
         return zlib.crc32(_ENTRY.pack(*self[:-1], 0))
 
 
-class Index:
+class HashIndex:
     """Maps the 16-byte digest of a key to its entry. Methods that end in ``_locked`` need the store's writer lock."""
 
     def __init__(self, stem: Path) -> None:
         """Opens ``stem.index`` and its table; raises FileNotFoundError where there are none, ValueError for others."""
         self._stem = stem
-        self._fd = open_for(self, f"{stem}.index")
-        self.head = memoryview(mmap.mmap(self._fd, _HEADER)).cast("Q")
-        bits = self.head[BITS]
-        least = max(self.head[UNPROVEN], self.head[REPLACED])
-        if not _FIRST_BITS <= bits <= 32 or not least <= self.head[COUNT] <= _capacity(bits):
-            raise ValueError(f"an index of 2**{bits} slots cannot have {self.head[COUNT]} entries")
-        self._map()
+        self._fd = open_owned(self, f"{stem}.index")
+        self.header = memoryview(mmap.mmap(self._fd, _HEADER)).cast("Q")
+        bits = self.header[BITS]
+        least = max(self.header[UNVERIFIED], self.header[SUPERSEDED])
+        if not _FIRST_BITS <= bits <= 32 or not least <= self.header[COUNT] <= _capacity(bits):
+            raise ValueError(f"an index of 2**{bits} slots cannot have {self.header[COUNT]} entries")
+        self._remap()
 
     @staticmethod
     def create_locked(stem: Path) -> None:
         """Makes an empty index; its header and table are there in full, so that writing to them cannot fail."""
-        write_file(_table(stem, _FIRST_BITS), bytes(4 << _FIRST_BITS))
-        head = np.zeros(_HEADER // 8, np.uint64)
-        head[BITS] = _FIRST_BITS
+        create_file(_table_path(stem, _FIRST_BITS), bytes(4 << _FIRST_BITS))
+        header = np.zeros(_HEADER // 8, np.uint64)
+        header[BITS] = _FIRST_BITS
         part = Path(f"{stem}.index.part")
-        write_file(part, head.tobytes(), _HEADER + _SIZE * _capacity(_FIRST_BITS))
+        create_file(part, header.tobytes(), _HEADER + _SIZE * _capacity(_FIRST_BITS))
         part.rename(f"{stem}.index")
 
     @staticmethod
@@ -88,23 +88,23 @@ class Index:
 
     def check(self) -> None:
         """Raises ValueError where the files cannot be an index: entries or slots are missing, or no slot is free."""
-        count, size = self.head[COUNT], os.fstat(self._fd).st_size
+        count, size = self.header[COUNT], os.fstat(self._fd).st_size
         slots = self._mapped[2]
-        if count > _capacity(self.head[BITS]) or size < _HEADER + _SIZE * count:
+        if count > _capacity(self.header[BITS]) or size < _HEADER + _SIZE * count:
             raise ValueError(f"the index has {size} bytes and {len(slots)} slots for {count} entries")
         if np.count_nonzero(slots) > count + 1 or np.max(slots) > count + 1:  # one whose writer was killed
             raise ValueError(f"the table of the index has slots that are not of its {count} entries")
 
     def __len__(self) -> int:
-        return self.head[COUNT] - self.head[REPLACED]
+        return self.header[COUNT] - self.header[SUPERSEDED]
 
-    def _map(self) -> None:
+    def _remap(self) -> None:
         while True:
-            bits = self.head[BITS]
+            bits = self.header[BITS]
             try:
-                fd = os.open(_table(self._stem, bits), os.O_RDWR | os.O_CLOEXEC)
+                fd = os.open(_table_path(self._stem, bits), os.O_RDWR | os.O_CLOEXEC)
             except FileNotFoundError:
-                if bits == self.head[BITS]:
+                if bits == self.header[BITS]:
                     raise
                 continue  # a writer has just put a larger one in its place
             try:
@@ -122,52 +122,52 @@ class Index:
         place = int.from_bytes(digest[:8], "little") & mask
         number = slots[place]
         while number:
-            if number <= self.head[COUNT]:
+            if number <= self.header[COUNT]:
                 fields = _ENTRY.unpack_from(entries, _BEFORE_FIRST + _SIZE * number)
                 if fields[0] == digest:
                     return number, fields
             place = (place + 1) & mask
             number = slots[place]
-        if bits == self.head[BITS]:
+        if bits == self.header[BITS]:
             return None
         try:
-            self._map()
+            self._remap()
         except FileNotFoundError:  # cleared meanwhile, and before that grown
             return None
         return self.find(digest)
 
-    def entry(self, number: int) -> Entry:
+    def entry(self, number: int) -> IndexEntry:
         """An entry by its number, 1 to COUNT."""
         if number > _capacity(self._mapped[0]):
-            self._map()
-        return Entry(*_ENTRY.unpack_from(self._mapped[3], _HEADER + _SIZE * (number - 1)))
+            self._remap()
+        return IndexEntry(*_ENTRY.unpack_from(self._mapped[3], _HEADER + _SIZE * (number - 1)))
 
-    def append_locked(self, entry: Entry) -> None:
+    def append_locked(self, entry: IndexEntry) -> None:
         """Adds an entry, in the place of an older one with the same digest. Raises OSError where there is no room."""
-        number = self.head[COUNT] + 1
-        if self._mapped[0] != self.head[BITS]:
-            self._map()
+        number = self.header[COUNT] + 1
+        if self._mapped[0] != self.header[BITS]:
+            self._remap()
         self._recover_locked()
         if number > _capacity(self._mapped[0]):
             self._grow_locked()
-        write_at(self._fd, entry.pack(), _HEADER + _SIZE * (number - 1))
-        head, slots, place = self.head, self._mapped[2], self._place(entry.digest)
-        head[_SLOT_WAS] = slots[place]
-        head[_SLOT] = place + 1
+        pwrite_all(self._fd, entry.pack(), _HEADER + _SIZE * (number - 1))
+        header, slots, place = self.header, self._mapped[2], self._slot_of(entry.digest)
+        header[_PENDING_OLD] = slots[place]
+        header[_PENDING_SLOT] = place + 1
         slots[place] = number
-        head[TAIL] = entry.end
-        head[COUNT] = number
-        head[REPLACED] += head[_SLOT_WAS] != 0
-        head[_SLOT] = 0
+        header[TAIL] = entry.end
+        header[COUNT] = number
+        header[SUPERSEDED] += header[_PENDING_OLD] != 0
+        header[_PENDING_SLOT] = 0
 
     def _recover_locked(self) -> None:
         """Takes back the slot of an entry whose writer was killed before it counted."""
-        place, slots = self.head[_SLOT] - 1, self._mapped[2]
-        if place >= 0 and slots[place] > self.head[COUNT]:
-            slots[place] = self.head[_SLOT_WAS]
-        self.head[_SLOT] = 0
+        place, slots = self.header[_PENDING_SLOT] - 1, self._mapped[2]
+        if place >= 0 and slots[place] > self.header[COUNT]:
+            slots[place] = self.header[_PENDING_OLD]
+        self.header[_PENDING_SLOT] = 0
 
-    def _place(self, digest: bytes) -> int:
+    def _slot_of(self, digest: bytes) -> int:
         """The slot of this digest, or the empty one that it goes into."""
         _, mask, slots, _ = self._mapped
         place = int.from_bytes(digest[:8], "little") & mask
@@ -177,17 +177,17 @@ class Index:
 
     def _grow_locked(self) -> None:
         bits = self._mapped[0] + 1
-        count, old = self.head[COUNT], _table(self._stem, self._mapped[0])
-        table = _table(self._stem, bits)
+        count, old = self.header[COUNT], _table_path(self._stem, self._mapped[0])
+        table = _table_path(self._stem, bits)
         entries = np.frombuffer(self._mapped[3], _FIELDS, count, _HEADER)
         try:
-            write_file(table, _slots(entries["hash"], bits).tobytes())
+            create_file(table, _build_table(entries["hash"], bits).tobytes())
             os.ftruncate(self._fd, _HEADER + _SIZE * _capacity(bits))
         except OSError:
             table.unlink(missing_ok=True)
             raise
-        self.head[BITS] = bits
-        self._map()
+        self.header[BITS] = bits
+        self._remap()
         old.unlink(missing_ok=True)
 
 
@@ -195,11 +195,11 @@ def _capacity(bits: int) -> int:
     return 1 << (bits - 1)  # half of the slots stay free, so that few are looked at
 
 
-def _table(stem: Path, bits: int) -> Path:
+def _table_path(stem: Path, bits: int) -> Path:
     return Path(f"{stem}.slots{bits}")
 
 
-def _slots(hashes: np.ndarray[Any, np.dtype[np.uint64]], bits: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
+def _build_table(hashes: np.ndarray[Any, np.dtype[np.uint64]], bits: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
     """The table with all entries in it: each at its hash or in the next free slot, all at once, round by round."""
     mask = (1 << bits) - 1
     slots = np.zeros(mask + 1, np.uint32)
@@ -213,14 +213,14 @@ def _slots(hashes: np.ndarray[Any, np.dtype[np.uint64]], bits: int) -> np.ndarra
     return slots
 
 
-def open_for(owner: object, path: str) -> int:
+def open_owned(owner: object, path: str) -> int:
     """A descriptor of a file, to be read and written, that is closed when `owner` is gone."""
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     weakref.finalize(owner, os.close, fd).atexit = False
     return fd
 
 
-def write_at(fd: int, data: bytes | memoryview, offset: int) -> None:
+def pwrite_all(fd: int, data: bytes | memoryview, offset: int) -> None:
     """Writes all of `data`, which the system may take in parts; raises OSError where it does not take it."""
     view = memoryview(data)
     while view:
@@ -228,11 +228,11 @@ def write_at(fd: int, data: bytes | memoryview, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
-def write_file(path: Path, data: bytes, size: int = 0) -> None:
+def create_file(path: Path, data: bytes, size: int = 0) -> None:
     """Makes a file of this content, and of `size` bytes if that is more, the rest a hole."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        write_at(fd, data, 0)
+        pwrite_all(fd, data, 0)
         os.ftruncate(fd, max(size, len(data)))
     except OSError as exc:
         raise OSError(exc.errno, exc.strerror, str(path)) from None

@@ -35,14 +35,14 @@ class ByteLocks:
     def closed(self) -> bool:
         return self._closing
 
-    def take(self, byte: int, *, wait: bool = True) -> bool:
+    def acquire(self, byte: int, *, wait: bool = True) -> bool:
         """Locks a byte, 0 to 2**63 - 2; False where another holds it and this is not to wait, or it is closed."""
         try:
             return self._call(fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, fcntl.F_WRLCK, byte)
         except (BlockingIOError, PermissionError):
             return False
 
-    def give_back(self, byte: int) -> None:
+    def release(self, byte: int) -> None:
         """Unlocks a byte, held or not."""
         self._call(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, byte)
 
@@ -67,7 +67,7 @@ class ByteLocks:
             if not self._calls:
                 self._close()
 
-    def forget(self) -> None:
+    def close_in_child(self) -> None:
         """In a forked child, where no other thread is left: closes at once."""
         self._closing = True
         self._close()

@@ -7,21 +7,21 @@ import re
 import shutil
 from pathlib import Path
 
-from ...system.caller import warn
-from .counters import TallyFile
-from .header import GENERATION, MAXBYTES, USED, VERSION, Head
+from ...system.caller import warn_caller
+from .counters import CounterFile
+from .header import GENERATION, MAXBYTES, USED, VERSION, StoreHeader
 from .locks import WRITER, ByteLocks
-from .segment import FILE, Section
+from .segment import FILE_PATTERN, Segment
 
-_OWN = re.compile(rf"head|locks|processes|{FILE.pattern}")
-_BESIDE = re.compile(r".*\.part|aside[0-9]+|lost\+found")  # what may lie in a folder that is empty all the same
+_STORE_FILES = re.compile(rf"head|locks|processes|{FILE_PATTERN.pattern}")
+_IGNORED = re.compile(r".*\.part|aside[0-9]+|lost\+found")  # what may lie in a folder that is empty all the same
 
 
 def begin_empty(folder: Path, maxbytes: int) -> None:
     """Makes the folder an empty store, whatever a run that was killed has left in it."""
     for left in folder.iterdir():
         shutil.rmtree(left) if left.is_dir() else left.unlink()
-    Head.create(folder, maxbytes)
+    StoreHeader.create(folder, maxbytes)
 
 
 def begin_kept(folder: Path, maxbytes: int) -> None:
@@ -30,11 +30,11 @@ def begin_kept(folder: Path, maxbytes: int) -> None:
     A store that is damaged or of another version is put aside, with a RuntimeWarning: renamed, so that the folder is
     gone. Raises ValueError for a folder with anything else in it, and OSError for what this process may not do.
     """
-    present = {name for name in os.listdir(folder) if not _BESIDE.fullmatch(name)}
+    present = {name for name in os.listdir(folder) if not _IGNORED.fullmatch(name)}
     if not present:
-        Head.create(folder, maxbytes)
+        StoreHeader.create(folder, maxbytes)
         return
-    if not Head.is_one(folder) and not all(_OWN.fullmatch(name) for name in present):
+    if not StoreHeader.has_magic(folder) and not all(_STORE_FILES.fullmatch(name) for name in present):
         raise ValueError(
             f"path must be a new or empty folder, or one that a shared store has made; {folder} holds {min(present)!r}"
         )
@@ -42,33 +42,35 @@ def begin_kept(folder: Path, maxbytes: int) -> None:
         _look_over(folder, maxbytes)
     except (ValueError, FileNotFoundError, IsADirectoryError) as exc:
         reason = f"is damaged, or of another version than {VERSION} ({exc})"
-        warn(f"the shared store {folder} {reason}: it was renamed to {_put_aside(folder)}, and a new one is begun")
+        warn_caller(
+            f"the shared store {folder} {reason}: it was renamed to {_quarantine(folder)}, and a new one is begun"
+        )
 
 
 def _look_over(folder: Path, maxbytes: int) -> None:
-    head = Head(folder)
+    head = StoreHeader(folder)
     locks = ByteLocks(folder / "locks")
     try:
-        locks.take(WRITER)  # from those who only look, and may clear it
-        _take_over(folder, head, maxbytes)
+        locks.acquire(WRITER)  # from those who only look, and may clear it
+        _adopt_locked(folder, head, maxbytes)
     finally:
         locks.close()
 
 
-def _take_over(folder: Path, head: Head, maxbytes: int) -> None:
-    head.check(TallyFile(folder / "processes").count())
+def _adopt_locked(folder: Path, head: StoreHeader, maxbytes: int) -> None:
+    head.check(CounterFile(folder / "processes").count())
     for row in head.rows():
         used, generation = 0, int(head.words[row + GENERATION])
-        if Section.exists(folder, generation):  # not yet, where its maker was killed
-            section = Section(folder, generation)
-            section.begin_run_locked()
+        if Segment.exists(folder, generation):  # not yet, where its maker was killed
+            section = Segment(folder, generation)
+            section.adopt_locked()
             used = section.currbytes
         head.words[row + USED] = used
-    Section.remove_all_but_locked(folder, head.generations())
+    Segment.remove_all_but_locked(folder, head.generations())
     head.words[MAXBYTES] = maxbytes
 
 
-def _put_aside(folder: Path) -> Path:
+def _quarantine(folder: Path) -> Path:
     number = 1
     while (aside := folder.with_name(f"{folder.name}.aside{number}")).exists() or (folder / f"aside{number}").exists():
         number += 1
@@ -78,6 +80,6 @@ def _put_aside(folder: Path) -> Path:
         inside = folder / f"aside{number}"
         inside.mkdir(mode=0o700)
         for path in folder.iterdir():
-            if not _BESIDE.fullmatch(path.name):
+            if not _IGNORED.fullmatch(path.name):
                 path.rename(inside / path.name)
         return inside

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
-from ...system.caller import warn
+from ...system.caller import warn_caller
 from ...system.memory_limit import available_memory
-from .attachment import Hold, is_at, remove_if_unheld
+from .attachment import Attachment, is_still_at, remove_if_orphaned
 from .locks import fcntl
 
 RUN_VARIABLE = "BYTECACHE_RUN"
@@ -32,7 +32,7 @@ _LAUNCHERS = (
 _RANKS = frozenset({"LOCAL_RANK", "SLURM_PROCID", "PMIX_RANK"})  # tell that it is there; differ between processes
 
 
-def run_token() -> str:
+def run_id() -> str:
     """The name of this run: the same in the process that began it and in all that come from it.
 
     That is what the environment variable BYTECACHE_RUN says, which is set here for those that come; else what a
@@ -41,7 +41,7 @@ def run_token() -> str:
     """
     token = os.environ.get(RUN_VARIABLE)
     if token is None:
-        token = os.environ[RUN_VARIABLE] = _digest(_launcher() or _ancestor())
+        token = os.environ[RUN_VARIABLE] = _digest(_launcher_id() or _parent_authkey())
     return token if token.isascii() and token.isalnum() and len(token) <= 64 else _digest(os.fsencode(token))
 
 
@@ -49,34 +49,34 @@ def _digest(data: bytes) -> str:
     return blake2b(data, digest_size=8, person=b"bytecache run").hexdigest()
 
 
-def _launcher() -> bytes:
+def _launcher_id() -> bytes:
     for names in _LAUNCHERS:
         if all(name in os.environ for name in names):
             return "\0".join(os.environ[name] for name in names if name not in _RANKS).encode()
     return b""
 
 
-def _ancestor() -> bytes:
+def _parent_authkey() -> bytes:
     from multiprocessing import current_process
 
     return bytes(current_process().authkey)
 
 
-def hold_run_folder(name: str, maxbytes: int, take: Callable[[Path], Hold]) -> Hold:
+def attach_run_folder(name: str, maxbytes: int, take: Callable[[Path], Attachment]) -> Attachment:
     """Holds, by `take`, the folder of this run's store `name`: where it is, else where there is room for `maxbytes`.
 
-    Folders of runs that were killed are removed before. Gives one RuntimeWarning where memory has not the room.
+    Folders of runs that were killed are removed before. Gives one RuntimeWarning where memory has not the free_bytes.
     """
-    folder = f"{_PREFIX}-{os.geteuid()}-{run_token()}-{name}"
+    folder = f"{_PREFIX}-{os.geteuid()}-{run_id()}-{name}"
     bases = [base for base in (_MEMORY, Path(tempfile.gettempdir())) if _usable(base)]
     if not bases:
         raise OSError(
             f"neither {_MEMORY} nor {tempfile.gettempdir()} can be written: give path=, a folder on a local disk"
         )
-    with _door(bases[0]):  # one process at a time looks and chooses, so that all choose the same
+    with _selection_lock(bases[0]):  # one process at a time looks and chooses, so that all choose the same
         for base in bases:
             for left in base.glob(f"{_PREFIX}-{os.geteuid()}-*"):
-                remove_if_unheld(left)
+                remove_if_orphaned(left)
         there = [base for base in bases if os.path.lexists(base / folder)]
         for base in there:
             if (base / folder).lstat().st_uid != os.geteuid():
@@ -85,14 +85,14 @@ def hold_run_folder(name: str, maxbytes: int, take: Callable[[Path], Hold]) -> H
 
 
 @contextmanager
-def _door(base: Path) -> Iterator[None]:
+def _selection_lock(base: Path) -> Iterator[None]:
     """One process of this user at a time."""
     path = base / f"{_PREFIX}-{os.geteuid()}.door"
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if not is_at(path, fd):
+            if not is_still_at(path, fd):
                 continue  # the one before has removed it
             try:
                 yield
@@ -104,14 +104,14 @@ def _door(base: Path) -> Iterator[None]:
 
 
 def _usable(base: Path) -> bool:
-    return os.access(base, os.W_OK | os.X_OK) and filesystem(base) not in _NETWORK
+    return os.access(base, os.W_OK | os.X_OK) and filesystem_type(base) not in _NETWORK
 
 
 def _choose(bases: list[Path], maxbytes: int) -> Path:
-    rooms = {base: room(base) for base in bases}
+    rooms = {base: free_bytes(base) for base in bases}
     first, last = bases[0], bases[-1]
     if rooms[first] < maxbytes or first != _MEMORY:
-        warn(
+        warn_caller(
             f"a shared store of {maxbytes:,} bytes does not fit in {_MEMORY}, which has room for "
             f"{rooms.get(_MEMORY, 0):,}: it is kept in {last}, which has room for {rooms[last]:,}. Give a smaller "
             "maxbytes, or path=, or more room (docker run --shm-size)"
@@ -120,21 +120,21 @@ def _choose(bases: list[Path], maxbytes: int) -> Path:
     return first
 
 
-def room(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
     """Bytes that can still be written there; in memory no more than this process may use."""
     status = os.statvfs(folder)
     free = status.f_bavail * status.f_frsize
-    return min(free, available_memory()) if in_memory(folder) else free
+    return min(free, available_memory()) if is_memory_backed(folder) else free
 
 
-def in_memory(folder: Path) -> bool:
+def is_memory_backed(folder: Path) -> bool:
     """Whether what is written there stays in memory."""
-    return filesystem(folder) in ("tmpfs", "ramfs")
+    return filesystem_type(folder) in ("tmpfs", "ramfs")
 
 
-def check_local(folder: Path) -> None:
+def check_not_network(folder: Path) -> None:
     """Raises ValueError for a folder on a network file system, where memory cannot be shared by mapping files."""
-    kind = filesystem(folder)
+    kind = filesystem_type(folder)
     if kind in _NETWORK:
         raise ValueError(
             f"path must be on a local disk or in memory, {folder} is on {kind}: processes on several machines do not "
@@ -142,7 +142,7 @@ def check_local(folder: Path) -> None:
         )
 
 
-def filesystem(folder: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str:
+def filesystem_type(folder: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str:
     """The type of the file system that a folder lies on, or will lie on; empty where the system does not tell."""
     path, best, kind = os.path.realpath(folder), "", ""
     try:

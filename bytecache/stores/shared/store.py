@@ -13,12 +13,12 @@ from typing import Any
 
 from ...keys.fingerprint import module_name
 from ...system.byte_sizes import parse_size
-from .attachment import Hold, hold
-from .handle import Bound, Closed, StoreFiles, User
-from .header import Head
+from .attachment import Attachment, attach
+from .handle import Bound, HandleClosed, StoreHandle, User
+from .header import StoreHeader
 from .locks import AVAILABLE
 from .recovery import begin_empty, begin_kept
-from .run_folder import check_local, hold_run_folder
+from .run_folder import attach_run_folder, check_not_network
 
 _sites: dict[str, int] = {}  # place in the source -> how many stores were made there
 
@@ -48,63 +48,63 @@ class SharedStore:
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, maxbytes: int | str) -> None:
         name = "" if path is not None else _site(sys._getframe(1))
-        self._set_up(path, name, maxbytes)
+        self._init(path, name, maxbytes)
 
     @classmethod
     def of_run(cls, name: str, maxbytes: int | str) -> SharedStore:
         """The store of this name in this run."""
         store = cls.__new__(cls)
-        store._set_up(None, name, maxbytes)
+        store._init(None, name, maxbytes)
         return store
 
-    def _set_up(self, path: str | os.PathLike[str] | None, name: str, maxbytes: int | str) -> None:
+    def _init(self, path: str | os.PathLike[str] | None, name: str, maxbytes: int | str) -> None:
         if not AVAILABLE:
             raise OSError("a shared store needs open file description locks, which this system has not: use Linux")
         self._arguments = None if path is None else os.path.abspath(path), name, maxbytes
         self._budget = min(parse_size(maxbytes), sys.maxsize)
-        self.users: weakref.WeakSet[User] = weakref.WeakSet()
-        self._files: StoreFiles | None = None
+        self.partitions: weakref.WeakSet[User] = weakref.WeakSet()
+        self._files: StoreHandle | None = None
         self._folder: Path | None = None  # where it was found, for when it is opened again
         self.files()
         _stores.add(self)
 
-    def files(self) -> StoreFiles:
+    def files(self) -> StoreHandle:
         """The open files; opens them where they were closed, or inherited by a forked child."""
         files = self._files
         if files is None:
-            with _opening:
+            with _open_lock:
                 files = self._files = self._files or self._open()
         return files
 
-    def _open(self) -> StoreFiles:
+    def _open(self) -> StoreHandle:
         path, name, _ = self._arguments
         if path is not None:
-            check_local(Path(path))
+            check_not_network(Path(path))
             if os.path.exists(path) and not os.path.isdir(path):
                 raise ValueError(f"path must be a folder, or where one can be made: {path} is a file")
-            held = self._hold(Path(path))
+            attachment = self._attach(Path(path))
         elif self._folder is not None:
-            held = self._hold(self._folder)
+            attachment = self._attach(self._folder)
         else:
-            held = hold_run_folder(name, self._budget, self._hold)
-        held.remove = path is None
+            attachment = attach_run_folder(name, self._budget, self._attach)
+        attachment.remove_when_last = path is None
         try:
-            files = StoreFiles(held.folder, held)
+            files = StoreHandle(attachment.folder, attachment)
         except BaseException:
-            held.close()
+            attachment.detach()
             raise
-        weakref.finalize(self, held.close).atexit = False
-        self._folder = held.folder
+        weakref.finalize(self, attachment.detach).atexit = False
+        self._folder = attachment.folder
         return files
 
-    def _hold(self, folder: Path) -> Hold:
+    def _attach(self, folder: Path) -> Attachment:
         begin = begin_empty if self._arguments[0] is None else begin_kept
-        return hold(folder, lambda: begin(folder, self._budget), lambda: Head.exists(folder))
+        return attach(folder, lambda: begin(folder, self._budget), lambda: StoreHeader.exists(folder))
 
     def bind(self, function: bytes, name: str) -> Bound:
-        """This process's share in a function's values; see :meth:`StoreFiles.bind`."""
+        """This process's share in a function's values; see :meth:`StoreHandle.bind`."""
         while True:
-            with suppress(Closed):
+            with suppress(HandleClosed):
                 return self.files().bind(function, name)
 
     @property
@@ -125,7 +125,7 @@ class SharedStore:
     def clear(self, function: bytes | None = None) -> None:
         """Forgets the values and figures of all functions, or of one; views that were handed out stay valid."""
         while True:
-            with suppress(Closed):
+            with suppress(HandleClosed):
                 return self.files().clear(function)
 
     def close(self) -> None:
@@ -133,19 +133,19 @@ class SharedStore:
 
         The last process that lets go of a store without a path removes it. This process's figures begin anew.
         """
-        with _opening:
+        with _open_lock:
             files, self._files = self._files, None
         if files is not None:
             files.close()
-        for user in list(self.users):
+        for user in list(self.partitions):
             user.unbind()
 
-    def forget_parent(self) -> None:
+    def after_fork_in_child(self) -> None:
         """In a forked child: leaves the locks that it shares with its parent to that one."""
         if self._files is not None:
-            self._files.forget_parent()
+            self._files.after_fork_in_child()
         self._files = None
-        for user in list(self.users):
+        for user in list(self.partitions):
             user.forget_other_threads()
 
     def __repr__(self) -> str:
@@ -157,7 +157,7 @@ class SharedStore:
 
 def _rebuild(path: str | None, name: str, maxbytes: int | str) -> SharedStore:
     store = SharedStore.__new__(SharedStore)
-    store._set_up(path, name, maxbytes)
+    store._init(path, name, maxbytes)
     return store
 
 
@@ -171,16 +171,18 @@ def _site(frame: Any) -> str:
 _stores: weakref.WeakSet[SharedStore] = weakref.WeakSet()
 # Guards opening and closing, also over a fork: no child inherits locks that it knows nothing of. Re-entrant, for a
 # signal handler that uses a store.
-_opening = threading.RLock()
+_open_lock = threading.RLock()
 
 
 def _after_fork_in_child() -> None:
     try:
         for store in list(_stores):
-            store.forget_parent()
+            store.after_fork_in_child()
     finally:
-        _opening.release()
+        _open_lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_open_lock.acquire, after_in_parent=_open_lock.release, after_in_child=_after_fork_in_child
+    )

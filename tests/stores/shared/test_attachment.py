@@ -18,18 +18,18 @@ from conftest import PATIENCE_S, in_child, start, until
 
 from bytecache import SharedStore
 from bytecache.stores.shared import attachment as hold_module
-from bytecache.stores.shared.attachment import Hold, remove_if_unheld
+from bytecache.stores.shared.attachment import Attachment, remove_if_orphaned
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    before = set(hold_module._holds)
+    before = set(hold_module._attachments)
     yield tmp_path / "folder"
-    assert hold_module._holds == before, "holds left open"
+    assert hold_module._attachments == before, "holds left open"
 
 
-def hold(folder: Path, prepare: Any, is_ready: Any = lambda: True) -> Hold:
-    return hold_module.hold(folder, prepare, is_ready)
+def attach(folder: Path, prepare: Any, is_ready: Any = lambda: True) -> Attachment:
+    return hold_module.attach(folder, prepare, is_ready)
 
 
 def asked(into: list[bool]) -> Any:
@@ -40,38 +40,38 @@ def asked(into: list[bool]) -> Any:
 def test_only_who_is_alone_prepares(folder: Path) -> None:
     """prepare is called where nobody else holds the folder, in this process or another."""
     alone: list[bool] = []
-    one = hold(folder, asked(alone))
-    two = hold(folder, asked(alone))
+    one = attach(folder, asked(alone))
+    two = attach(folder, asked(alone))
 
     def other_process() -> list[bool]:
         there: list[bool] = []
-        hold(folder, asked(there)).close()
+        attach(folder, asked(there)).detach()
         return there
 
     assert (alone, in_child(other_process)) == ([True], [])
-    one.close(), two.close()
-    hold(folder, asked(alone)).close()
+    one.detach(), two.detach()
+    attach(folder, asked(alone)).detach()
     assert alone == [True, True]
 
 
 def test_the_last_removes_the_folder_if_told_so(folder: Path) -> None:
     """A hold that is to remove the folder does so only when nobody else holds it; to close twice does no harm."""
-    one, two = hold(folder, bool), hold(folder, bool)
-    one.remove = two.remove = True
+    one, two = attach(folder, bool), attach(folder, bool)
+    one.remove_when_last = two.remove_when_last = True
     (folder / "file").write_bytes(b"")
-    one.close(), one.close()
+    one.detach(), one.detach()
     assert folder.is_dir()
-    two.close(), two.close()
+    two.detach(), two.detach()
     assert not folder.exists()
 
 
 def test_a_folder_that_was_renamed_meanwhile_is_not_removed(folder: Path) -> None:
     """The last to let go leaves another folder that has got the name."""
-    held = hold(folder, bool)
-    held.remove = True
+    held = attach(folder, bool)
+    held.remove_when_last = True
     folder.rename(folder.with_name("aside"))
     folder.mkdir()
-    held.close()
+    held.detach()
     assert folder.is_dir() and folder.with_name("aside").is_dir()
 
 
@@ -82,9 +82,9 @@ def test_what_prepare_raises_leaves_no_lock(folder: Path) -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        hold(folder, fails)
+        attach(folder, fails)
     alone: list[bool] = []
-    hold(folder, asked(alone)).close()
+    attach(folder, asked(alone)).detach()
     assert alone == [True]
 
 
@@ -97,7 +97,7 @@ def test_a_folder_that_prepare_renames_is_begun_anew(folder: Path) -> None:
             folder.rename(folder.with_name("aside"))
 
     calls: list[bool] = []
-    hold(folder, aside).close()
+    attach(folder, aside).detach()
     assert calls == [True, True] and folder.is_dir()
 
 
@@ -105,45 +105,45 @@ def test_a_file_is_no_folder(folder: Path) -> None:
     """What is something else than a folder is an error, and is left."""
     folder.write_bytes(b"")
     with pytest.raises((ValueError, OSError)):
-        hold(folder, bool)
+        attach(folder, bool)
 
 
 def test_a_child_that_forgets_leaves_the_lock_to_its_parent(folder: Path) -> None:
     """A forked child that lets go neither frees nor removes what its parent holds; nor does its end."""
-    held = hold(folder, bool)
-    held.remove = True
-    in_child(held.forget)
+    held = attach(folder, bool)
+    held.remove_when_last = True
+    in_child(held.detach_in_child)
     in_child(lambda: None)
     alone: list[bool] = []
-    hold(folder, asked(alone)).close()
+    attach(folder, asked(alone)).detach()
     assert alone == []
-    held.close()
+    held.detach()
     assert not folder.exists()
 
 
 def test_a_killed_holder_frees_the_folder(folder: Path) -> None:
     """SIGKILL releases a hold, and what was left can be removed."""
-    in_child(lambda: hold(folder, bool)._fd > 0)  # ends without closing
+    in_child(lambda: attach(folder, bool)._fd > 0)  # ends without closing
     assert folder.is_dir()
-    remove_if_unheld(folder)
+    remove_if_orphaned(folder)
     assert not folder.exists()
 
 
 def test_what_is_held_is_not_removed(folder: Path) -> None:
-    """remove_if_unheld leaves a held folder, a link, a file and what is not there."""
-    held = hold(folder, bool)
+    """remove_if_orphaned leaves a held folder, a link, a file and what is not there."""
+    held = attach(folder, bool)
     link, file = folder.with_name("link"), folder.with_name("file")
     link.symlink_to(folder)
     file.write_bytes(b"")
     for path in folder, link, file, folder.with_name("none"):
-        remove_if_unheld(path)
+        remove_if_orphaned(path)
     assert folder.is_dir() and link.is_symlink() and file.exists()
-    held.close()
+    held.detach()
 
 
 AT_THE_OPEN = """
     import os, shutil, sys
-    from bytecache.stores.shared.attachment import hold
+    from bytecache.stores.shared.attachment import attach
     from pathlib import Path
     folder, times = Path(sys.argv[1]), [0]
 
@@ -153,7 +153,7 @@ AT_THE_OPEN = """
             shutil.rmtree(folder)
 
     sys.addaudithook(hook)
-    hold(folder, lambda: None, lambda: True).close()
+    attach(folder, lambda: None, lambda: True).detach()
     assert times == [3] and folder.is_dir()
 """
 
@@ -202,12 +202,12 @@ def test_many_processes_that_come_and_go_always_hold_what_is_there(folder: Path)
     def come_and_go() -> str:
         for number in range(150):
             if number % 10 == 5:
-                remove_if_unheld(folder)
-            held = hold(folder, prepare, (folder / "made").exists)
-            held.remove = True
-            if not (folder / "made").exists() or not hold_module.is_at(folder, held._fd):
+                remove_if_orphaned(folder)
+            held = attach(folder, prepare, (folder / "made").exists)
+            held.remove_when_last = True
+            if not (folder / "made").exists() or not hold_module.is_still_at(folder, held._fd):
                 return f"round {number}: {list(folder.iterdir())}"
-            held.close()
+            held.detach()
         return "fine"
 
     ends = [start(lambda: in_child(come_and_go, 60)) for _ in range(4)]
@@ -226,7 +226,7 @@ def test_an_interrupted_wait_leaves_nothing(folder: Path) -> None:
 
     end = start(interrupt)
     with pytest.raises(KeyboardInterrupt):
-        hold(folder, bool)
+        attach(folder, bool)
     end()
     os.close(maker)
     shutil.rmtree(folder)
@@ -234,8 +234,8 @@ def test_an_interrupted_wait_leaves_nothing(folder: Path) -> None:
 
 def test_holds_of_many_stores_are_closed(folder: Path) -> None:
     """A hold is known while it is open, and no longer."""
-    held = [hold(folder / str(number), bool) for number in range(3)]
-    assert set(held) <= hold_module._holds
+    held = [attach(folder / str(number), bool) for number in range(3)]
+    assert set(held) <= hold_module._attachments
     for one in held:
-        assert isinstance(one, Hold)
-        one.close()
+        assert isinstance(one, Attachment)
+        one.detach()

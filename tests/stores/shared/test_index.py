@@ -16,8 +16,8 @@ from hypothesis import given, settings, strategies as st
 from bytecache.stores.codec import encode
 from bytecache.stores.memory import MISSING
 from bytecache.stores.shared import index
-from bytecache.stores.shared.index import COUNT, REPLACED, TAIL, Entry, Index
-from bytecache.stores.shared.segment import Section
+from bytecache.stores.shared.index import COUNT, SUPERSEDED, TAIL, HashIndex, IndexEntry
+from bytecache.stores.shared.segment import Segment
 
 MAXBYTES = 1 << 20
 
@@ -32,26 +32,26 @@ def crowded(key: int) -> bytes:
 
 
 @pytest.fixture
-def section(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Section]:
-    Section.create_locked(tmp_path, 1, MAXBYTES)
-    yield Section(tmp_path, 1)
+def section(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Segment]:
+    Segment.create_locked(tmp_path, 1, MAXBYTES)
+    yield Segment(tmp_path, 1)
     del request.node.funcargs["section"]  # pytest would keep it, and its files open, too long
 
 
-def numbered(index: Index, key: int) -> Entry:
-    return Entry(digest(key), key, 1, 0, 0, 0)
+def numbered(index: HashIndex, key: int) -> IndexEntry:
+    return IndexEntry(digest(key), key, 1, 0, 0, 0)
 
 
 @pytest.mark.parametrize("name", [digest, crowded], ids=["spread", "crowded"])
 def test_growth_loses_nothing(tmp_path: Path, name: Any) -> None:
     """Through several table sizes every key leads to its entry, and keys that are not there lead nowhere."""
     keys = 5000 if name is digest else 700
-    Index.create_locked(tmp_path / "1")
-    index, reader = Index(tmp_path / "1"), Index(tmp_path / "1")
+    HashIndex.create_locked(tmp_path / "1")
+    index, reader = HashIndex(tmp_path / "1"), HashIndex(tmp_path / "1")
     for key in range(keys):
-        index.append_locked(Entry(name(key), key, 1, 0, 0, 0))
+        index.append_locked(IndexEntry(name(key), key, 1, 0, 0, 0))
         assert reader.find(name(key))[1][1] == key  # type: ignore[index]
-    for one in index, reader, Index(tmp_path / "1"):
+    for one in index, reader, HashIndex(tmp_path / "1"):
         assert len(one) == keys
         assert [one.find(name(key))[0] for key in range(keys)] == list(range(1, keys + 1))  # type: ignore[index]
         assert [one.find(name(key)) for key in range(keys, keys + 100)] == [None] * 100
@@ -60,13 +60,13 @@ def test_growth_loses_nothing(tmp_path: Path, name: Any) -> None:
     index.check()
 
 
-def append_and_be_killed(section: Section, key: int, value: Any) -> None:
+def append_and_be_killed(section: Segment, key: int, value: Any) -> None:
     """Leaves what a writer leaves that is killed when all is written but the numbers that make it count."""
-    head = section.index.head
+    head = section.index.header
     before = head[COUNT], head[TAIL]
     section.append_locked(digest(key), encode(value))
     head[COUNT], head[TAIL] = before
-    head[index._SLOT] = section.index._place(digest(key)) + 1
+    head[index._PENDING_SLOT] = section.index._slot_of(digest(key)) + 1
 
 
 VALUE = st.one_of(st.binary(max_size=200), st.integers(0, 100).map(lambda n: np.arange(n, dtype=np.int16)))
@@ -77,13 +77,13 @@ VALUE = st.one_of(st.binary(max_size=200), st.integers(0, 100).map(lambda n: np.
 def test_a_section_is_a_dict(tmp_path_factory: pytest.TempPathFactory, steps: list[Any]) -> None:
     """Two who have a section open, writers that are killed, and whoever opens it anew see what a dict holds."""
     folder = tmp_path_factory.mktemp("model")
-    Section.create_locked(folder, 1, MAXBYTES)
-    one, other = Section(folder, 1), Section(folder, 1)
+    Segment.create_locked(folder, 1, MAXBYTES)
+    one, other = Segment(folder, 1), Segment(folder, 1)
     model: dict[int, Any] = {}
     for key, value, step in steps:
         if step == "reopen":
-            one = Section(folder, 1)
-            one.begin_run_locked()
+            one = Segment(folder, 1)
+            one.adopt_locked()
         elif step == "killed" and key not in model:
             append_and_be_killed(one, key, value)
         elif key not in model:
@@ -95,14 +95,14 @@ def test_a_section_is_a_dict(tmp_path_factory: pytest.TempPathFactory, steps: li
                 got = section.get(digest(key))
                 assert (got is MISSING) == (key not in model)
                 assert got is MISSING or np.array_equal(got, model[key])
-    assert all(one.proven(one.index.entry(number)) for number in range(1, one.index.head[COUNT] + 1))
+    assert all(one.verify(one.index.entry(number)) for number in range(1, one.index.header[COUNT] + 1))
 
 
-def test_what_never_came_to_count_is_not_seen(section: Section) -> None:
+def test_what_never_came_to_count_is_not_seen(section: Segment) -> None:
     """An entry without the last step is no entry; the next one takes its place, in the arena and in the list."""
     section.append_locked(digest(1), encode(b"one"))
     append_and_be_killed(section, 2, b"killed")
-    assert section.get(digest(2)) is MISSING and not section.holds(digest(2))
+    assert section.get(digest(2)) is MISSING and digest(2) not in section
     section.append_locked(digest(3), encode(b"three"))
     assert section.get(digest(2)) is MISSING
     section.append_locked(digest(2), encode(b"two"))
@@ -110,7 +110,7 @@ def test_what_never_came_to_count_is_not_seen(section: Section) -> None:
     assert (len(section), section.currbytes) == (3, 11)
 
 
-def test_searches_end_after_hundreds_of_killed_writers(section: Section) -> None:
+def test_searches_end_after_hundreds_of_killed_writers(section: Segment) -> None:
     """Slots that killed writers have left hide nothing and leave no search without an end."""
     for key in range(300):
         append_and_be_killed(section, key, b"killed")
@@ -121,7 +121,7 @@ def test_searches_end_after_hundreds_of_killed_writers(section: Section) -> None
     assert all(section.get(digest(key)) is MISSING for key in range(512, 2000))
 
 
-def test_views_outlive_section_and_files(tmp_path: Path, section: Section) -> None:
+def test_views_outlive_section_and_files(tmp_path: Path, section: Segment) -> None:
     """An array and a view stay as they are when the files are removed and everybody has let go."""
     section.append_locked(digest(1), encode(np.arange(1000)))
     section.append_locked(digest(2), encode(b"x" * 1000))
@@ -133,7 +133,7 @@ def test_views_outlive_section_and_files(tmp_path: Path, section: Section) -> No
     assert view.readonly and not array.flags.writeable
 
 
-def test_arrays_begin_at_a_cache_line(section: Section) -> None:
+def test_arrays_begin_at_a_cache_line(section: Segment) -> None:
     """An array after bytes of odd length is aligned in memory, and the gap counts as used."""
     section.append_locked(digest(1), encode(b"abc"))
     section.append_locked(digest(2), encode(np.arange(3.0)))
@@ -141,7 +141,7 @@ def test_arrays_begin_at_a_cache_line(section: Section) -> None:
     assert section.currbytes == 64 + 24 + len(encode(np.arange(3.0)).description)
 
 
-def test_a_full_file_system_leaves_the_index_as_it_was(tmp_path: Path, section: Section) -> None:
+def test_a_full_file_system_leaves_the_index_as_it_was(tmp_path: Path, section: Segment) -> None:
     """A growth or an append that has no room raises OSError; all entries are still found, and later it goes on."""
     for key in range(512):
         section.append_locked(digest(key), encode(b"%d" % key))
@@ -162,9 +162,9 @@ def test_a_full_file_system_leaves_the_index_as_it_was(tmp_path: Path, section: 
     assert [section.get(digest(key)) for key in (0, 511, 512)] == [b"0", b"511", b"more"]
 
 
-def test_a_reader_whose_files_were_removed_finds_nothing_new(tmp_path: Path, section: Section) -> None:
+def test_a_reader_whose_files_were_removed_finds_nothing_new(tmp_path: Path, section: Segment) -> None:
     """Cleared while another one had made the table larger: a search that needs the new table is a miss, no error."""
-    reader = Section(tmp_path, 1)
+    reader = Segment(tmp_path, 1)
     for key in range(600):
         section.append_locked(digest(key), encode(b"%d" % key))
     for path in tmp_path.iterdir():
@@ -182,17 +182,17 @@ def flip(path: Path, place: int, mask: int = 0xFF) -> None:
         os.pwrite(file.fileno(), bytes([byte ^ mask]), place)
 
 
-def test_an_entry_of_an_earlier_run_is_checked(tmp_path: Path, section: Section) -> None:
+def test_an_entry_of_an_earlier_run_is_checked(tmp_path: Path, section: Segment) -> None:
     """A value or an entry with one byte changed is a miss in the next run, and can be stored again."""
     for key in range(3):
         section.append_locked(digest(key), encode(b"value %d" % key))
     flip(tmp_path / "1.arena", 3)
     flip(tmp_path / "1.index", 4096 + 48 + 16)  # the second entry's offset
-    again = Section(tmp_path, 1)
-    again.begin_run_locked()
-    again = Section(tmp_path, 1)
+    again = Segment(tmp_path, 1)
+    again.adopt_locked()
+    again = Segment(tmp_path, 1)
     assert [again.get(digest(key)) for key in range(3)] == [MISSING, MISSING, b"value 2"]
-    assert [again.proven(again.index.entry(number)) for number in (1, 2, 3)] == [False, False, True]
+    assert [again.verify(again.index.entry(number)) for number in (1, 2, 3)] == [False, False, True]
     for key in range(2):
         again.append_locked(digest(key), encode(b"VALUE %d" % key))
     assert [again.get(digest(key)) for key in range(3)] == [b"VALUE 0", b"VALUE 1", b"value 2"]
@@ -212,26 +212,26 @@ def test_an_entry_of_an_earlier_run_is_checked(tmp_path: Path, section: Section)
         (TAIL, 1 << 40),
         (3, 1 << 40),
         (3, 1 << 63),
-        (REPLACED, 513),
-        (REPLACED, 1 << 63),
+        (SUPERSEDED, 513),
+        (SUPERSEDED, 1 << 63),
     ],
     ids=lambda value: hex(value),
 )
-def test_a_header_that_cannot_be_is_refused(tmp_path: Path, section: Section, word: int, value: int) -> None:
+def test_a_header_that_cannot_be_is_refused(tmp_path: Path, section: Segment, word: int, value: int) -> None:
     """A run that begins with an impossible header raises ValueError or OSError, or ends with an index that works."""
     for key in range(512):
         section.append_locked(digest(key), encode(b"%d" % key))
-    section.index.head[word] = value
+    section.index.header[word] = value
 
     def begin() -> str:
         import signal
 
         signal.alarm(5)
         try:
-            Section(tmp_path, 1).begin_run_locked()
+            Segment(tmp_path, 1).adopt_locked()
         except (ValueError, OSError):
             return "refused"
-        one = Section(tmp_path, 1)
+        one = Segment(tmp_path, 1)
         for key in range(2000):
             value = one.get(digest(key))
             if value is MISSING:
@@ -246,7 +246,7 @@ def test_a_header_that_cannot_be_is_refused(tmp_path: Path, section: Section, wo
 
 @pytest.mark.parametrize("name", ["1.index", "1.slots10", "1.arena"])
 @pytest.mark.parametrize("size", [0, 1, 100, 4095])
-def test_a_truncated_file_is_refused(tmp_path: Path, section: Section, name: str, size: int) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path, section: Segment, name: str, size: int) -> None:
     """Whatever is missing of a file is found out before a page of it is touched."""
     for key in range(100):
         section.append_locked(digest(key), encode(b"%d" % key * 50))
@@ -254,7 +254,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, section: Section, name: str
 
     def begin() -> str:
         try:
-            Section(tmp_path, 1).begin_run_locked()
+            Segment(tmp_path, 1).adopt_locked()
         except (ValueError, OSError):
             return "refused"
         return "taken"

@@ -27,7 +27,7 @@ from bytecache import SharedStore, fill_once
 from bytecache.cache import key_lease as turns
 from bytecache.stores.shared.header import FUNCTIONS, GENERATION, NEXT_GENERATION, PROCESSES, USED
 from bytecache.stores.shared.locks import ByteLocks, byte_of
-from bytecache.stores.shared.run_folder import in_memory
+from bytecache.stores.shared.run_folder import is_memory_backed
 
 WORD = 8  # bytes
 
@@ -785,7 +785,7 @@ def test_a_call_inside_of_a_call_keeps_the_outer_one_s_turn(opened: Any) -> None
         try:
             return (
                 b"free"
-                if locks.take(byte_of(f._digest_of((x,), {}), f._cache._bind().generation), wait=False)
+                if locks.acquire(byte_of(f._digest_of((x,), {}), f._cache._bind().generation), wait=False)
                 else b"held"
             )
         finally:
@@ -944,7 +944,7 @@ def resident_pages(path: Path) -> int:
 
 def test_a_hit_on_disk_reads_its_value_and_no_more(tmp_path: Path) -> None:
     """The kernel would read megabytes around each page of a mapping: too much where memory is short."""
-    if in_memory(tmp_path):
+    if is_memory_backed(tmp_path):
         pytest.skip(f"{tmp_path} is in memory")
     nbytes = 25 * mmap.PAGESIZE
     store = SharedStore(tmp_path / "store", maxbytes="64 MB")

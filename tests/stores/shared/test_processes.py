@@ -25,7 +25,7 @@ from bytecache.cache import key_lease as turns
 from bytecache.stores.shared.header import GENERATION
 from bytecache.stores.shared.index import COUNT
 from bytecache.stores.shared.locks import WRITER, ByteLocks
-from bytecache.stores.shared.segment import Section
+from bytecache.stores.shared.segment import Segment
 
 TESTS = Path(__file__).parents[2]
 JOB = TESTS / "jobs" / "shared_job.py"
@@ -408,16 +408,16 @@ def assert_sound(store: SharedStore) -> None:
     """No lock is held, every entry fits its checksum, the budget is kept."""
     locks = ByteLocks(store.path / "locks")
     try:
-        assert locks.take(WRITER, wait=False), "the writer's lock is held"
+        assert locks.acquire(WRITER, wait=False), "the writer's lock is held"
     finally:
         locks.close()
     files = store.files()
     for row in files.head.rows():
         generation = files.head.words[row + GENERATION]
-        if Section.exists(store.path, generation):
-            section = Section(store.path, generation)
-            entries = [section.index.entry(number) for number in range(1, section.index.head[COUNT] + 1)]
-            assert all(section.proven(entry) and section.holds(entry.digest) for entry in entries)
+        if Segment.exists(store.path, generation):
+            section = Segment(store.path, generation)
+            entries = [section.index.entry(number) for number in range(1, section.index.header[COUNT] + 1)]
+            assert all(section.verify(entry) and entry.digest in section for entry in entries)
     assert files.head.used() <= store.maxbytes
 
 

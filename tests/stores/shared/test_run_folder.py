@@ -1,4 +1,4 @@
-"""Where a shared store lies: the run's name, file systems, room, and the folder that the run's processes find."""
+"""Where a shared store lies: the run's name, file systems, free_bytes, and the folder that the run's processes find."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from conftest import PATIENCE_S
 
 from bytecache import SharedStore
 from bytecache.stores.shared import run_folder as place
-from bytecache.stores.shared.attachment import hold
-from bytecache.stores.shared.run_folder import check_local, filesystem, hold_run_folder, room, run_token
+from bytecache.stores.shared.attachment import attach
+from bytecache.stores.shared.run_folder import attach_run_folder, check_not_network, filesystem_type, free_bytes, run_id
 
 VARIABLES = {name for names in place._LAUNCHERS for name in names} | {place.RUN_VARIABLE}
 
 
 @pytest.fixture
 def no_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """An environment without a run or a launcher; what run_token sets in it goes with the test."""
+    """An environment without a run or a launcher; what run_id sets in it goes with the test."""
     for name in VARIABLES:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -58,8 +58,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_the_run_is_told_to_those_that_come(no_run: Any) -> None:
     """The first question sets BYTECACHE_RUN, and the answer stays."""
-    token = run_token()
-    assert os.environ["BYTECACHE_RUN"] == token == run_token()
+    token = run_id()
+    assert os.environ["BYTECACHE_RUN"] == token == run_id()
     assert token.isalnum()
 
 
@@ -67,8 +67,8 @@ def test_the_run_is_told_to_those_that_come(no_run: Any) -> None:
 def test_any_value_of_the_variable_makes_a_folder_name(no_run: Any, told: str) -> None:
     """Whatever BYTECACHE_RUN holds, the token is one short path component, the same each time."""
     no_run.setenv("BYTECACHE_RUN", told)
-    token = run_token()
-    assert token == run_token() != ""
+    token = run_id()
+    assert token == run_id() != ""
     assert "/" not in token and len(os.fsencode(token)) <= 64
 
 
@@ -77,7 +77,7 @@ def test_runs_that_are_told_apart_differ(no_run: Any) -> None:
     tokens = set()
     for told in "a", "b", "a/b", "a/c", "":
         no_run.setenv("BYTECACHE_RUN", told)
-        tokens.add(run_token())
+        tokens.add(run_id())
     assert len(tokens) == 5
 
 
@@ -97,7 +97,7 @@ def test_ranks_of_one_launcher_are_one_run(no_run: Any, common: dict[str, str], 
         os.environ.pop("BYTECACHE_RUN", None)
         for name, value in {**common, **{name: value % rank for name, value in own.items()}, **other}.items():
             no_run.setenv(name, value)
-        return run_token()
+        return run_id()
 
     assert token(0) == token(1)
     assert token(0, **{list(common)[-1]: "other"}) != token(0)
@@ -105,7 +105,7 @@ def test_ranks_of_one_launcher_are_one_run(no_run: Any, common: dict[str, str], 
 
 def test_two_programs_are_two_runs(no_run: Any) -> None:
     """Programs that no one launched together have tokens of their own; a program's child has its parent's."""
-    code = "from bytecache.stores.shared.run_folder import run_token; print(run_token())"
+    code = "from bytecache.stores.shared.run_folder import run_id; print(run_id())"
     nested = f"import subprocess, sys; {code}; sys.stdout.flush(); subprocess.run([sys.executable, '-c', {code!r}])"
     one, two = (subprocess.run([sys.executable, "-c", nested], capture_output=True, text=True) for _ in range(2))
     tokens = [*one.stdout.split(), *two.stdout.split()]
@@ -144,18 +144,18 @@ def test_a_folder_is_on_its_nearest_mount(tmp_path: Path, folder: str, kind: str
     """The deepest mount above counts, the last of several at one place, whole components, escapes undone."""
     mountinfo = tmp_path / "mountinfo"
     mountinfo.write_text(MOUNTS)
-    assert filesystem(Path(folder), mountinfo) == kind
+    assert filesystem_type(Path(folder), mountinfo) == kind
 
 
 def test_a_system_that_does_not_tell_is_taken_as_local(tmp_path: Path) -> None:
     """Without mountinfo the type is empty, and nothing is refused."""
-    assert filesystem(tmp_path, tmp_path / "none") == ""
+    assert filesystem_type(tmp_path, tmp_path / "none") == ""
 
 
 def test_the_type_is_that_of_the_target_of_a_link(tmp_path: Path) -> None:
     """A link to a folder in memory is in memory, and a folder that is not there yet lies where it will."""
     (tmp_path / "link").symlink_to("/dev/shm")
-    assert filesystem(tmp_path / "link" / "not" / "yet") == filesystem(Path("/dev/shm")) == "tmpfs"
+    assert filesystem_type(tmp_path / "link" / "not" / "yet") == filesystem_type(Path("/dev/shm")) == "tmpfs"
 
 
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "lustre", "9p", "fuse.sshfs"])
@@ -163,19 +163,19 @@ def test_network_file_systems_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
     """A store on a network file system is a ValueError that names path, type, reason and way out; nothing is made."""
     mountinfo = tmp_path / "mountinfo"
     mountinfo.write_text(f"22 1 8:1 / / rw - {kind} x rw\n")
-    monkeypatch.setattr(place, "filesystem", lambda folder: filesystem(folder, mountinfo))
+    monkeypatch.setattr(place, "filesystem_type", lambda folder: filesystem_type(folder, mountinfo))
     with pytest.raises(ValueError, match=f"store is on {kind}: .*local disk"):
         SharedStore(tmp_path / "store", maxbytes=100)
     assert not (tmp_path / "store").exists()
     with pytest.raises(ValueError, match=kind):
-        check_local(tmp_path)
+        check_not_network(tmp_path)
 
 
 def test_room_in_memory_is_at_most_what_the_process_may_use(small: Path) -> None:
     """On a tmpfs what is free there counts, where that is less than the machine's memory."""
-    assert room(small) == 64 << 10
+    assert free_bytes(small) == 64 << 10
     (small / "a").write_bytes(bytes(10_000))
-    assert room(small) == (64 << 10) - 3 * 4096
+    assert free_bytes(small) == (64 << 10) - 3 * 4096
 
 
 # The run's folder
@@ -183,18 +183,18 @@ def test_room_in_memory_is_at_most_what_the_process_may_use(small: Path) -> None
 
 def close_all(*holds: Any) -> None:
     for one in holds:
-        one.remove = True
-        one.close()
+        one.remove_when_last = True
+        one.detach()
 
 
 def take(folder: Path) -> Any:
-    return hold(folder, lambda: None, lambda: True)
+    return attach(folder, lambda: None, lambda: True)
 
 
 def test_memory_with_room_is_taken_without_a_word(small: Path, no_run: Any) -> None:
     """A budget that fits goes to memory; whoever comes later finds it there, whatever budget it names."""
-    held = hold_run_folder("x", 60_000, take)
-    again = hold_run_folder("x", 1 << 40, take)
+    held = attach_run_folder("x", 60_000, take)
+    again = attach_run_folder("x", 1 << 40, take)
     assert held.folder == again.folder and held.folder.parent == small
     close_all(held, again)
     assert list(small.iterdir()) == []
@@ -205,9 +205,9 @@ def test_memory_without_room_means_the_temporary_directory(small: Path, no_run: 
     with pytest.warns(
         RuntimeWarning, match=r"100,000 bytes does not fit in .*shm.*65,536.*temp.*maxbytes.*shm-size"
     ) as got:
-        held = hold_run_folder("x", 100_000, take)
+        held = attach_run_folder("x", 100_000, take)
     assert len(got) == 1
-    again = hold_run_folder("x", 100_000, take)
+    again = attach_run_folder("x", 100_000, take)
     assert held.folder == again.folder and held.folder.parent == Path(tempfile.gettempdir())
     close_all(held, again)
     assert list(Path(tempfile.gettempdir()).iterdir()) == []
@@ -220,7 +220,7 @@ def test_a_machine_without_memory_files_uses_the_temporary_directory(
     monkeypatch.setattr(place, "_MEMORY", tmp_path / "none")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.warns(RuntimeWarning, match="none, which has room for 0"):
-        held = hold_run_folder("x", 100, take)
+        held = attach_run_folder("x", 100, take)
     assert held.folder.parent == tmp_path
     close_all(held)
 
@@ -230,7 +230,7 @@ def test_nowhere_to_write_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(place, "_MEMORY", tmp_path / "none")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nor this"))
     with pytest.raises(OSError, match="neither .*none nor .*nor this can be written: give path="):
-        hold_run_folder("x", 100, take)
+        attach_run_folder("x", 100, take)
 
 
 def test_what_a_killed_run_left_is_removed(small: Path, no_run: Any) -> None:
@@ -245,7 +245,7 @@ def test_what_a_killed_run_left_is_removed(small: Path, no_run: Any) -> None:
     target = temp / "precious"
     target.mkdir()
     (temp / f"{mine}link").symlink_to(target)
-    own = hold_run_folder("x", 100, take)
+    own = attach_run_folder("x", 100, take)
     assert {path.name for path in small.iterdir()} == {
         "bytecache-99999-old-x", f"{mine}file", held.folder.name, own.folder.name
     }  # fmt: skip

@@ -86,7 +86,7 @@ from test_decorators import (  # noqa: F401
 import bytecache
 from bytecache import SharedStore
 from bytecache.cache import key_lease as turns
-from bytecache.stores.shared.handle import StoreFiles
+from bytecache.stores.shared.handle import StoreHandle
 
 del _ctrl_c_in_bulk, _fractions, _child_of_threads, _fork_inside, _rejected_for_waiters  # need values of their own
 
@@ -1049,7 +1049,7 @@ def test_closing_twice_and_using_a_closed_file_is_no_lock_error(tmp_path: Path) 
     store = SharedStore(tmp_path / "store", maxbytes=ROOM)
     together(*[store.close] * 8)
     store.close()
-    assert isinstance(store.files(), StoreFiles)
+    assert isinstance(store.files(), StoreHandle)
     store.close()
 
 
