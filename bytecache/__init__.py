@@ -1,12 +1,14 @@
 """The read-through cache for training: fills once, never evicts, keeps compressed bytes, decodes at the speed of C."""
 
+from .cache.function import CachedFunction
 from .cache.stats import CacheInfo, CacheStats
-from .decorators import CachedFunction, fill_once, lru_cache
+from .decorators import fill_once, lru_cache
 from .images.batch import decode_batch
 from .images.jpeg import JpegError, JpegHeader, decode_jpeg, jpeg_header, shrink_jpeg
 from .keys.call_key import file_key
 from .planning.simulation import SimulationResult, predict_hit_rate, simulate
 from .stores.shared.store import SharedStore
+from .stores.values import sizeof
 
 __version__ = "0.1.0"
 __all__ = [
@@ -26,4 +28,5 @@ __all__ = [
     "predict_hit_rate",
     "shrink_jpeg",
     "simulate",
+    "sizeof",
 ]

@@ -8,14 +8,15 @@ from typing import Any
 
 import keras
 
+from .cache.function import CachedFunction
 from .cache.stats import CacheStats
-from .decorators import CachedFunction
 from .loading.batches import BatchLoader
 from .loading.buffers import Array
 from .loading.epoch_stats import EpochStats
 from .loading.epochs import EpochTracker
 from .loading.prefetch import Prefetcher
-from .loading.samples import SampleError, check_int, log_skipped
+from .loading.samples import SampleError, log_skipped
+from .system.arguments import check_int
 
 __all__ = ["CacheReport", "ImageDataset", "SampleError"]
 

@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler, default_collate, get_worker_info
 
-from .decorators import CachedFunction
+from .cache.function import CachedFunction
 from .loading.buffers import Array, BufferPool
 from .loading.epoch_stats import EpochStats
 from .loading.epochs import epoch_order
 from .loading.samples import (
     SampleError,
     SampleLoader,
-    check_int,
     check_samples,
     check_skipped,
     log_skipped,
     map_collecting_errors,
 )
+from .system.arguments import check_int
 from .system.threads import cpu_count
 
 __all__ = ["CacheReport", "EpochSampler", "ImageDataset", "SampleError", "collate"]

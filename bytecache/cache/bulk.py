@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
+from ..system.arguments import check_threads
 from ..system.caller import warn_caller
 from ..system.progress import progress_bar
-from ..system.threads import check_threads, cpu_count, run_on_threads
+from ..system.threads import cpu_count, run_on_threads
 from .memory_cache import Cache
 from .stats import CacheStats
 

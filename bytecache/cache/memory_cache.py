@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable
@@ -10,7 +9,9 @@ from time import perf_counter
 from typing import Any
 
 from ..stores.memory import MISSING, FillOnce, LeastRecentlyUsed
-from ..system.byte_sizes import as_nbytes, freeze
+from ..stores.values import make_read_only
+from ..system.byte_sizes import as_nbytes
+from ..system.fork import at_fork
 from .singleflight import Flight, board, led_by_this_thread
 from .stats import CacheInfo, CacheStats, HitCounter, check_scope
 
@@ -124,7 +125,7 @@ class Cache:
             if not self.store.fits(size):
                 self._rejected += 1
                 return
-            freeze(value)
+            make_read_only(value)
             evicted = self.store.put(key, value, size)
             self._stored += 1
             self._evicted += evicted.__len__()  # builtins.len may be cached itself
@@ -236,5 +237,4 @@ def _after_fork_in_child() -> None:
     _after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+at_fork("caches", before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

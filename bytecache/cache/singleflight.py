@@ -6,11 +6,11 @@ is refused.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
+from ..system.fork import at_fork
 from ..system.threads import helpers_working_for, next_tick
 
 K = TypeVar("K")
@@ -118,5 +118,4 @@ def _forget_waits() -> None:
     _waits.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_waits)
+at_fork("waits", after_in_child=_forget_waits)

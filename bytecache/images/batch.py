@@ -7,7 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from ..system.threads import check_threads, cpu_count, run_on_threads
+from ..system.arguments import check_threads
+from ..system.threads import cpu_count, run_on_threads
 from .jpeg import MAX_PIXELS, DecodeSpec, Image, JpegData, JpegDecoder, JpegError, check_out, check_size
 from .resize import resize
 

@@ -11,16 +11,15 @@ import sys
 import types
 from collections.abc import Iterable
 from hashlib import blake2b
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
+from ..system.caller import MAIN_NAMES, module_name
 from .call_key import encode_key
 
 _ARGUMENT_FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 _MAX_DEPTH = 3  # objects in objects whose attributes are looked at
-_MAIN = ("__main__", "__mp_main__")
 
 
 def fingerprint(function: Any, version: str | int | None) -> tuple[bytes, str]:
@@ -39,24 +38,13 @@ def fingerprint(function: Any, version: str | int | None) -> tuple[bytes, str]:
     return _digest([encode_key(version), *describer.describe(function)]), _name(function)
 
 
-def module_name(names: dict[str, Any]) -> str:
-    """The name of the module with these globals: for the main module the one it would be imported by."""
-    name = names.get("__name__") or ""
-    if name not in _MAIN:
-        return str(name)
-    spec = names.get("__spec__")
-    if spec is not None:
-        return str(spec.name)
-    return PurePath(names["__file__"]).stem if "__file__" in names else "__main__"
-
-
 def _name(value: Any) -> str:
     """The module and qualified name of a function or class, or of an object's class."""
     if isinstance(value, functools.partial):
         return _name(value.func)
     owner = value if hasattr(value, "__qualname__") else type(value)
     module = getattr(owner, "__module__", "") or ""
-    if module in _MAIN:
+    if module in MAIN_NAMES:
         main = sys.modules.get(module)
         module = module_name(getattr(value, "__globals__", None) or (vars(main) if main is not None else {}))
     return f"{module}.{owner.__qualname__}"

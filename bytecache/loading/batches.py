@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..system.arguments import check_int
 from ..system.threads import cpu_count, run_on_threads
 from .buffers import Array, BufferPool
 from .epochs import epoch_order
-from .samples import SampleError as SampleError, SampleLoader, SampleSpec, check_int, check_samples, check_skipped
+from .samples import SampleError as SampleError, SampleLoader, SampleSpec, check_samples, check_skipped
 
 
 class Batch(NamedTuple):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..cache.function import CachedFunction
 from ..cache.stats import CacheStats
-from ..decorators import CachedFunction
 
 
 class EpochStats:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import operator
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -167,17 +166,6 @@ def check_samples(paths: Sequence[Any], targets: Any, load: Any, transform: Any,
         raise ValueError(f'on_error must be "raise" or "skip", got {on_error!r}')
     if not callable(load) or not (transform is None or callable(transform)):
         raise TypeError(f"load and transform must be functions, got {load!r} and {transform!r}")
-
-
-def check_int(value: Any, name: str, least: int) -> int:
-    """`value` as an int; raises TypeError for another type, ValueError for less than `least`."""
-    try:
-        number = -1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an int of {least} or more, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name} must be an int of {least} or more, got {value!r}")
-    return number
 
 
 def check_skipped(paths: Sequence[Any], failed: dict[int, Exception], skip: bool) -> list[tuple[Any, str]]:

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from .fork import at_fork
+
 T = TypeVar("T")
 _MAX_HELPERS = 128
 
@@ -25,17 +27,6 @@ def cpu_count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def check_threads(threads: int | None, default: int) -> int:
-    """`threads` or, for None, the default; raises ValueError for anything below one, TypeError for no int."""
-    if threads is None:
-        return default
-    if not isinstance(threads, int) or isinstance(threads, bool):
-        raise TypeError(f"threads must be a positive int or None, got {threads!r}")
-    if threads < 1:
-        raise ValueError(f"threads must be a positive int or None, got {threads!r}")
-    return threads
 
 
 def run_on_threads(work: Callable[[T], None], items: Iterable[T], threads: int) -> None:
@@ -199,5 +190,4 @@ def _reset_after_fork() -> None:
         run.after_fork_in_child()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)
+at_fork("threads", after_in_child=_reset_after_fork)

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import bytecache
-from bytecache.system.byte_sizes import freeze, parse_size, sizeof
+from bytecache.stores.values import make_read_only, sizeof
+from bytecache.system.byte_sizes import parse_size
 from bytecache.system.memory_limit import available_memory
 
 MIB = 2**20
@@ -73,7 +74,7 @@ def test_named_tuples_and_dict_subclasses_count_with_what_they_hold() -> None:
         array = np.zeros(10_000)
         value = make(array)
         assert 80_000 < sizeof(value) < 81_000
-        freeze(value)
+        make_read_only(value)
         assert not array.flags.writeable
     assert 80_000 < sizeof(memoryview(bytes(80_000))) < 81_000
 
@@ -140,9 +141,9 @@ def test_freeze_reaches_into_containers() -> None:
     arrays = [np.zeros(2) for _ in range(4)]
     nested: list[Any] = [arrays[0], (arrays[1], {"a": [arrays[2]]}), "text", None]
     nested.append(nested)
-    freeze(nested)
+    make_read_only(nested)
     assert [array.flags.writeable for array in arrays] == [False, False, False, True]
-    freeze(b"bytes")
+    make_read_only(b"bytes")
 
 
 # available_memory, in a made-up /proc

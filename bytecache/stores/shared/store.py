@@ -7,20 +7,18 @@ import sys
 import threading
 import weakref
 from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from ...keys.fingerprint import module_name
 from ...system.byte_sizes import parse_size
+from ...system.caller import call_site
+from ...system.fork import at_fork
 from .attachment import Attachment, attach
 from .handle import Bound, HandleClosed, StoreHandle, User
 from .header import StoreHeader
 from .locks import AVAILABLE
 from .recovery import begin_empty, begin_kept
 from .run_folder import attach_run_folder, check_not_network
-
-_sites: dict[str, int] = {}  # place in the source -> how many stores were made there
 
 
 class SharedStore:
@@ -47,7 +45,7 @@ class SharedStore:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, maxbytes: int | str) -> None:
-        name = "" if path is not None else _site(sys._getframe(1))
+        name = "" if path is not None else call_site(sys._getframe(1))
         self._init(path, name, maxbytes)
 
     @classmethod
@@ -161,13 +159,6 @@ def _rebuild(path: str | None, name: str, maxbytes: int | str) -> SharedStore:
     return store
 
 
-def _site(frame: Any) -> str:
-    """A name for a store that is made at this place in the source, the same in all processes that run these lines."""
-    place = f"{module_name(frame.f_globals)}:{frame.f_code.co_name}:{frame.f_lineno}"
-    number = _sites[place] = _sites.get(place, -1) + 1
-    return blake2b(f"{place}:{number}".encode(), digest_size=8).hexdigest()
-
-
 _stores: weakref.WeakSet[SharedStore] = weakref.WeakSet()
 # Guards opening and closing, also over a fork: no child inherits locks that it knows nothing of. Re-entrant, for a
 # signal handler that uses a store.
@@ -182,7 +173,4 @@ def _after_fork_in_child() -> None:
         _open_lock.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_open_lock.acquire, after_in_parent=_open_lock.release, after_in_child=_after_fork_in_child
-    )
+at_fork("stores", before=_open_lock.acquire, after_in_parent=_open_lock.release, after_in_child=_after_fork_in_child)

@@ -1,0 +1,64 @@
+"""Values in memory: the bytes that they take, and their arrays made read-only."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+_ARRAY_HEADER = sys.getsizeof(np.ndarray(()))
+_CONTAINERS: tuple[Any, ...] = (tuple, list, set, frozenset)
+
+
+def sizeof(value: Any) -> int:
+    """Bytes of memory that keeping `value` takes.
+
+    An ndarray counts as the whole buffer it keeps alive, also when it is a small view; tuples, lists, sets and
+    dicts, and subclasses of these, count with everything in them, an object met twice counts once. Other objects count
+    as ``sys.getsizeof`` says, and with their ``nbytes`` where they have them, as tensors do; what they refer to does
+    not count: pass ``sizeof=`` for classes that hold big things.
+    """
+    total, seen, pending = 0, set(), [value]
+    while pending:
+        item = pending.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, np.ndarray):
+            total += _array_bytes(item)
+        else:
+            nbytes = getattr(item, "nbytes", 0)  # of a memoryview or a tensor, beside its header
+            total += sys.getsizeof(item) + (nbytes if isinstance(nbytes, int) else 0)
+            pending.extend(_contents(item))
+    return total
+
+
+def _array_bytes(array: np.ndarray[Any, Any]) -> int:
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and owner.base is not None:
+        owner = owner.base
+    while isinstance(owner, memoryview):
+        owner = owner.obj
+    if isinstance(owner, (bytes, bytearray)):
+        return _ARRAY_HEADER + sys.getsizeof(owner)
+    return _ARRAY_HEADER + (owner.nbytes if isinstance(owner, np.ndarray) else array.nbytes)
+
+
+def _contents(item: Any) -> list[Any]:
+    # By the built-in methods, also of subclasses such as named tuples: none of the user's code runs here.
+    if isinstance(item, dict):
+        return [*dict.keys(item), *dict.values(item)]
+    return next((list(kind.__iter__(item)) for kind in _CONTAINERS if isinstance(item, kind)), [])
+
+
+def make_read_only(value: Any) -> None:
+    """Makes every ndarray in `value` read-only, also inside tuples, lists and dicts, but not what it is a view of."""
+    pending, seen = [value], set()
+    while pending:
+        item = pending.pop()
+        if isinstance(item, np.ndarray):
+            item.flags.writeable = False
+        elif id(item) not in seen:
+            seen.add(id(item))
+            pending.extend(_contents(item))
