@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PATIENCE_S, counting, figures, start
+from helpers.counting import counting, figures
+from helpers.threads import PATIENCE_S, start
 from hypothesis import given, settings, strategies as st
 
 import bytecache

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PATIENCE_S, counting, figures, in_child, start, together, until
+from helpers.counting import counting, figures
+from helpers.processes import in_child
+from helpers.threads import PATIENCE_S, start, together, until
 
 import bytecache
 from bytecache.cache import singleflight as flight

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import together
+from helpers.threads import together
 
 import bytecache
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import PATIENCE_S, in_child, start, together, until
+from helpers.processes import in_child
+from helpers.threads import PATIENCE_S, start, together, until
 
 import bytecache
 from bytecache.cache import singleflight as flights

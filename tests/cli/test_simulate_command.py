@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import in_child
+from helpers.processes import in_child
 
 from bytecache import __main__ as cli, predict_hit_rate
 from bytecache.cli import plot as forecast_plot

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import in_child, start
+from helpers.processes import in_child
+from helpers.threads import start
 
 from bytecache import SharedStore, __main__ as cli, fill_once
 from bytecache.stores.shared import admin as inspection

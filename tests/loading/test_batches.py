@@ -10,8 +10,8 @@ from concurrent.futures import BrokenExecutor
 
 import numpy as np
 import pytest
-from conftest import in_child
 from helpers.images import flat_jpeg
+from helpers.processes import in_child
 
 import bytecache
 from bytecache.loading.batches import BatchLoader, SampleError

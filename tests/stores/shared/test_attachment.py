@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE_S, in_child, start, until
+from helpers.processes import in_child
+from helpers.threads import PATIENCE_S, start, until
 
 from bytecache import SharedStore
 from bytecache.stores.shared import attachment as hold_module

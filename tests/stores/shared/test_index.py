@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import in_child
+from helpers.processes import in_child
 from hypothesis import given, settings, strategies as st
 
 from bytecache.stores.codec import encode

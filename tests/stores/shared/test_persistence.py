@@ -21,7 +21,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import figures, in_child, start, together, until
+from helpers.counting import figures
+from helpers.processes import in_child
+from helpers.threads import start, together, until
 
 from bytecache import SharedStore, fill_once
 from bytecache.cache import key_lease as turns

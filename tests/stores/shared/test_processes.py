@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE_S, in_child, start, until
+from helpers.processes import in_child
+from helpers.threads import PATIENCE_S, start, until
 
 import bytecache
 from bytecache import SharedStore

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE_S
+from helpers.threads import PATIENCE_S
 
 from bytecache import SharedStore
 from bytecache.stores.shared import run_folder as place

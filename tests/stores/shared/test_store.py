@@ -63,7 +63,9 @@ from cache.test_singleflight import (  # noqa: F401
     test_two_keys_do_not_wait_for_each_other,
     test_waiters_get_a_value_that_was_rejected as _rejected_for_waiters,
 )
-from conftest import PATIENCE_S, counting, figures, in_child, open_files, start, together, until
+from helpers.counting import counting, figures
+from helpers.processes import in_child, open_files
+from helpers.threads import PATIENCE_S, start, together, until
 from test_decorators import (  # noqa: F401
     test_an_exception_is_a_miss_and_is_never_stored,
     test_decorators_nest,
