@@ -7,11 +7,14 @@ import inspect
 from collections.abc import Callable, Hashable
 from typing import Any, overload
 
-from .cache.bulk import Bulk
+from .cache.bulk import BulkReader
 from .cache.function import CachedFunction, P, R
-from .cache.hit_path import key_of, make_call
-from .cache.memory_cache import Cache
-from .cache.store_function import SharedFunction
+from .cache.hit_path import make_key_of, make_wrapper
+from .cache.read_through import ReadThrough
+from .cache.store_function import StoreFunction
+from .keys.fingerprint import fingerprint
+from .stores.base import Store
+from .stores.memory import FillOnceStore, LRUStore
 from .stores.shared.store import SharedStore
 from .stores.values import sizeof as default_sizeof
 from .system.byte_sizes import parse_size
@@ -27,7 +30,7 @@ def fill_once(
     maxbytes: int | str | None = None,
     key: Callable[..., Hashable] | None = None,
     sizeof: Callable[[Any], int] | None = None,
-    store: SharedStore | None = None,
+    store: Store | None = None,
     shared: bool = False,
     version: str | int | None = None,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
@@ -38,7 +41,7 @@ def fill_once(
     maxbytes: int | str | None = None,
     key: Callable[..., Hashable] | None = None,
     sizeof: Callable[[Any], int] | None = None,
-    store: SharedStore | None = None,
+    store: Store | None = None,
     shared: bool = False,
     version: str | int | None = None,
 ) -> Any:
@@ -80,7 +83,7 @@ def fill_once(
     """
     options = _Options(typed, maxbytes, key, sizeof or default_sizeof, evicts=False)
     if store is not None or shared:
-        options.share(store, sizeof, version)
+        options.use_store(store, sizeof, version)
     elif version is not None:
         raise TypeError("version tells values in a shared store from each other: give store= or shared=True with it")
     return _decorator(maxsize, None, options)
@@ -143,12 +146,13 @@ class _Options:
         self.typed, self.key, self.evicts = typed, key, evicts
         self.sizeof = sizeof
         self.maxbytes = None if maxbytes is None else parse_size(maxbytes)
-        self.store: SharedStore | int | None = None  # an int: the budget of a store of the function's own
+        self.shared = False  # whether the values go into a store: `store`, or (None) one of the function's own
+        self.store: Store | None = None
         self.version: str | int | None = None
 
-    def share(self, store: SharedStore | None, sizeof: Any, version: str | int | None) -> None:
-        """Notes where the values go: into `store`, or (None) one of this function's own."""
-        if store is not None and not isinstance(store, SharedStore):
+    def use_store(self, store: Store | None, sizeof: Any, version: str | int | None) -> None:
+        """Have the values go into `store`, or (None) into a shared one of this function's own."""
+        if store is not None and not isinstance(store, Store):
             raise TypeError(f"store must be a bytecache.SharedStore or None, got {store!r}")
         if sizeof is not None:
             raise TypeError(
@@ -160,7 +164,7 @@ class _Options:
             )
         if store is None and self.maxbytes is None:
             raise TypeError('shared=True needs a budget, such as maxbytes="8 GiB" or maxbytes="50%"')
-        self.store, self.version = self.maxbytes if store is None else store, version
+        self.shared, self.store, self.version = True, store, version
 
 
 def _decorator(maxsize: Any, default: int | None, options: _Options) -> Any:
@@ -175,14 +179,26 @@ def _decorator(maxsize: Any, default: int | None, options: _Options) -> Any:
 
 def _wrap(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:
     _check_function(function)
-    if options.store is not None:
-        return SharedFunction(function, options.store, maxsize, options.typed, options.key, options.version)
-    cache = Cache(function, maxsize, options.maxbytes, options.sizeof, options.evicts)
+    return (_wrap_shared if options.shared else _wrap_in_memory)(function, maxsize, options)
+
+
+def _wrap_shared(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:
+    identity, store = fingerprint(function, options.version), options.store
+    if store is None:
+        assert options.maxbytes is not None
+        store = SharedStore.of_run(identity[0].hex()[:16], options.maxbytes)
+    return StoreFunction(function, store, maxsize, options.typed, options.key, identity)
+
+
+def _wrap_in_memory(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:
     typed, key = options.typed, options.key
-    # One call for the user, which carries map and warm as attributes, and a bare one for these: no cycle, so that a
-    # cache that is dropped frees its memory at once.
-    bulk = Bulk(cache, make_call(cache, maxsize, typed, key), lambda one: key_of((one,), {}, typed, key))
-    return _dress(make_call(cache, maxsize, typed, key), function, cache, options, bulk)
+    kind = LRUStore if options.evicts else FillOnceStore
+    # functools lets a function re-enter its own key, so lru_cache does
+    cache = ReadThrough(function, kind(maxsize, options.maxbytes, options.sizeof), reentrant=options.evicts)
+    wrapper = functools.update_wrapper(make_wrapper(cache, typed, key), function)
+    bulk = BulkReader(cache, make_key_of(typed, key))
+    _attach_cache_methods(wrapper, cache, options, bulk)
+    return wrapper
 
 
 def _check_function(function: Any) -> None:
@@ -197,17 +213,16 @@ def _check_function(function: Any) -> None:
             )
 
 
-def _dress(call: Any, function: Callable[..., Any], cache: Cache, options: _Options, bulk: Bulk) -> Any:
+def _attach_cache_methods(wrapper: Any, cache: ReadThrough, options: _Options, bulk: BulkReader) -> None:
+    # No attribute refers to the wrapper: without a cycle a cache that is dropped frees its memory at once.
     def cache_parameters() -> dict[str, Any]:
-        """maxsize and typed, as in functools; with a budget also maxbytes, in bytes."""
+        """Return maxsize and typed, as in functools; with a budget also maxbytes, in bytes."""
         budget = {} if options.maxbytes is None else {"maxbytes": options.maxbytes}
-        return {"maxsize": cache.store.maxsize, "typed": options.typed, **budget}
+        return {"maxsize": cache.partition.maxsize, "typed": options.typed, **budget}
 
-    functools.update_wrapper(call, function)
-    call.cache_info = cache.info
-    call.cache_stats = cache.stats
-    call.cache_clear = cache.clear
-    call.cache_parameters = cache_parameters
-    call.map = bulk.map
-    call.warm = bulk.warm
-    return call
+    wrapper.cache_info = cache.info
+    wrapper.cache_stats = cache.stats
+    wrapper.cache_clear = cache.clear
+    wrapper.cache_parameters = cache_parameters
+    wrapper.map = bulk.map
+    wrapper.warm = bulk.warm

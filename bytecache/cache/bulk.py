@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from operator import length_hint
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..stores.base import MISSING
 from ..system.arguments import check_threads
 from ..system.caller import warn_caller
 from ..system.progress import progress_bar
 from ..system.threads import cpu_count, run_on_threads
-from .memory_cache import Cache
+from .read_through import ReadThrough
 from .stats import CacheStats
 
-if TYPE_CHECKING:
-    from .shared_cache import SharedCache
-
-_DEFAULT_READERS = min(32, cpu_count() + 4)  # reading waits more than it computes
+_DEFAULT_READ_THREADS = min(32, cpu_count() + 4)  # reading waits more than it computes
 
 
-class Bulk:
-    """``map`` and ``warm`` for one cached function of one argument."""
+class BulkReader:
+    """``map`` and ``warm`` for one cached function of one argument.
 
-    def __init__(
-        self,
-        cache: Cache | SharedCache,
-        call: Callable[[Any], Any],
-        key_of: Callable[[Any], Any],
-        call_for_view: Callable[[Any], Any] | None = None,
-    ) -> None:
-        self._cache, self._key_of = cache, key_of
-        self._call, self._call_for_view = call, call_for_view or call
+    key_of: from the argument to the key of the cache. views: whether bytes come as views with ``copy=False``.
+    """
+
+    def __init__(self, cache: ReadThrough, key_of: Callable[[Any], Hashable], views: bool = False) -> None:
+        self._cache, self._key_of, self._views = cache, key_of, views
 
     def map(
         self,
@@ -41,64 +35,101 @@ class Bulk:
         return_exceptions: bool = False,
         copy: bool = True,
     ) -> list[Any]:
-        """The values of ``function(key)`` for each of `keys`, in their order.
+        """Return ``function(key)`` for each of `keys`, in order.
 
-        Misses are read on `threads` threads at a time (default: processors + 4, at most 32); a key that comes twice
-        is read once and counts as a hit the second time. The first exception, in the order of `keys`, is raised with
-        the key in a note (``__notes__``; tracebacks show it from Python 3.11), after the reads that were begun have
-        ended; with `return_exceptions` every exception stands in its key's place instead. With ``copy=False`` bytes
-        held in a shared store come as read-only memoryviews of its memory.
+        Misses are read on `threads` threads at a time (default: processors + 4, at most 32). A key that comes twice is
+        read once and counts as a hit the second time. The first exception, in the order of `keys`, is raised with the
+        key in a note (``__notes__``; tracebacks show it from Python 3.11), after the reads that were started have
+        ended; with `return_exceptions` every exception is in its key's position instead. With ``copy=False`` bytes in
+        a shared store come as read-only memoryviews of its memory.
         """
-        threads = check_threads(threads, _DEFAULT_READERS)
+        threads = check_threads(threads, _DEFAULT_READ_THREADS)
         keys = list(keys)
-        results: list[Any] = [None] * len(keys)
-        places = self._places(keys, results, return_exceptions)
-        call = self._call if copy else self._call_for_view
-
-        def answer(first: int) -> None:
-            results[first] = _answer(call, keys[first], return_exceptions)
-
-        stored: list[int] = []
-        absent: list[int] = []
-        for cache_key, (first, *_) in places.items():
-            (stored if self._cache.holds(cache_key) else absent).append(first)
-        run_on_threads(answer, stored, 1)
-        run_on_threads(answer, absent, min(threads, max(1, len(absent))))
-        for first, *again in places.values():
-            for place in again:
-                results[place] = results[first]
-                self._cache.count_hit()
+        cache_keys, failures = self._make_keys(keys, return_exceptions)
+        if failures:
+            keys = [key for position, key in enumerate(keys) if position not in failures]
+        results = self._cache.partition.get_many(cache_keys, copy)
         try:
-            return results.copy()
-        finally:
-            results.clear()  # an exception among them has a traceback, and that holds the frames that hold the list
+            self._load_missing(results, cache_keys, keys, threads, return_exceptions, copy)
+            if not failures:
+                return results.copy()
+            found = iter(results)
+            return [failures[n] if n in failures else next(found) for n in range(len(results) + len(failures))]
+        finally:  # an exception in these has a traceback, and that holds the frames that hold them
+            results.clear()
+            failures.clear()
 
-    def _places(self, keys: list[Any], results: list[Any], return_exceptions: bool) -> dict[Any, list[int]]:
-        """Where each cache key comes; what the user's key= raised stands in `results` then."""
-        places: dict[Any, list[int]] = {}
-        for place, key in enumerate(keys):
-            cache_key = _answer(self._key_of, key, return_exceptions)
-            if isinstance(cache_key, Exception):
-                results[place] = cache_key
+    def _make_keys(self, keys: list[Any], return_exceptions: bool) -> tuple[list[Hashable], dict[int, Exception]]:
+        """Return the cache's keys, each made once, and by position what the user's ``key=`` raised."""
+        key_of, cache_keys = self._key_of, []
+        failures: dict[int, Exception] = {}
+        for position, key in enumerate(keys):
+            try:
+                cache_keys.append(key_of(key))
+            except Exception as exc:
+                if not return_exceptions:
+                    _add_note(exc, key)
+                    raise
+                failures[position] = exc
+        return cache_keys, failures
+
+    def _load_missing(
+        self,
+        results: list[Any],
+        cache_keys: list[Hashable],
+        keys: list[Any],
+        threads: int,
+        return_exceptions: bool,
+        copy: bool,
+    ) -> None:
+        """Replace each MISSING in `results`, in place."""
+        positions: dict[Hashable, list[int]] = {}  # by key, all positions at which it is missing
+        for position, value in enumerate(results):
+            if value is MISSING:
+                positions.setdefault(cache_keys[position], []).append(position)
+        if not positions:
+            return
+
+        def load(first: int) -> None:
+            try:
+                value = self._load(cache_keys[first], keys[first])
+            except Exception as exc:
+                if not return_exceptions:
+                    _add_note(exc, keys[first])
+                    raise
+                results[first] = exc
             else:
-                places.setdefault(cache_key, []).append(place)
-        return places
+                results[first] = memoryview(value) if self._views and not copy and isinstance(value, bytes) else value
+
+        run_on_threads(load, [first for first, *_ in positions.values()], min(threads, len(positions)))
+        for first, *others in positions.values():
+            for position in others:
+                results[position] = results[first]
+            if others:
+                self._cache.partition.counters.hit(len(others))
+
+    def _load(self, cache_key: Hashable, key: Any) -> Any:
+        if self._cache.partition.maxsize == 0 and not self._views:
+            return self._cache.run_uncached(key)
+        return self._cache.miss(cache_key, (key,), {})
 
     def warm(self, keys: Iterable[Any], threads: int | None = None, *, progress: bool = False) -> CacheStats:
-        """Reads `keys` ahead until all are held or the cache is full (a mean entry more would not fit).
+        """Read `keys` ahead until all are stored or the cache is full (one more of the mean size would not fit).
 
-        Returns ``cache_stats()``. A key whose read raises is passed over, counted in ``errors``, and reported in one
-        RuntimeWarning at the end; the call that needs it raises again. With `progress` a tqdm bar is shown on
-        stderr, or a plain line where tqdm is not installed. Ctrl-C ends the reads that were begun and leaves the
-        cache with what it has.
+        Return ``cache_stats()``. A key whose read raises is passed over, counted in ``errors``, and reported in one
+        RuntimeWarning at the end; the call that needs it raises again. With `progress` a tqdm bar is shown on stderr,
+        or a plain line if tqdm is not installed. Ctrl-C ends the reads that were started and leaves the cache with what
+        it has.
         """
-        threads = check_threads(threads, _DEFAULT_READERS)
+        threads = check_threads(threads, _DEFAULT_READ_THREADS)
         failed: list[tuple[Any, str]] = []
         with progress_bar("warm", length_hint(keys) or None, progress) as advance:
 
             def read(key: Any) -> None:
                 try:
-                    self._call(key)
+                    cache_key = self._key_of(key)
+                    if self._cache.partition.get(cache_key) is MISSING:
+                        self._load(cache_key, key)
                 except Exception as exc:
                     failed.append((key, repr(exc)))
                 advance()
@@ -112,22 +143,13 @@ class Bulk:
 
     def _until_full(self, keys: Iterable[Any]) -> Iterator[Any]:
         for key in keys:
-            if self._cache.full:
+            if self._cache.partition.full:
                 return
             yield key
 
 
-def _answer(call: Callable[[Any], Any], key: Any, return_exceptions: bool) -> Any:
-    try:
-        return call(key)
-    except Exception as exc:
-        if return_exceptions:
-            return exc
-        _add_note(exc, f"bytecache: while reading {key!r}")
-        raise
-
-
-def _add_note(exc: Exception, note: str) -> None:
+def _add_note(exc: Exception, key: Any) -> None:
+    note = f"bytecache: while reading {key!r}"
     if sys.version_info >= (3, 11):
         exc.add_note(note)
     else:

@@ -1,4 +1,4 @@
-"""The calls of a function that is cached in this process's memory: key, hit, and the way to a miss."""
+"""The wrappers of a function that is cached in this process's memory: key, hit, and the way to a miss."""
 
 from __future__ import annotations
 
@@ -6,28 +6,45 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from ..keys.call_key import make_key
-from .memory_cache import Cache
+from ..stores.memory import FillOnceStore, LRUStore
+from .read_through import ReadThrough
 
-_NOTHING: Any = object()  # the first argument of a call without positional arguments
-
-
-def make_call(
-    cache: Cache, maxsize: int | None, typed: bool, key: Callable[..., Hashable] | None
-) -> Callable[..., Any]:
-    """A function that answers calls from the cache, which runs what is missing."""
-    if maxsize == 0:
-        return _uncached_call(cache)
-    return _lru_call(cache, typed, key) if cache.evicts else _fill_once_call(cache, typed, key)
+_NO_ARGUMENT: Any = object()  # the first argument of a call without positional arguments
 
 
-def key_of(args: tuple[Any, ...], kwds: dict[str, Any], typed: bool, key: Callable[..., Hashable] | None) -> Hashable:
-    """The key under which a call's result is kept."""
+def make_wrapper(cache: ReadThrough, typed: bool, key: Callable[..., Hashable] | None) -> Callable[..., Any]:
+    """Return a function that answers calls from the cache, which runs what is missing."""
+    store = cache.partition
+    if store.maxsize == 0:
+        return _uncached_wrapper(cache)
+    if isinstance(store, LRUStore):
+        return _lru_wrapper(cache, store, typed, key)
+    assert isinstance(store, FillOnceStore)
+    return _fill_once_wrapper(cache, store, typed, key)
+
+
+def cache_key(
+    args: tuple[Any, ...], kwds: dict[str, Any], typed: bool, key: Callable[..., Hashable] | None
+) -> Hashable:
+    """Return the key under which a call's result is stored."""
     if key is None:
         return make_key(args, kwds, typed)
     return make_key((key(*args, **kwds),), {}, typed)
 
 
-def _uncached_call(cache: Cache) -> Callable[..., Any]:
+def make_key_of(typed: bool, key: Callable[..., Hashable] | None) -> Callable[[Any], Hashable]:
+    """Return the function from one argument to the key under which the result of a call with it is stored."""
+    plain = str if key is None else _NO_ARGUMENT
+
+    def key_of(argument: Any) -> Hashable:
+        if type(argument) is plain:
+            return argument
+        return cache_key((argument,), {}, typed, key)
+
+    return key_of
+
+
+def _uncached_wrapper(cache: ReadThrough) -> Callable[..., Any]:
     run = cache.run_uncached
 
     def call(*args: Any, **kwds: Any) -> Any:
@@ -40,43 +57,47 @@ def _uncached_call(cache: Cache) -> Callable[..., Any]:
 # there. A single str, the common key of a read function, is its own key; make_key does the same.
 
 
-def _fill_once_call(cache: Cache, typed: bool, key: Callable[..., Hashable] | None) -> Callable[..., Any]:
-    entries, tick, miss = cache.store.entries, cache.hits.tick, cache.miss
-    plain = str if key is None else _NOTHING
+def _fill_once_wrapper(
+    cache: ReadThrough, store: FillOnceStore, typed: bool, key: Callable[..., Hashable] | None
+) -> Callable[..., Any]:
+    entries, tick, miss = store.entries, store.counters.tick, cache.miss
+    plain = str if key is None else _NO_ARGUMENT
 
-    def call(first: Any = _NOTHING, /, *rest: Any, **kwds: Any) -> Any:
+    def call(first: Any = _NO_ARGUMENT, /, *rest: Any, **kwds: Any) -> Any:
         if type(first) is plain and not rest and not kwds:
-            found = first
+            call_key = first
         else:
-            found = key_of(rest if first is _NOTHING else (first, *rest), kwds, typed, key)
+            call_key = cache_key(rest if first is _NO_ARGUMENT else (first, *rest), kwds, typed, key)
         try:
-            value = entries[found]
+            value = entries[call_key]
         except KeyError:
             pass
         else:
             tick()
             return value
-        return miss(found, rest if first is _NOTHING else (first, *rest), kwds)
+        return miss(call_key, rest if first is _NO_ARGUMENT else (first, *rest), kwds)
 
     return call
 
 
-def _lru_call(cache: Cache, typed: bool, key: Callable[..., Hashable] | None) -> Callable[..., Any]:
-    entries, tick, miss = cache.store.entries, cache.hits.tick, cache.miss
-    plain = str if key is None else _NOTHING
+def _lru_wrapper(
+    cache: ReadThrough, store: LRUStore, typed: bool, key: Callable[..., Hashable] | None
+) -> Callable[..., Any]:
+    entries, tick, miss = store.entries, store.counters.tick, cache.miss
+    plain = str if key is None else _NO_ARGUMENT
 
-    def call(first: Any = _NOTHING, /, *rest: Any, **kwds: Any) -> Any:
+    def call(first: Any = _NO_ARGUMENT, /, *rest: Any, **kwds: Any) -> Any:
         if type(first) is plain and not rest and not kwds:
-            found = first
+            call_key = first
         else:
-            found = key_of(rest if first is _NOTHING else (first, *rest), kwds, typed, key)
+            call_key = cache_key(rest if first is _NO_ARGUMENT else (first, *rest), kwds, typed, key)
         try:
-            entry = entries[found]
+            entry = entries[call_key]
         except KeyError:
             pass
         else:
             entry.used = tick()
             return entry.value
-        return miss(found, rest if first is _NOTHING else (first, *rest), kwds)
+        return miss(call_key, rest if first is _NO_ARGUMENT else (first, *rest), kwds)
 
     return call

@@ -1,100 +1,92 @@
-"""Turns between processes: of those that miss a key one runs the function, and no two wait for each other for ever."""
+"""One run per key among processes: of those that miss a key one runs the function, and no two wait for each other."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ..stores.shared.locks import ByteLocks
+from ..stores.base import Lease
+from ..system.fork import at_fork
 from ..system.threads import caller_of, next_tick
 from .singleflight import Flight
 
 T = TypeVar("T")
-# When each thread began the calls that it is in the midst of, and that other processes may be waiting for.
-_leading: dict[int, list[int]] = {}
+# When each thread started the calls that it is in the midst of, and that other processes may be waiting for.
+_leases_of_thread: dict[int, list[int]] = {}
 
 
-class Course:
-    """What the leader of a flight may wait for; guarded by its cache's lock.
+class LeasedFlight(Flight):
+    """A run of the function that other processes may be waiting for.
 
-    abroad: it waits for another process. urgent: it must not, since another process may wait for a thread that waits
-    for this flight.
+    waits_for_process: whether its leader is waiting for another process. must_not_wait: whether it must not, since
+    another process may wait for a thread that waits for this flight. Both are guarded by the lock of the SingleFlight.
     """
 
-    __slots__ = ("abroad", "urgent")
+    __slots__ = ("must_not_wait", "waits_for_process")
 
-    def __init__(self) -> None:
-        self.abroad = self.urgent = False
+    def __init__(self, generation: int) -> None:
+        super().__init__(generation)
+        self.must_not_wait = self.waits_for_process = False
+
+    def may_wait_locked(self) -> bool:
+        """Whether this thread may wait for the flight.
+
+        Not if other processes may be waiting for this thread, and the flight for other processes: that may be a circle.
+        """
+        if not _is_awaited_by_process(threading.get_ident()):
+            return True
+        self.must_not_wait = True
+        return not self.waits_for_process
 
 
-class SharedFlight(Flight):
-    """A run of the function that other processes may be waiting for."""
+def run_with_lease(lease: Lease, flight: LeasedFlight, lock: Any, work: Callable[[], T]) -> T:
+    """Return ``work()``, run while no other process works for the same key.
 
-    __slots__ = ("course",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.course = Course()
-
-
-def may_wait_locked(course: Course) -> bool:
-    """Whether this thread may wait for another one's flight.
-
-    Not where other processes may wait for this thread, and the flight for other processes: that may be a circle.
+    A call from inside of such a call does not wait, since two that wait for each other would do so for ever; it may
+    repeat what another process does. lock: the one that guards the flight.
     """
-    if not is_waited_for(threading.get_ident()):
-        return True
-    course.urgent = True
-    return not course.abroad
-
-
-def take_turn(
-    locks: ByteLocks, byte: int, course: Course, guard: AbstractContextManager[object], work: Callable[[], T]
-) -> T:
-    """``work()``, while no other process is at work for the same key, which `byte` stands for.
-
-    A call from inside of such a call does not wait, since two that wait for each other would do so for ever; it may do
-    what another process does too. guard: the lock of the course.
-    """
-    thread, began = threading.get_ident(), next_tick()
-    leading = _leading.setdefault(thread, [])
-    with guard:
-        course.abroad = not course.urgent and not is_waited_for(thread)
+    thread, started = threading.get_ident(), next_tick()
+    leases = _leases_of_thread.setdefault(thread, [])
+    with lock:
+        flight.waits_for_process = not flight.must_not_wait and not _is_awaited_by_process(thread)
     try:
-        locks.acquire(byte, wait=course.abroad)
-        course.abroad = False
-        leading.append(began)
+        lease.acquire(wait=flight.waits_for_process)
+        flight.waits_for_process = False
+        leases.append(started)
         return work()
     finally:
         try:
-            locks.release(byte)
+            lease.release()
         except BaseException:  # an interrupt, before it was done
-            locks.release(byte)
+            lease.release()
             raise
         finally:
-            if began in leading:
-                leading.remove(began)
+            if started in leases:
+                leases.remove(started)
+            del flight, work  # its exception holds this frame through the traceback
 
 
-def is_waited_for(thread: int) -> bool:
+def _is_awaited_by_process(thread: int) -> bool:
     """Whether a call that other processes may wait for cannot end before this thread goes on.
 
-    It is this thread's, or of a thread that it helps, directly or through others, begun before it called for help.
+    The call is this thread's, or that of a thread it helps, directly or through others, and it started before that
+    thread called for help.
     """
     since = next_tick()
     while True:
-        if any(began < since for began in _leading.get(thread, ())):
+        if any(started < since for started in _leases_of_thread.get(thread, ())):
             return True
-        call = caller_of(thread)
-        if call is None:
+        caller = caller_of(thread)
+        if caller is None:
             return False
-        thread, since = call[0], min(since, call[1])
+        thread, since = caller[0], min(since, caller[1])
 
 
-def forget_other_threads() -> None:
-    """In a forked child: no other thread is here."""
+def _reset_after_fork() -> None:
     me = threading.get_ident()
-    for thread in [one for one in _leading if one != me]:
-        del _leading[thread]
+    for thread in [one for one in _leases_of_thread if one != me]:
+        del _leases_of_thread[thread]
+
+
+at_fork("leases", after_in_child=_reset_after_fork)

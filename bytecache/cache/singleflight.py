@@ -1,52 +1,55 @@
-"""One run per key: of simultaneous calls one runs the function, the others wait for what it brings.
+"""One run per key: of simultaneous calls one runs the function, the others wait for its result.
 
-The idea is Go's singleflight; here the waiters are freed also when the leader dies, and a wait that could never end
+The idea is that of Go's singleflight. Here the waiters go on even if the leader dies, and a wait that could never end
 is refused.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
 
+from ..stores.base import MISSING
 from ..system.fork import at_fork
 from ..system.threads import helpers_working_for, next_tick
 
-K = TypeVar("K")
-F = TypeVar("F", bound="Flight")
-_lock = threading.RLock()  # guards _waits; re-entrant, for a signal handler that calls a cached function
-_waits: dict[int, Flight] = {}  # thread identifier -> the flight it waits for
+_lock = threading.RLock()  # guards _waiting_on; re-entrant, for a signal handler that calls a cached function
+_waiting_on: dict[int, Flight] = {}  # thread identifier -> the flight that it waits for
 
 
 class Flight:
-    """A run of the function for one key, led by the thread that made the flight, inside ``with flight.airborne:``.
+    """A run of the function for one key, led by the thread that made the flight, inside ``with flight.running:``.
 
-    The lock is C's, so it is released whatever strikes the leader, and its waiters go on. Then the flight has ended
-    with a value or an exception, or was abandoned by a KeyboardInterrupt, SystemExit or the like: the waiters try
-    again, and one of them leads.
+    The lock is C's, so it is released whatever happens to the leader, and the waiters go on. By then the flight is
+    done, with a value or an exception, or its leader was stopped by a KeyboardInterrupt, SystemExit or the like: then
+    the waiters try again, and one of them leads.
     """
 
-    __slots__ = ("_exception", "_value", "airborne", "began", "ended", "leader")
+    __slots__ = ("_exception", "_value", "done", "generation", "leader", "running", "started")
 
-    def __init__(self) -> None:
-        self.leader, self.began = threading.get_ident(), next_tick()
-        self.airborne = threading.Lock()
-        self.ended = False
+    def __init__(self, generation: int) -> None:
+        self.leader, self.started, self.generation = threading.get_ident(), next_tick(), generation
+        self.running = threading.Lock()
+        self.done = False
         self._value: Any = None
         self._exception: Exception | None = None
 
-    def arrive(self, value: Any) -> None:
-        """Notes the value, which the waiters get once the flight has landed."""
-        self._value, self.ended = value, True
+    def may_wait_locked(self) -> bool:
+        """Whether another thread may wait for this flight; asked under the lock of its SingleFlight."""
+        return True
 
-    def fail(self, exc: BaseException) -> None:
-        """Notes what the run raised; anything but an Exception abandons the flight."""
+    def set_result(self, value: Any) -> None:
+        """Note the value, which the waiters get once the lock is released."""
+        self._value, self.done = value, True
+
+    def set_exception(self, exc: BaseException) -> None:
+        """Note what the run raised; anything but an Exception leaves the flight undone."""
         if isinstance(exc, Exception):
-            self._exception, self.ended = exc, True
+            self._exception, self.done = exc, True
 
     def result(self) -> Any:
-        """The value of a flight that ended; raises its exception."""
+        """Return the value of a flight that is done, or raise its exception."""
         try:
             if self._exception is not None:
                 raise self._exception
@@ -55,67 +58,131 @@ class Flight:
             del self  # the exception's traceback holds this frame
 
     def wait(self) -> None:
-        """Waits until the flight has landed.
+        """Wait until the leader has released the lock.
 
-        Raises RecursionError where this thread leads the flight itself, or its leader cannot go on before this
-        thread does, through whatever other waits: a function that calls itself in a circle would stand still.
+        Raise RecursionError if this thread leads the flight itself, or if its leader cannot go on before this thread
+        does, through whatever other waits: a function that calls itself in a circle would stand still.
         """
         me = threading.get_ident()
         try:
             with _lock:
-                if me in _held_up_by(self):
+                if me in _blockers(self):
                     raise RecursionError(
                         "a cached function calls itself, directly or in a circle, with the same arguments"
                     )
-                _waits[me] = self
-            with self.airborne:
+                _waiting_on[me] = self
+            with self.running:
                 pass
         finally:
             with _lock:
-                _waits.pop(me, None)
+                _waiting_on.pop(me, None)
             del self  # the traceback holds this frame
 
 
-def board(flights: dict[K, F], key: K, mine: F) -> F:
-    """The flight for a key: one that is under way, else `mine`. Under the lock of the cache whose flights they are."""
-    flight = flights.setdefault(key, mine)
-    if not flight.airborne.locked():  # an interrupt struck its leader in the very act of landing
-        flight = flights[key] = mine
-    return flight
+class SingleFlight:
+    """The flights of one cached function; safe for threads.
+
+    lock: re-entrant; guards the flights. flight: the kind of flights. reentrant: whether a function may call itself
+    with its own key, as functools lets it.
+    """
+
+    def __init__(self, lock: Any, flight: type[Flight] = Flight, reentrant: bool = False) -> None:
+        self._lock, self._new_flight, self._reentrant = lock, flight, reentrant
+        self._flights: dict[Hashable, Flight] = {}
+
+    def run(
+        self,
+        key: Hashable,
+        generation: int,
+        joined: Callable[[], None],
+        lead: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwds: dict[str, Any],
+    ) -> Any:
+        """Return ``lead(flight, key, args, kwds)``, or what a simultaneous call of this key and generation got from it.
+
+        ``joined()`` is called in the latter case, also if that call raised.
+        """
+        flight = self._new_flight(generation)
+        with flight.running:
+            try:
+                with self._lock:
+                    other = self._flights.setdefault(key, flight)
+                value = MISSING if other is flight else self._join(key, flight, joined)
+                if value is MISSING:
+                    try:
+                        value = lead(flight, key, args, kwds)
+                    except BaseException as exc:
+                        flight.set_exception(exc)
+                        raise
+                    flight.set_result(value)
+                return value
+            finally:
+                with self._lock:
+                    if self._flights.get(key) is flight:
+                        del self._flights[key]
+                del flight, other  # its exception holds this frame through the traceback: no cycle for the collector
+
+    def _join(self, key: Hashable, mine: Flight, joined: Callable[[], None]) -> Any:
+        """Return what another call's flight brought, or MISSING if this thread is to lead."""
+        # A signal handler or a key's __eq__ may call in while this thread has the lock: it must not wait for others
+        # then, who may need the lock to land.
+        inside = self._lock._is_owned()
+        while True:
+            with self._lock:
+                flight = self._flights.setdefault(key, mine)
+                # An older one was led before the values were cleared, or an interrupt struck its leader as it landed.
+                if flight.generation != mine.generation or not flight.running.locked():
+                    flight = self._flights[key] = mine
+                if flight is mine or inside or (self._reentrant and flight.leader == mine.leader):
+                    return MISSING
+                if not flight.may_wait_locked():
+                    return MISSING
+            try:
+                flight.wait()
+                if flight.done:
+                    value = flight.result()
+                    joined()
+                    return value
+            except BaseException:
+                joined()  # ended without running the function, like any other hit
+                raise
+            finally:
+                del flight
+
+    def after_fork_in_child(self) -> None:
+        """Drop the flights of other threads, which are not here: nobody may wait for them."""
+        me = threading.get_ident()
+        self._flights = {key: flight for key, flight in self._flights.items() if flight.leader == me}
 
 
-def led_by_this_thread(flights: dict[K, F]) -> dict[K, F]:
-    """What is left of them in a forked child: nobody may wait for threads that are not here."""
-    me = threading.get_ident()
-    return {key: flight for key, flight in flights.items() if flight.leader == me}
+def _blockers(flight: Flight) -> Iterator[int]:
+    """Yield the threads that must go on before `flight` can land: its leader, and whomever that one waits for.
 
-
-def _held_up_by(flight: Flight) -> Iterator[int]:
-    """The threads that have to go on before `flight` can land: its leader, and whomever that one waits for.
-
-    Helpers that were called up before a flight began do not hold it up: it is one of the items they share.
+    Helpers that were called up before a flight started do not block it: it is one of the items they work on.
     """
     seen: set[tuple[int, int]] = set()
-    pending = _leaders(flight)
+    pending = _leader_of(flight)
     while pending:
         thread, since = one = pending.pop()
         if one not in seen:
             seen.add(one)
             yield thread
-            pending += _leaders(_waits.get(thread)) + [(helper, since) for helper in helpers_working_for(thread, since)]
+            pending += _leader_of(_waiting_on.get(thread))
+            pending += [(helper, since) for helper in helpers_working_for(thread, since)]
 
 
-def _leaders(flight: Flight | None) -> list[tuple[int, int]]:
-    # A thread that was just woken still stands in _waits, beside a flight that holds up nobody any more.
-    if flight is None or flight.ended or not flight.airborne.locked():
+def _leader_of(flight: Flight | None) -> list[tuple[int, int]]:
+    # A thread that was just woken is still in _waiting_on, beside a flight that blocks nobody any more.
+    if flight is None or flight.done or not flight.running.locked():
         return []
-    return [(flight.leader, flight.began)]
+    return [(flight.leader, flight.started)]
 
 
-def _forget_waits() -> None:
+def _reset_after_fork() -> None:
     global _lock
     _lock = threading.RLock()
-    _waits.clear()
+    _waiting_on.clear()
 
 
-at_fork("waits", after_in_child=_forget_waits)
+at_fork("waits", after_in_child=_reset_after_fork)

@@ -1,10 +1,11 @@
-"""What a cache counted: functools' four figures, and the rest."""
+"""What a cache counted: the four fields of functools, and the rest."""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+from ..stores.base import Counts
 
 
 class CacheInfo(NamedTuple):
@@ -18,13 +19,13 @@ class CacheInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class CacheStats:
-    """A snapshot of one cache; ``now - then`` gives the figures of the time between.
+    """A snapshot of one cache; ``now - then`` gives what was counted between two snapshots.
 
-    hits: calls answered without running the function. misses: calls that ran it, also when it raised.
-    errors: runs that raised. stored: values that went in. rejected: values that did not fit.
-    evicted: values dropped to make room. load_s: seconds spent in the function, added over threads.
-    currsize and currbytes (None where no size is measured) are what is held now, maxsize and maxbytes the limits
-    (None: no limit); a difference keeps these four from the later snapshot.
+    hits: calls answered without running the function. misses: calls that ran it, also if it raised. errors: runs that
+    raised. stored: values that were stored. rejected: values that did not fit. evicted: values removed to make room.
+    load_s: seconds spent in the function, summed over threads. currsize and currbytes (None if sizes are not measured)
+    are what is stored now, maxsize and maxbytes the limits (None: no limit); a difference keeps these four from the
+    later snapshot.
     """
 
     hits: int
@@ -48,41 +49,10 @@ class CacheStats:
     def __sub__(self, then: CacheStats) -> CacheStats:
         if not isinstance(then, CacheStats):
             return NotImplemented
-        moved = {name: getattr(self, name) - getattr(then, name) for name in _COUNTERS}
-        return replace(self, **moved)
-
-
-_COUNTERS = ("hits", "misses", "errors", "stored", "rejected", "evicted", "load_s")
-
-
-class HitCounter:
-    """Counts hits from any number of threads without a lock.
-
-    ``tick`` is one step in C, so no two threads draw the same number. The numbers also order the hits in time,
-    which is what an LRU policy wants to know.
-    """
-
-    def __init__(self) -> None:
-        self.tick = itertools.count().__next__
-        self._other = 0  # ticks drawn for anything but a hit; guarded by the cache's lock
-
-    def stamp_locked(self) -> int:
-        """A number in time order that is not counted as a hit."""
-        self._other += 1
-        return self.tick()
-
-    def hits_locked(self) -> int:
-        """How often ``tick`` was called by others since the start or the last reset."""
-        self._other += 1
-        return self.tick() + 1 - self._other
-
-    def reset_locked(self) -> None:
-        """Counts from zero again; the order of the numbers goes on."""
-        hits = self.hits_locked()
-        self._other += hits
+        return replace(self, **{name: getattr(self, name) - getattr(then, name) for name in Counts._fields})
 
 
 def check_scope(scope: str) -> None:
-    """Raises ValueError for anything but "process" and "all"."""
+    """Raise ValueError for anything but "process" and "all"."""
     if scope not in ("process", "all"):
         raise ValueError(f'scope must be "process" or "all", got {scope!r}')

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 _ARRAY_HEADER = sys.getsizeof(np.ndarray(()))
+_PLAIN = frozenset({bytes, str, int, float, bool, type(None)})  # hold nothing else
 _CONTAINERS: tuple[Any, ...] = (tuple, list, set, frozenset)
 
 
@@ -19,6 +20,8 @@ def sizeof(value: Any) -> int:
     as ``sys.getsizeof`` says, and with their ``nbytes`` where they have them, as tensors do; what they refer to does
     not count: pass ``sizeof=`` for classes that hold big things.
     """
+    if type(value) in _PLAIN:
+        return sys.getsizeof(value)
     total, seen, pending = 0, set(), [value]
     while pending:
         item = pending.pop()
@@ -54,6 +57,8 @@ def _contents(item: Any) -> list[Any]:
 
 def make_read_only(value: Any) -> None:
     """Makes every ndarray in `value` read-only, also inside tuples, lists and dicts, but not what it is a view of."""
+    if type(value) in _PLAIN:
+        return
     pending, seen = [value], set()
     while pending:
         item = pending.pop()

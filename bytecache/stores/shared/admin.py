@@ -11,16 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import counters as tally
+from .counters import CounterRow, counts_of
 from .handle import StoreHandle
-from .header import CREATED_NS, GENERATION, PROCESSES, USED
 from .index import COUNT
 from .run_folder import filesystem_type
 from .segment import Segment
 
 _BLOCK_BYTES = 512  # the unit of st_blocks, on every file system
-_COUNTS = (tally.HITS, tally.MISSES, tally.ERRORS, tally.STORED, tally.REJECTED)
-_COUNT_NAMES = ("hits", "misses", "errors", "stored", "rejected")
 Facts = dict[str, Any]
 
 
@@ -38,19 +35,19 @@ def describe(path: str | os.PathLike[str]) -> Facts:
 
 
 def _describe(files: StoreHandle) -> Facts:
-    words, space = files.head.words, os.statvfs(files.folder)
-    functions = [_describe_function(files, row) for row in files.head.rows()]
-    held = files.head.used()
+    header, space = files.header, os.statvfs(files.folder)
+    functions = [_describe_function(files, row) for row in files.header.function_rows()]
+    held = header.used_bytes
     return {
         "path": str(files.folder),
         "filesystem": filesystem_type(files.folder),
         "free_bytes": space.f_bavail * space.f_frsize,
-        "created": _date(words[CREATED_NS]),
-        "age_s": max(0.0, (time.time_ns() - words[CREATED_NS]) / 1e9),
+        "created": _date(header.created_ns),
+        "age_s": max(0.0, (time.time_ns() - header.created_ns) / 1e9),
         "entries": sum(function["entries"] for function in functions),
         "held_bytes": held,
-        "maxbytes": files.maxbytes,
-        "held_share": held / files.maxbytes if files.maxbytes else 0.0,
+        "maxbytes": header.maxbytes,
+        "held_share": held / header.maxbytes if header.maxbytes else 0.0,
         "beside_bytes": _disk_bytes(files.folder, values=False),
         "functions": functions,
     }
@@ -65,8 +62,8 @@ def verify(path: str | os.PathLike[str]) -> Facts:
     entries, read_bytes = 0, 0
     damaged: list[Facts] = []
     with _open_unattached(path) as files:
-        for row in files.head.rows():
-            name = files.head.name(row)
+        for row in files.header.function_rows():
+            name = files.header.function_name(row)
             try:
                 section = _open_segment(files, row)
             except ValueError as exc:
@@ -130,37 +127,40 @@ def _describe_function(files: StoreHandle, row: int) -> Facts:
         entries = len(section) if section is not None else 0
     except ValueError as exc:
         problem = str(exc)
-    words = files.head.words
-    mine = files.tallies.rows(words[PROCESSES], row, words[row + GENERATION])
+    header = files.header
+    mine = files.counters.rows(header.counter_rows, row, header.generation_of(row))
     return {
-        "name": files.head.name(row),
+        "name": files.header.function_name(row),
         "entries": entries,
-        "held_bytes": words[row + USED],
+        "held_bytes": header.used_bytes_of(row),
         **_counters(mine.sum(axis=0)),
         "problem": problem,
         "processes": [
-            {"pid": int(one[tally.PID]), "started": _date(int(one[tally.STARTED_NS])), **_counters(one)} for one in mine
+            {"pid": int(one[CounterRow.PID]), "started": _date(int(one[CounterRow.STARTED_NS])), **_counters(one)}
+            for one in mine
         ],
     }
 
 
 def _counters(row: Any) -> Facts:
-    """The counters of a row of the tally, by name."""
-    figures: Facts = {name: int(row[place]) for name, place in zip(_COUNT_NAMES, _COUNTS, strict=True)}
-    calls = figures["hits"] + figures["misses"]
-    return {**figures, "hit_rate": figures["hits"] / calls if calls else 0.0, "read_s": int(row[tally.LOAD_NS]) / 1e9}
+    """Return the counters of a row, by name."""
+    counts = counts_of(row)
+    calls = counts.hits + counts.misses
+    names = ("hits", "misses", "errors", "stored", "rejected")
+    counted = {name: getattr(counts, name) for name in names}
+    return {**counted, "hit_rate": counts.hits / calls if calls else 0.0, "read_s": counts.load_s}
 
 
 def _open_segment(files: StoreHandle, row: int) -> Segment | None:
     """A function's values, None where it has none; raises ValueError where the files cannot be what they should."""
     while True:
-        generation = files.head.words[row + GENERATION]
+        generation = files.header.generation_of(row)
         if not Segment.exists(files.folder, generation):
             return None
         try:
             return files.with_writer_lock(partial(_open_checked, files.folder, generation))
         except FileNotFoundError as exc:
-            if generation == files.head.words[row + GENERATION]:  # else it was cleared a moment ago
+            if generation == files.header.generation_of(row):  # else it was cleared a moment ago
                 raise ValueError(f"{exc.filename} is missing") from None
 
 

@@ -8,38 +8,53 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .index import create_file
+from .file_io import create_file
 
-MAGIC, FORMAT, MAXBYTES, FUNCTIONS, PROCESSES, CREATED_NS, NEXT_GENERATION = range(7)
-DIGEST, _DIGEST_END, GENERATION, USED, NAME = range(5)  # of a row
-_ROW = 16  # words; the first row of the file is for the store's own
-_SIZE = 1 << 16
-_MAGIC = int.from_bytes(b"bytecach", "little")
 VERSION = 1
-MAX_FUNCTIONS = _SIZE // 8 // _ROW - 1
+_NBYTES = 1 << 16
+_MAGIC = int.from_bytes(b"bytecach", "little")
+
+
+class Word:
+    """The words of the store itself, of eight bytes each."""
+
+    MAGIC, FORMAT, MAXBYTES, FUNCTIONS, COUNTER_ROWS, CREATED_NS, NEXT_GENERATION = range(7)
+
+
+class FunctionRow:
+    """The words of a function's row. The first row of the page is for the store's own words."""
+
+    ID, ID_END, GENERATION, USED_BYTES, NAME = range(5)
+    WORDS = 16
+
+
+MAX_FUNCTIONS = _NBYTES // 8 // FunctionRow.WORDS - 1
 
 
 class StoreHeader:
-    """Words of eight bytes that all processes of a store map; changed under its writer lock only."""
+    """Words that all processes of a store map; changed under its writer lock only.
+
+    A function is known by its row, the number of the row's first word.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Opens the head of a store; raises FileNotFoundError or ValueError where there is none of this version."""
+        """Open the header of a store; raise FileNotFoundError or ValueError if there is none of this version."""
         fd = os.open(folder / "head", os.O_RDWR | os.O_CLOEXEC)
         try:
-            if os.fstat(fd).st_size != _SIZE:
-                raise ValueError(f"{folder} is no shared store, or a damaged one: its head is not of {_SIZE} bytes")
-            self.words = memoryview(mmap.mmap(fd, _SIZE)).cast("Q")
+            if os.fstat(fd).st_size != _NBYTES:
+                raise ValueError(f"{folder} is not a shared store, or a damaged one: its head is not {_NBYTES} bytes")
+            self.words = memoryview(mmap.mmap(fd, _NBYTES)).cast("Q")
         finally:
             os.close(fd)
-        if self.words[MAGIC] != _MAGIC or self.words[FORMAT] != VERSION:
+        if self.words[Word.MAGIC] != _MAGIC or self.words[Word.FORMAT] != VERSION:
             raise ValueError(
-                f"{folder} is no shared store of format {VERSION}: its head has {self.words[MAGIC]:#x}, "
-                f"{self.words[FORMAT]}"
+                f"{folder} is not a shared store of format {VERSION}: its head has {self.words[Word.MAGIC]:#x}, "
+                f"{self.words[Word.FORMAT]}"
             )
 
     @staticmethod
     def has_magic(folder: Path) -> bool:
-        """Whether the head is a shared store's, of whatever version."""
+        """Whether the header is a shared store's, of whatever version."""
         try:
             return (folder / "head").read_bytes()[:8] == _MAGIC.to_bytes(8, "little")
         except (FileNotFoundError, IsADirectoryError):
@@ -47,69 +62,113 @@ class StoreHeader:
 
     @staticmethod
     def exists(folder: Path) -> bool:
-        """Whether a store was begun there in full."""
+        """Whether a store was created there in full."""
         return (folder / "head").exists()
 
     @staticmethod
     def create(folder: Path, maxbytes: int) -> None:
-        """Begins an empty store."""
-        words = memoryview(bytearray(_SIZE)).cast("Q")
-        words[MAGIC], words[FORMAT], words[MAXBYTES], words[CREATED_NS] = _MAGIC, VERSION, maxbytes, time.time_ns()
-        words[NEXT_GENERATION] = 1
+        """Create an empty store."""
+        words = memoryview(bytearray(_NBYTES)).cast("Q")
+        words[Word.MAGIC], words[Word.FORMAT], words[Word.MAXBYTES] = _MAGIC, VERSION, maxbytes
+        words[Word.CREATED_NS], words[Word.NEXT_GENERATION] = time.time_ns(), 1
         create_file(folder / "head.part", words.tobytes())
         (folder / "head.part").rename(folder / "head")
 
-    def check(self, processes: int) -> None:
-        """Raises ValueError where its numbers cannot be: processes are the rows that the tally has room for."""
-        words, rows = self.words, len(list(self.rows()))
-        if words[FUNCTIONS] != rows or words[PROCESSES] > processes:
+    def check(self, counter_rows: int) -> None:
+        """Raise ValueError if its numbers are impossible; counter_rows: how many the file of counters has room for."""
+        rows, generations = len(list(self.function_rows())), self.generations()
+        if self.words[Word.FUNCTIONS] != rows or self.counter_rows > counter_rows:
             raise ValueError(
-                f"the head has {words[FUNCTIONS]} functions and {words[PROCESSES]} of {processes} processes"
+                f"the head has {self.words[Word.FUNCTIONS]} functions and {self.counter_rows} of {counter_rows} "
+                "rows of counters"
             )
-        if len(self.generations()) != rows or max(self.generations(), default=0) >= words[NEXT_GENERATION]:
-            raise ValueError(f"the head has the sections {sorted(self.generations())} for {rows} functions")
+        if len(generations) != rows or max(generations, default=0) >= self.words[Word.NEXT_GENERATION]:
+            raise ValueError(f"the head has the generations {sorted(generations)} for {rows} functions")
 
-    def rows(self) -> Iterator[int]:
-        """Where each function's row begins, in words."""
-        return iter(range(_ROW, _ROW + _ROW * min(self.words[FUNCTIONS], MAX_FUNCTIONS), _ROW))
+    @property
+    def maxbytes(self) -> int:
+        """The most bytes of values, of all functions together."""
+        return int(self.words[Word.MAXBYTES])
 
-    def find(self, digest: bytes) -> int | None:
-        """The row of a function."""
-        low, high = int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
-        for row in self.rows():
-            if self.words[row + DIGEST] == low and self.words[row + _DIGEST_END] == high:
+    @maxbytes.setter
+    def maxbytes(self, maxbytes: int) -> None:
+        self.words[Word.MAXBYTES] = maxbytes
+
+    @property
+    def counter_rows(self) -> int:
+        """How many rows of counters are in use."""
+        return int(self.words[Word.COUNTER_ROWS])
+
+    @counter_rows.setter
+    def counter_rows(self, count: int) -> None:
+        self.words[Word.COUNTER_ROWS] = count
+
+    @property
+    def created_ns(self) -> int:
+        """When the store was created, in nanoseconds since 1970."""
+        return int(self.words[Word.CREATED_NS])
+
+    @property
+    def used_bytes(self) -> int:
+        """The bytes that the values of all functions take."""
+        words, offset = self.words, FunctionRow.USED_BYTES
+        return sum([words[row + offset] for row in self.function_rows()])
+
+    def function_rows(self) -> Iterator[int]:
+        """Iterate over the rows of all functions."""
+        last = FunctionRow.WORDS * min(self.words[Word.FUNCTIONS], MAX_FUNCTIONS)
+        return iter(range(FunctionRow.WORDS, FunctionRow.WORDS + last, FunctionRow.WORDS))
+
+    def find_function(self, function_id: bytes) -> int | None:
+        """Return the row of a function, or None."""
+        low, high = int.from_bytes(function_id[:8], "little"), int.from_bytes(function_id[8:], "little")
+        for row in self.function_rows():
+            if self.words[row + FunctionRow.ID] == low and self.words[row + FunctionRow.ID_END] == high:
                 return row
         return None
 
-    def add_locked(self, digest: bytes, name: str) -> int:
-        """A new function's row; raises OSError where there are too many."""
-        count = self.words[FUNCTIONS]
+    def add_function_locked(self, function_id: bytes, name: str) -> int:
+        """Add a row for a function and return it; raise OSError if there are too many."""
+        count = self.words[Word.FUNCTIONS]
         if count >= MAX_FUNCTIONS:
             raise OSError(f"a shared store is for at most {MAX_FUNCTIONS} functions: clear it, or use another path")
-        row = _ROW + _ROW * count
-        text = name.encode("utf-8", "replace")[: 8 * (_ROW - NAME)].ljust(8 * (_ROW - NAME), b"\0")
-        data = digest + bytes(16) + text
-        for place in range(_ROW):
-            self.words[row + place] = int.from_bytes(data[8 * place : 8 * place + 8], "little")
+        row = FunctionRow.WORDS + FunctionRow.WORDS * count
+        room = 8 * (FunctionRow.WORDS - FunctionRow.NAME)
+        data = function_id + bytes(16) + name.encode("utf-8", "replace")[:room].ljust(room, b"\0")
+        for word in range(FunctionRow.WORDS):
+            self.words[row + word] = int.from_bytes(data[8 * word : 8 * word + 8], "little")
         self.new_generation_locked(row)
-        self.words[FUNCTIONS] = count + 1
+        self.words[Word.FUNCTIONS] = count + 1
         return row
 
+    def remove_functions_locked(self) -> None:
+        """Remove all rows, each of which was given a new generation, so that its users notice."""
+        self.words[Word.FUNCTIONS] = 0
+
     def new_generation_locked(self, row: int) -> None:
-        """Gives a function a new, empty section."""
-        generation = self.words[NEXT_GENERATION]
-        self.words[NEXT_GENERATION] = generation + 1
-        self.words[row + GENERATION] = generation
-        self.words[row + USED] = 0
+        """Give a function a new, empty segment."""
+        generation = self.words[Word.NEXT_GENERATION]
+        self.words[Word.NEXT_GENERATION] = generation + 1
+        self.words[row + FunctionRow.GENERATION] = generation
+        self.words[row + FunctionRow.USED_BYTES] = 0
+
+    def generation_of(self, row: int) -> int:
+        """Return the number of the segment with a function's values."""
+        return int(self.words[row + FunctionRow.GENERATION])
 
     def generations(self) -> set[int]:
-        """The sections in use, of all functions."""
-        return {int(self.words[row + GENERATION]) for row in self.rows()}
+        """Return the generations in use, of all functions."""
+        return {self.generation_of(row) for row in self.function_rows()}
 
-    def name(self, row: int) -> str:
-        """What the function is called."""
-        return bytes(self.words[row + NAME : row + _ROW]).rstrip(b"\0").decode("utf-8", "replace")
+    def used_bytes_of(self, row: int) -> int:
+        """Return the bytes that a function's values take."""
+        return int(self.words[row + FunctionRow.USED_BYTES])
 
-    def used(self) -> int:
-        """Bytes that all functions' values take together."""
-        return sum(self.words[row + USED] for row in self.rows())
+    def set_used_bytes_locked(self, row: int, nbytes: int) -> None:
+        """Note the bytes that a function's values take."""
+        self.words[row + FunctionRow.USED_BYTES] = nbytes
+
+    def function_name(self, row: int) -> str:
+        """Return what a function is called."""
+        name = bytes(self.words[row + FunctionRow.NAME : row + FunctionRow.WORDS])
+        return name.rstrip(b"\0").decode("utf-8", "replace")

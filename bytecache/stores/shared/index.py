@@ -11,12 +11,13 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import weakref
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from .file_io import create_file, open_owned, pwrite_all
 
 COUNT, BITS, TAIL, UNVERIFIED, SUPERSEDED, _PENDING_SLOT, _PENDING_OLD = range(7)  # words of the header
 _HEADER = 4096  # bytes before the first entry
@@ -211,30 +212,3 @@ def _build_table(hashes: np.ndarray[Any, np.dtype[np.uint64]], bits: int) -> np.
         left = slots[places] != numbers
         numbers, places = numbers[left], (places[left] + 1) & mask
     return slots
-
-
-def open_owned(owner: object, path: str) -> int:
-    """A descriptor of a file, to be read and written, that is closed when `owner` is gone."""
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    weakref.finalize(owner, os.close, fd).atexit = False
-    return fd
-
-
-def pwrite_all(fd: int, data: bytes | memoryview, offset: int) -> None:
-    """Writes all of `data`, which the system may take in parts; raises OSError where it does not take it."""
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, offset)
-        view, offset = view[written:], offset + written
-
-
-def create_file(path: Path, data: bytes, size: int = 0) -> None:
-    """Makes a file of this content, and of `size` bytes if that is more, the rest a hole."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        pwrite_all(fd, data, 0)
-        os.ftruncate(fd, max(size, len(data)))
-    except OSError as exc:
-        raise OSError(exc.errno, exc.strerror, str(path)) from None
-    finally:
-        os.close(fd)

@@ -73,6 +73,17 @@ class ByteLocks:
         self._close()
 
 
-def byte_of(digest: bytes, generation: int) -> int:
-    """The byte that stands for a key, from one clearing to the next."""
-    return 1 + (int.from_bytes(digest[8:16], "little") + generation * 0x9E3779B97F4A7C15) % (1 << 62)
+class KeyLease:
+    """The lock of the byte that stands for a key, from one clear to the next."""
+
+    def __init__(self, locks: ByteLocks, digest: bytes, generation: int) -> None:
+        self._locks = locks
+        self._byte = 1 + (int.from_bytes(digest[8:16], "little") + generation * 0x9E3779B97F4A7C15) % (1 << 62)
+
+    def acquire(self, *, wait: bool) -> bool:
+        """Return True once this process has the lease; False if another one has it and this one is not to wait."""
+        return self._locks.acquire(self._byte, wait=wait)
+
+    def release(self) -> None:
+        """Give the lease back, acquired or not."""
+        self._locks.release(self._byte)

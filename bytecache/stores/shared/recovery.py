@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...system.caller import warn_caller
 from .counters import CounterFile
-from .header import GENERATION, MAXBYTES, USED, VERSION, StoreHeader
+from .header import VERSION, StoreHeader
 from .locks import WRITER, ByteLocks
 from .segment import FILE_PATTERN, Segment
 
@@ -17,14 +17,14 @@ _STORE_FILES = re.compile(rf"head|locks|processes|{FILE_PATTERN.pattern}")
 _IGNORED = re.compile(r".*\.part|aside[0-9]+|lost\+found")  # what may lie in a folder that is empty all the same
 
 
-def begin_empty(folder: Path, maxbytes: int) -> None:
+def prepare_empty(folder: Path, maxbytes: int) -> None:
     """Makes the folder an empty store, whatever a run that was killed has left in it."""
     for left in folder.iterdir():
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     StoreHeader.create(folder, maxbytes)
 
 
-def begin_kept(folder: Path, maxbytes: int) -> None:
+def prepare_kept(folder: Path, maxbytes: int) -> None:
     """Looks over the store in a folder and gives it this run's budget; an empty folder becomes a new store.
 
     A store that is damaged or of another version is put aside, with a RuntimeWarning: renamed, so that the folder is
@@ -39,7 +39,7 @@ def begin_kept(folder: Path, maxbytes: int) -> None:
             f"path must be a new or empty folder, or one that a shared store has made; {folder} holds {min(present)!r}"
         )
     try:
-        _look_over(folder, maxbytes)
+        _check_and_adopt(folder, maxbytes)
     except (ValueError, FileNotFoundError, IsADirectoryError) as exc:
         reason = f"is damaged, or of another version than {VERSION} ({exc})"
         warn_caller(
@@ -47,27 +47,27 @@ def begin_kept(folder: Path, maxbytes: int) -> None:
         )
 
 
-def _look_over(folder: Path, maxbytes: int) -> None:
-    head = StoreHeader(folder)
+def _check_and_adopt(folder: Path, maxbytes: int) -> None:
+    header = StoreHeader(folder)
     locks = ByteLocks(folder / "locks")
     try:
         locks.acquire(WRITER)  # from those who only look, and may clear it
-        _adopt_locked(folder, head, maxbytes)
+        _adopt_locked(folder, header, maxbytes)
     finally:
         locks.close()
 
 
-def _adopt_locked(folder: Path, head: StoreHeader, maxbytes: int) -> None:
-    head.check(CounterFile(folder / "processes").count())
-    for row in head.rows():
-        used, generation = 0, int(head.words[row + GENERATION])
-        if Segment.exists(folder, generation):  # not yet, where its maker was killed
-            section = Segment(folder, generation)
-            section.adopt_locked()
-            used = section.currbytes
-        head.words[row + USED] = used
-    Segment.remove_all_but_locked(folder, head.generations())
-    head.words[MAXBYTES] = maxbytes
+def _adopt_locked(folder: Path, header: StoreHeader, maxbytes: int) -> None:
+    header.check(CounterFile(folder / "processes").capacity())
+    for row in header.function_rows():
+        used_bytes, generation = 0, header.generation_of(row)
+        if Segment.exists(folder, generation):  # not yet, if its writer was killed
+            segment = Segment(folder, generation)
+            segment.adopt_locked()
+            used_bytes = segment.currbytes
+        header.set_used_bytes_locked(row, used_bytes)
+    Segment.remove_all_but_locked(folder, header.generations())
+    header.maxbytes = maxbytes
 
 
 def _quarantine(folder: Path) -> Path:

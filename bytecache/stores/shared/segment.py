@@ -15,9 +15,10 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
+from ..base import MISSING
 from ..codec import BYTES, NDARRAY, Encoded, decode
-from ..memory import MISSING
-from .index import COUNT, TAIL, UNVERIFIED, HashIndex, IndexEntry, create_file, open_owned, pwrite_all
+from .file_io import create_file, open_owned, pwrite_all
+from .index import COUNT, TAIL, UNVERIFIED, HashIndex, IndexEntry
 from .run_folder import is_memory_backed
 
 FILE_PATTERN = re.compile(r"([0-9]+)\.(?:arena|index|index\.part|slots[0-9]+)")

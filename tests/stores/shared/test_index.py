@@ -13,8 +13,8 @@ import pytest
 from helpers.processes import in_child
 from hypothesis import given, settings, strategies as st
 
+from bytecache.stores.base import MISSING
 from bytecache.stores.codec import encode
-from bytecache.stores.memory import MISSING
 from bytecache.stores.shared import index
 from bytecache.stores.shared.index import COUNT, SUPERSEDED, TAIL, HashIndex, IndexEntry
 from bytecache.stores.shared.segment import Segment

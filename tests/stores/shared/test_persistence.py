@@ -26,9 +26,9 @@ from helpers.processes import in_child
 from helpers.threads import start, together, until
 
 from bytecache import SharedStore, fill_once
-from bytecache.cache import key_lease as turns
-from bytecache.stores.shared.header import FUNCTIONS, GENERATION, NEXT_GENERATION, PROCESSES, USED
-from bytecache.stores.shared.locks import ByteLocks, byte_of
+from bytecache.cache import key_lease
+from bytecache.stores.shared.header import FunctionRow, Word
+from bytecache.stores.shared.locks import ByteLocks, KeyLease
 from bytecache.stores.shared.run_folder import is_memory_backed
 
 WORD = 8  # bytes
@@ -420,12 +420,12 @@ def test_what_a_killed_writer_reserved_is_given_back(folder: Path) -> None:
     store = SharedStore(folder, maxbytes=100)
     (f,) = cached(store, lambda x: bytes(60))
     f.cache_info()
-    files = store.files()
-    row = next(iter(files.head.rows()))
-    files.head.words[row + USED] = 60  # as put does before it writes
+    handle = store.handle()
+    row = next(iter(handle.header.function_rows()))
+    handle.header.words[row + FunctionRow.USED_BYTES] = 60  # as put does before it writes
     f(1)
     assert figures(f, "stored", "rejected", "currbytes") == (1, 0, 60)
-    files.head.words[row + USED] = 90
+    handle.header.words[row + FunctionRow.USED_BYTES] = 90
     store.close()
     again = SharedStore(folder, maxbytes=100)
     assert again.currbytes == 60
@@ -435,21 +435,23 @@ def test_what_a_killed_writer_reserved_is_given_back(folder: Path) -> None:
 def test_the_most_functions_and_no_more(opened: Any) -> None:
     """One function too many is an OSError that says to clear the store, and clearing it helps."""
     store = opened()
-    words = store.files().head.words
+    words = store.handle().header.words
 
     def fill() -> None:
         for number in range(600):
-            store.files().head.add_locked(number.to_bytes(16, "little"), "f")
+            store.handle().header.add_function_locked(number.to_bytes(16, "little"), "f")
 
     with pytest.raises(OSError, match="at most 511 functions: clear it"):
         fill()
     store.clear()
     (f,) = cached(store, text)
     assert [f(1), f(1)] == [text(1)] * 2 and f.cache_info().hits == 1
-    assert words[FUNCTIONS] < 511
+    assert words[Word.FUNCTIONS] < 511
 
 
-@pytest.mark.parametrize("word, value", [(FUNCTIONS, 1 << 40), (PROCESSES, 1 << 58), (NEXT_GENERATION, 1)], ids=str)
+@pytest.mark.parametrize(
+    "word, value", [(Word.FUNCTIONS, 1 << 40), (Word.COUNTER_ROWS, 1 << 58), (Word.NEXT_GENERATION, 1)], ids=str
+)
 def test_a_head_that_cannot_be_is_set_aside(template: Path, folder: Path, word: int, value: int) -> None:
     """Counts that do not fit the files mean a damaged head."""
     shutil.copytree(template, folder)
@@ -469,7 +471,8 @@ def test_two_functions_of_one_generation_are_kept_apart(template: Path, folder: 
 
         def damage(value: int = value) -> None:
             with open(folder / "head", "r+b") as head:
-                os.pwrite(head.fileno(), value.to_bytes(8, "little"), (16 + GENERATION) * WORD)
+                word = FunctionRow.WORDS + FunctionRow.GENERATION
+                os.pwrite(head.fileno(), value.to_bytes(8, "little"), word * WORD)
 
         end = damaged(folder, folder / "head", damage)
         assert isinstance(end, list), end
@@ -785,16 +788,13 @@ def test_a_call_inside_of_a_call_keeps_the_outer_one_s_turn(opened: Any) -> None
         inner(x)
         locks = ByteLocks(store.path / "locks")  # as another process has it
         try:
-            return (
-                b"free"
-                if locks.acquire(byte_of(f._digest_of((x,), {}), f._cache._bind().generation), wait=False)
-                else b"held"
-            )
+            lease = KeyLease(locks, f._digest_of((x,), {}), f._cache.partition.generation)
+            return b"free" if lease.acquire(wait=False) else b"leased"
         finally:
             locks.close()
 
     (f,) = cached(store, outer)
-    assert f(1) == b"held"
+    assert f(1) == b"leased"
 
 
 def test_an_interrupted_wait_for_another_process_leaves_no_trace(opened: Any) -> None:
@@ -813,7 +813,7 @@ def test_an_interrupted_wait_for_another_process_leaves_no_trace(opened: Any) ->
         f(1)
         os._exit(0)
     os.read(asking, 1)
-    inode = f":{(f._cache.store.path / 'locks').stat().st_ino} "
+    inode = f":{(f._cache.partition._store.path / 'locks').stat().st_ino} "
 
     def interrupt() -> None:
         until(lambda: any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines()))
@@ -826,8 +826,8 @@ def test_an_interrupted_wait_for_another_process_leaves_no_trace(opened: Any) ->
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     os.close(asking), os.close(asked)
-    assert not turns._leading.get(threading.get_ident())
-    assert f._cache._flights == {}
+    assert not key_lease._leases_of_thread.get(threading.get_ident())
+    assert f._cache.flights._flights == {}
 
 
 def test_two_wrappers_of_one_function_run_it_once(opened: Any) -> None:

@@ -423,7 +423,7 @@ def test_a_fork_while_another_thread_opens_a_store_leaves_nothing(tmp_path: Path
         store = SharedStore(maxbytes=1000)
         store.close()
         armed = True
-        thread = threading.Thread(target=store.files)
+        thread = threading.Thread(target=store.handle)
         thread.start()
         reached.wait()
         before = set(shm.iterdir())

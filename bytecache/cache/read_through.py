@@ -1,0 +1,135 @@
+"""The one way of a call that is not answered by a look-up, whatever store keeps the values."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from ..stores.base import MISSING, Partition
+from ..system.fork import at_fork
+from .key_lease import LeasedFlight, run_with_lease
+from .singleflight import Flight, SingleFlight
+from .stats import CacheInfo, CacheStats, check_scope
+
+
+class ReadThrough:
+    """What stands behind a cached function: its flights, and the partition with its values and counters.
+
+    A miss goes through single flight, lease, a second look-up, the function, the partition, the counters, and back.
+    Safe for threads, processes and forks as far as the partition is.
+    """
+
+    def __init__(self, function: Callable[..., Any], partition: Partition, *, reentrant: bool = False) -> None:
+        self.function, self.partition = function, partition
+        self._leases = type(partition).lease is not Partition.lease  # else no other process runs the function
+        self.flights = SingleFlight(partition.lock, LeasedFlight if self._leases else Flight, reentrant)
+        with _registry_lock:
+            _registry.add(self)
+
+    def miss(self, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
+        """Answer a call whose key was not found a moment ago."""
+        partition, lead = self.partition, self._lead if self._leases else self._load
+        return self.flights.run(key, partition.generation, partition.counters.hit, lead, args, kwds)
+
+    def _lead(self, flight: LeasedFlight, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
+        """Answer a call while no other process works for its key."""
+        lease = self.partition.lease(key, flight.generation)
+        work = partial(self._load, flight, key, args, kwds)
+        try:
+            return work() if lease is None else run_with_lease(lease, flight, self.partition.lock, work)
+        finally:
+            del flight, work  # its exception holds this frame through the traceback: no cycle for the collector
+
+    def _load(self, flight: Flight, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
+        """Answer a call that no other one answers: look again, or run the function and store its value."""
+        partition, generation = self.partition, flight.generation
+        del flight  # as there
+        value = partition.get(key)
+        if value is not MISSING:  # stored between the caller's look-up and this flight
+            return value
+        counters = partition.counters
+        counters.miss()
+        ended, error, started = 0.0, True, perf_counter()
+        try:
+            value = self.function(*args, **kwds)
+            ended = perf_counter()
+            value = partition.put(key, value, generation).value
+            error = False
+        finally:
+            counters.load((ended or perf_counter()) - started, error)
+        return value
+
+    def run_uncached(self, *args: Any, **kwds: Any) -> Any:
+        """Answer a call of a cache of size zero: counted, never looked up, so its arguments need not be hashable."""
+        counters, error = self.partition.counters, True
+        counters.miss()
+        started = perf_counter()
+        try:
+            value = self.function(*args, **kwds)
+            error = False
+        finally:
+            counters.load(perf_counter() - started, error)
+        counters.rejected()
+        return value
+
+    def info(self, scope: str = "process") -> CacheInfo:
+        """Return hits, misses, maxsize and currsize, as in functools; exact once the calls that it counts have ended.
+
+        scope: "process" for the calls of this process, "all" for those of all that share the values.
+        """
+        stats = self.stats(scope)
+        return CacheInfo(stats.hits, stats.misses, stats.maxsize, stats.currsize)
+
+    def stats(self, scope: str = "process") -> CacheStats:
+        """Return all counters since the last clear, see CacheStats; scope as for :meth:`info`."""
+        check_scope(scope)
+        partition = self.partition
+        return CacheStats(
+            **partition.counters.snapshot(scope)._asdict(),
+            currsize=partition.__len__(),
+            maxsize=partition.maxsize,
+            currbytes=partition.currbytes,
+            maxbytes=partition.maxbytes,
+        )
+
+    def clear(self) -> None:
+        """Empty the cache and set its counters to zero.
+
+        What fill_once is reading meanwhile is not stored, since it may be what the clear was to get rid of;
+        lru_cache stores it, as functools does.
+        """
+        self.partition.clear()
+
+
+_registry_lock = threading.Lock()  # guards _registry
+_registry: weakref.WeakSet[ReadThrough] = weakref.WeakSet()
+_locked_for_fork: list[ReadThrough] = []  # the caches whose locks the forking thread has
+
+
+def _before_fork() -> None:
+    # With all locks nobody is half way through a change while the memory is copied.
+    _registry_lock.acquire()
+    for cache in list(_registry):
+        cache.partition.lock.acquire()
+        _locked_for_fork.append(cache)
+
+
+def _after_fork_in_parent() -> None:
+    try:
+        while _locked_for_fork:
+            _locked_for_fork.pop().partition.lock.release()
+    finally:
+        _registry_lock.release()
+
+
+def _after_fork_in_child() -> None:
+    for cache in _locked_for_fork:
+        cache.flights.after_fork_in_child()
+    _after_fork_in_parent()
+
+
+at_fork("caches", before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,0 +1,283 @@
+"""The values of one function in a shared store, as one process sees them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...system.caller import warn_caller
+from ..base import MISSING, Counters, Counts, Partition, PutResult
+from ..codec import BYTES, Encoded, encode
+from .counters import CounterRow, Row, counts_of, private_row
+from .handle import HandleClosed, ReentrantWrite, StoreHandle
+from .header import FunctionRow
+from .locks import ByteLocks, KeyLease
+from .segment import Segment
+
+if TYPE_CHECKING:
+    from .store import SharedStore
+
+
+class Binding(NamedTuple):
+    """A process's share in one generation of a function's values.
+
+    words, generation_word: where the store's header has the generation that is valid now. segment: None if the file
+    system had no space for one. counters: this process's row.
+    """
+
+    handle: StoreHandle
+    function_row: int
+    words: memoryview
+    generation_word: int
+    generation: int
+    segment: Segment | None
+    counters: Row
+
+    def is_stale(self) -> bool:
+        """Whether the function was cleared meanwhile."""
+        return bool(self.words[self.generation_word] != self.generation)
+
+
+class SharedPartition(Partition):
+    """The values of one function under 16-byte digests; safe for threads and processes.
+
+    It is bound to the store's files at the first call, and again after a clear, after the store was closed, and in a
+    forked child.
+    """
+
+    def __init__(self, store: SharedStore, function_id: bytes, name: str, maxsize: int | None) -> None:
+        self.maxsize, self._store, self._function_id, self._name = maxsize, store, function_id, name
+        self.lock = threading.RLock()  # guards this process's counters
+        self._binding: Binding | None = None
+        self._key_locks: ByteLocks | None = None  # its own, so that two caches of one function exclude each other too
+        self._bind_lock = threading.RLock()  # guards binding: all threads count in one row
+
+    @property
+    def maxbytes(self) -> int:
+        return self._store.maxbytes
+
+    @property
+    def currbytes(self) -> int:
+        segment = self.bound().segment
+        return 0 if segment is None else segment.currbytes
+
+    @property
+    def counters(self) -> Counters:
+        return SharedCounters(self, self.bound())
+
+    @property
+    def generation(self) -> int:
+        return self.bound().generation
+
+    def __len__(self) -> int:
+        segment = self.bound().segment
+        return 0 if segment is None else len(segment)
+
+    def __contains__(self, key: bytes) -> bool:
+        segment = self.bound().segment
+        return segment is not None and key in segment
+
+    @property
+    def full(self) -> bool:
+        return self._is_full(self.bound())
+
+    def get(self, key: bytes, copy: bool = True) -> Any:
+        binding = self._binding
+        if binding is None or binding.words[binding.generation_word] != binding.generation:  # bound(), here for speed
+            binding = self.bound()
+        value = MISSING if binding.segment is None else binding.segment.get(key, copy)
+        if value is not MISSING:
+            with self.lock:
+                binding.counters[CounterRow.HITS] += 1
+        return value
+
+    def get_many(self, keys: Sequence[bytes], copy: bool = True) -> list[Any]:
+        binding = self.bound()
+        if binding.segment is None:
+            return [MISSING] * len(keys)
+        get = binding.segment.get
+        values = [get(key, copy) for key in keys]
+        hits = sum([value is not MISSING for value in values])
+        with self.lock:
+            binding.counters[CounterRow.HITS] += hits
+        return values
+
+    def put(self, key: bytes, value: Any, generation: int) -> PutResult:
+        encoded = encode(value)
+        binding = self.bound()
+        stored = self._store_value(binding, key, encoded) if binding.generation == generation else None
+        if stored is not None:
+            with self.lock:
+                binding.counters[CounterRow.STORED if stored else CounterRow.REJECTED] += 1
+        if encoded.kind == BYTES:
+            return PutResult(bytes(value), stored)
+        found = MISSING if binding.segment is None else binding.segment.get(key)
+        if found is not MISSING:
+            return PutResult(found, stored)
+        return PutResult(value.toreadonly() if isinstance(value, memoryview) else value, stored)
+
+    def _store_value(self, binding: Binding, key: bytes, encoded: Encoded) -> bool | None:
+        handle, segment = binding.handle, binding.segment
+        if segment is None:
+            return False
+        try:
+            return handle.with_writer_lock(partial(self._put_locked, binding, segment, key, encoded))
+        except (HandleClosed, ReentrantWrite):
+            return None
+        except OSError as exc:
+            handle.warn_not_stored(exc)
+            return False
+
+    def _put_locked(self, binding: Binding, segment: Segment, key: bytes, encoded: Encoded) -> bool | None:
+        if binding.is_stale() or segment.get(key, copy=False) is not MISSING:
+            return None
+        header, row, nbytes = binding.handle.header, binding.function_row, segment.stored_size(encoded)
+        header.set_used_bytes_locked(row, segment.currbytes)  # a writer that was killed has left more
+        if self.maxsize is not None and len(segment) >= self.maxsize:
+            return False
+        if header.used_bytes + nbytes > header.maxbytes:
+            return False
+        header.set_used_bytes_locked(row, segment.currbytes + nbytes)  # before it is written: never too little
+        try:
+            segment.append_locked(key, encoded)
+        finally:
+            header.set_used_bytes_locked(row, segment.currbytes)
+        return True
+
+    def _is_full(self, binding: Binding) -> bool:
+        handle, segment = binding.handle, binding.segment
+        if segment is None or handle.disk_full or (self.maxsize is not None and len(segment) >= self.maxsize):
+            return True
+        mean = segment.currbytes / len(segment) if len(segment) else 0
+        return handle.header.used_bytes + mean > handle.header.maxbytes
+
+    def lease(self, key: bytes, generation: int) -> KeyLease | None:
+        key_locks, binding = self._key_locks, self.bound()
+        if key_locks is None or self._is_full(binding):
+            return None
+        return KeyLease(key_locks, key, generation)
+
+    def clear(self) -> None:
+        self._store.clear(self._function_id)
+
+    def bound(self) -> Binding:
+        """Return this process's share in the values that are valid now."""
+        binding = self._binding
+        if binding is None or binding.is_stale():
+            with self._bind_lock:
+                binding = self._binding
+                if binding is None or binding.is_stale():
+                    binding = self._bind()
+                    if binding.segment is not None and self._key_locks is None:
+                        with suppress(OSError):  # without leases, if there are no descriptors left
+                            self._key_locks = ByteLocks(binding.handle.folder / "locks")
+                    self._binding = binding
+        return binding
+
+    def _bind(self) -> Binding:
+        """Bind to the files that are valid now, made if there are none; if they cannot be had, warn once."""
+        while True:
+            handle = self._store.handle()
+            try:
+                return handle.with_writer_lock(partial(self._bind_locked, handle))
+            except HandleClosed:
+                continue
+            except ReentrantWrite:
+                return _unbacked(handle, stale=True)
+            except OSError as exc:
+                handle.warn_not_stored(exc)
+                return _unbacked(handle)
+
+    def _bind_locked(self, handle: StoreHandle) -> Binding:
+        header, row = handle.header, handle.header.find_function(self._function_id)
+        if row is None:
+            if header.used_bytes > 0.99 * header.maxbytes:
+                self._warn_full_of_others(handle)
+            row = header.add_function_locked(self._function_id, self._name)
+        generation = header.generation_of(row)
+        segment: Segment | None = None
+        try:
+            Segment.create_locked(handle.folder, generation, header.maxbytes)
+            segment = Segment(handle.folder, generation)
+            number = header.counter_rows
+            counters = handle.counters.claim_locked(number, row, generation)
+            header.counter_rows = number + 1
+            handle.disk_full = False
+        except OSError as exc:
+            handle.warn_not_stored(exc)
+            counters = private_row(row, generation)
+        return Binding(handle, row, header.words, row + FunctionRow.GENERATION, generation, segment, counters)
+
+    def _warn_full_of_others(self, handle: StoreHandle) -> None:
+        header, folder = handle.header, handle.folder
+        names = ", ".join(sorted({header.function_name(other) for other in header.function_rows()}))
+        warn_caller(
+            f"{folder} is full of the values of {names}: those of {self._name} are read each time. A function whose "
+            f"code has changed is another one: clear the store (bytecache clear {folder})"
+        )
+
+    def unbind(self) -> None:
+        """Have the next call look for the files again."""
+        self._binding, key_locks, self._key_locks = None, self._key_locks, None
+        if key_locks is not None:
+            key_locks.close()
+
+    def after_fork_in_child(self) -> None:
+        """Drop what a forked child shares with its parent, and locks that other threads may have held."""
+        if self._key_locks is not None:
+            self._key_locks.close_in_child()
+        self._binding = self._key_locks = None
+        self._bind_lock = threading.RLock()
+
+
+def _unbacked(handle: StoreHandle, stale: bool = False) -> Binding:
+    """Return a share in nothing."""
+    return Binding(handle, 0, memoryview(bytes([stale])), 0, 0, None, private_row(0, 0))
+
+
+class SharedCounters(Counters):
+    """Counts in this process's row of one generation; a clear gives the next generation rows of its own."""
+
+    def __init__(self, partition: SharedPartition, binding: Binding) -> None:
+        self._partition, self._binding = partition, binding
+
+    def _add(self, word: int, n: int) -> None:
+        binding = self._binding
+        if binding.handle.locks.closed:  # by close(), or because this is a child that was forked meanwhile
+            bound = self._partition.bound()
+            if bound.generation == binding.generation:
+                binding = self._binding = bound
+        with self._partition.lock:
+            binding.counters[word] += n
+
+    def hit(self, n: int = 1) -> None:
+        self._add(CounterRow.HITS, n)
+
+    def miss(self) -> None:
+        self._add(CounterRow.MISSES, 1)
+
+    def load(self, seconds: float, error: bool = False) -> None:
+        self._add(CounterRow.LOAD_NS, round(seconds * 1e9))
+        if error:
+            self._add(CounterRow.ERRORS, 1)
+
+    def stored(self) -> None:
+        self._add(CounterRow.STORED, 1)
+
+    def rejected(self) -> None:
+        self._add(CounterRow.REJECTED, 1)
+
+    def evicted(self, n: int) -> None:
+        raise AssertionError("a shared store never evicts")
+
+    def snapshot(self, scope: str) -> Counts:
+        binding = self._binding
+        if scope == "all":
+            handle, row = binding.handle, binding.function_row
+            rows = handle.counters.rows(handle.header.counter_rows, row, binding.generation)
+            return counts_of(rows.sum(axis=0))
+        with self._partition.lock:
+            return counts_of(binding.counters)
