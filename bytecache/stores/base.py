@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 MISSING: Any = object()  # what a look-up returns for a key without a value; None is a value
 
@@ -88,25 +88,27 @@ class Partition(Protocol):
     maxsize: int | None
     lock: threading.RLock
 
-    @property
-    def maxbytes(self) -> int | None:
-        """The most bytes of values, of all functions that share the budget."""
+    if TYPE_CHECKING:  # read-only to the cache; a subclass may have plain attributes
 
-    @property
-    def currbytes(self) -> int | None:
-        """The bytes that the values take; None if they are not measured."""
+        @property
+        def maxbytes(self) -> int | None:
+            """The most bytes of values, of all functions that share the budget."""
 
-    @property
-    def counters(self) -> Counters:
-        """The counters of this function since the last clear; what is counted through them after the next is lost."""
+        @property
+        def currbytes(self) -> int | None:
+            """The bytes that the values take; None if they are not measured."""
 
-    @property
-    def full(self) -> bool:
-        """Whether there is no room for one more value of the mean size."""
+        @property
+        def counters(self) -> Counters:
+            """The counters since the last clear; what is counted through them after the next one is lost."""
 
-    @property
-    def generation(self) -> int:
-        """A number that changes when the values are cleared."""
+        @property
+        def full(self) -> bool:
+            """Whether there is no room for one more value of the mean size."""
+
+        @property
+        def generation(self) -> int:
+            """A number that changes when the values are cleared."""
 
     def __len__(self) -> int: ...
 
@@ -150,13 +152,15 @@ class Partition(Protocol):
 class Store(Protocol):
     """Values of many functions under one budget, for ``fill_once(store=...)``."""
 
-    @property
-    def maxbytes(self) -> int | None:
-        """The most bytes of values, of all functions together."""
+    if TYPE_CHECKING:  # as there
 
-    @property
-    def currbytes(self) -> int | None:
-        """The bytes that the values of all functions take."""
+        @property
+        def maxbytes(self) -> int | None:
+            """The most bytes of values, of all functions together."""
+
+        @property
+        def currbytes(self) -> int | None:
+            """The bytes that the values of all functions take."""
 
     def partition(self, function_id: bytes, name: str, maxsize: int | None) -> Partition:
         """Return the partition of one function.

@@ -27,8 +27,6 @@ class _MemoryPartition(Partition):
     counters: MemoryCounters
     generation: int
     maxbytes: int | None
-    # Plain attributes where the contract has properties: a miss reads them.
-    __slots__ = ("_currbytes", "_sizeof", "counters", "entries", "generation", "lock", "maxbytes", "maxsize")
 
     def __init__(self, maxsize: int | None, maxbytes: int | None, sizeof: Callable[[Any], int] | None) -> None:
         # Re-entrant, because inserting a key may run a user's __eq__, and that may call the cached function.
