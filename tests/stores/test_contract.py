@@ -42,11 +42,10 @@ class TestSharedStore(StoreTests):
 
 
 class DictStore(Store):
-    """A dict of bytes per function, for the processes that fork: what a store needs, and nothing more."""
+    """Bytes in a dict for each function, under one budget: what a store needs, and nothing more."""
 
     def __init__(self, maxbytes: int) -> None:
-        self.maxbytes = maxbytes
-        self.partitions: dict[bytes, DictPartition] = {}
+        self.maxbytes, self.partitions = maxbytes, dict[bytes, DictPartition]()
 
     @property
     def currbytes(self) -> int:
@@ -56,29 +55,23 @@ class DictStore(Store):
         return self.partitions.setdefault(function_id, DictPartition(self, maxsize))
 
     def clear(self, function_id: bytes | None = None) -> None:
-        for key, partition in self.partitions.items():
-            if function_id in (None, key):
-                partition.clear()
+        for key in [function_id] if function_id else self.partitions:
+            self.partitions[key].clear()
 
-    def close(self) -> None:
-        """Nothing to close."""
-
-    def __reduce__(self) -> Any:
-        return _find, (id(self),)
+    def close(self) -> None: ...
 
 
 class DictPartition(Partition):
-    def __init__(self, store: DictStore, maxsize: int | None) -> None:
-        self.store, self.maxsize, self.lock, self.values = store, maxsize, threading.RLock(), dict[bytes, bytes]()
-        self.maxbytes, self.counters, self.generation = store.maxbytes, MemoryCounters(self.lock), 0
+    currbytes = 0
 
-    @property
-    def currbytes(self) -> int:
-        return sum(map(len, self.values.values()))
+    def __init__(self, store: DictStore, maxsize: int | None) -> None:
+        self.store, self.maxbytes, self.maxsize, self.generation = store, store.maxbytes, maxsize, 0
+        self.values, self.lock = dict[bytes, bytes](), threading.RLock()
+        self.counters = MemoryCounters(self.lock)
 
     @property
     def full(self) -> bool:
-        return self.store.currbytes + NBYTES > self.maxbytes
+        return self.store.currbytes + self.currbytes / (len(self.values) or 1) > self.maxbytes
 
     def __len__(self) -> int:
         return len(self.values)
@@ -87,33 +80,37 @@ class DictPartition(Partition):
         return key in self.values
 
     def get(self, key: Any, copy: bool = True) -> Any:
-        value = self.values.get(key, MISSING)
-        if value is not MISSING:
-            self.counters.hit()
-        return value
+        self.counters.hit(key in self.values)
+        return self.values.get(key, MISSING)
 
     def put(self, key: Any, value: Any, generation: int) -> PutResult:
         with self.lock:
             if generation != self.generation or key in self.values:
                 return PutResult(value, None)
-            if len(self) == self.maxsize or self.store.currbytes + len(value) > self.maxbytes:
+            if len(self.values) == self.maxsize or self.store.currbytes + len(value) > self.maxbytes:
                 self.counters.rejected()
                 return PutResult(value, False)
-            self.values[key] = bytes(value)
+            self.values[key], self.currbytes = value, self.currbytes + len(value)
             self.counters.stored()
             return PutResult(value, True)
 
     def clear(self) -> None:
         with self.lock:
-            self.values.clear()
-            self.generation += 1
-            self.counters.reset()
+            self.values.clear(), self.counters.reset()
+            self.currbytes, self.generation = 0, self.generation + 1
 
 
-_made: dict[int, DictStore] = {}
+class StoreByName(DictStore):
+    """One that can be pickled within this process."""
+
+    def __reduce__(self) -> Any:
+        return _find, (id(self),)
 
 
-def _find(number: int) -> DictStore:
+_made: dict[int, StoreByName] = {}
+
+
+def _find(number: int) -> StoreByName:
     return _made[number]
 
 
@@ -122,7 +119,7 @@ class TestAStoreOfOnesOwn(StoreTests):
 
     @pytest.fixture
     def store(self) -> Iterator[Store]:
-        store = DictStore(self.capacity * NBYTES)
+        store = StoreByName(self.capacity * NBYTES)
         _made[id(store)] = store
         yield store
         _made.clear()
