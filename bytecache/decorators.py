@@ -1,4 +1,4 @@
-"""The two decorators: what keeps its values for ever, and what keeps those used last."""
+"""The two decorators: one whose cache never evicts, and one that evicts what was used least recently."""
 
 from __future__ import annotations
 
@@ -45,34 +45,33 @@ def fill_once(
     shared: bool = False,
     version: str | int | None = None,
 ) -> Any:
-    """Decorator that keeps results until a limit is reached, then passes calls through; it never evicts.
+    """Decorate a function so that its results are stored until a limit is reached, and never evicted.
 
     For data read once per epoch no policy gets more hits: of N equal items C fit, and C of N calls hit.
 
-    maxsize: most entries; maxbytes: most bytes, as an int, ``"4 GiB"``, ``"500 MB"`` or ``"50%"`` of the memory
-    available to the process when the function is decorated. Without either the cache grows without a limit. The
-    bytes are those of the values, as `sizeof` (default: :func:`bytecache.sizes.sizeof`) gives them; an entry takes
-    some 60 bytes more (300 in lru_cache), and its key. A value that does not fit is returned and not kept; a smaller
-    one that comes later still may be. key: a function of the call's arguments that gives the key to keep the result
-    under. typed: arguments of different types make different entries, as in ``functools.lru_cache``.
+    maxsize: the most entries; maxbytes: the most bytes, as an int, ``"4 GiB"``, ``"500 MB"`` or ``"50%"`` of the memory
+    available to the process when the function is decorated. Without either the cache grows without a limit. The bytes
+    are those of the values, as `sizeof` (default: :func:`bytecache.sizeof`) gives them; an entry takes some 60 bytes
+    more (300 in lru_cache), and its key. A value that does not fit is returned and not stored; a smaller one that comes
+    later still may be. key: a function of the call's arguments that returns the key of the result. typed: arguments of
+    different types make different entries, as in ``functools.lru_cache``.
 
-    An ndarray that is kept is made read-only, also inside a tuple, list or dict. Exceptions are not kept.
+    An ndarray that is stored is made read-only, also inside a tuple, list or dict. Exceptions are not stored.
 
-    shared: all processes of the run have one cache, of `maxbytes`. store: so have all that use this store. Values are
-    then bytes-like, or ndarrays of plain dtypes, and keys of str, bytes, int, float, bool, None, PathLike and tuples:
-    see :class:`bytecache.SharedStore`. What a function gave is found again by a function of the same module, name and
-    code, with equal defaults, closed-over values and bound arguments; global variables and what it calls do not
+    shared: all processes of the run have one cache, of `maxbytes`. store: all that use this store have one. Values are
+    then bytes-like, or ndarrays of plain dtypes, and keys are made of str, bytes, int, float, bool, None, PathLike and
+    tuples: see :class:`bytecache.SharedStore`. A result is found again by a function of the same module, name and code,
+    with equal defaults, closed-over values and bound arguments; global variables and the functions it calls do not
     count. version: a str or int that stands for the code: change it when the values change.
 
     Threads: simultaneous calls with equal arguments run the function once, the others get its value or exception.
     Processes: each has a cache of its own, and a forked child starts with a copy of its parent's; with `shared` or
-    `store` they have one, and of simultaneous calls in several processes one runs the function: where that raises, or
-    its value does not fit, the next one does. A call from inside of such a call does not wait for other processes.
-    Methods: the instance is part of the key, so the cache keeps it alive as long as its entry: for ever, here.
+    `store` they have one, and of simultaneous calls in several processes one runs the function: if it raises, or its
+    value does not fit, the next one does. A call from inside of such a call does not wait for other processes. Methods:
+    the instance is part of the key, so the cache keeps it alive as long as its entry: for ever, here.
 
     Raises TypeError for a coroutine or generator function, whose result could be used only once, and TypeError or
-    ValueError for a limit that is none. A call whose function calls itself with the same arguments raises
-    RecursionError.
+    ValueError for an invalid limit. A call whose function calls itself with the same arguments raises RecursionError.
 
     >>> @fill_once(maxbytes="1 MiB")
     ... def read(path):
@@ -85,7 +84,7 @@ def fill_once(
     if store is not None or shared:
         options.use_store(store, sizeof, version)
     elif version is not None:
-        raise TypeError("version tells values in a shared store from each other: give store= or shared=True with it")
+        raise TypeError("version distinguishes values in a shared store: give store= or shared=True with it")
     return _decorator(maxsize, None, options)
 
 
@@ -110,20 +109,20 @@ def lru_cache(
     store: None = None,
     shared: bool = False,
 ) -> Any:
-    """``functools.lru_cache`` that also takes a budget in bytes.
+    """Decorate a function as ``functools.lru_cache`` does, with a budget in bytes besides.
 
-    Both limits hold: for a budget alone write ``lru_cache(maxsize=None, maxbytes="4 GiB")``. A value larger than
-    the whole budget is returned and not kept. Sizes are measured only where `maxbytes` or `sizeof` is given; else
+    Both limits hold: for a budget alone write ``lru_cache(maxsize=None, maxbytes="4 GiB")``. A value larger than the
+    whole budget is returned and not stored. Sizes are measured only if `maxbytes` or `sizeof` is given; else
     ``cache_stats().currbytes`` is None. `key`, arrays, threads and processes as with :func:`fill_once`; one thing
     differs from functools: simultaneous calls with equal arguments run the function once. (And calls nest less deeply:
-    each takes three of Python's frames.)
+    each takes five of Python's frames.)
 
     For data read once per epoch this is near the worst policy; use :func:`fill_once`.
     """
     if store is not None or shared:
         raise TypeError(
-            "lru_cache cannot use a shared store, in which nothing is ever moved or freed, so nothing evicted; and for "
-            "data that is read once per epoch LRU hits least: use fill_once"
+            "lru_cache cannot use a shared store, which never moves or frees a value and so cannot evict one; and for "
+            "data that is read once per epoch LRU has the fewest hits: use fill_once"
         )
     measured = default_sizeof if sizeof is None and maxbytes is not None else sizeof
     return _decorator(maxsize, 128, _Options(typed, maxbytes, key, measured, evicts=True))

@@ -12,7 +12,7 @@ R = TypeVar("R")
 
 
 class CachedFunction(Protocol[P, R]):
-    """What the decorators return: the function, with its cache behind it.
+    """What the decorators return: the function with a cache.
 
     ``map`` and ``warm`` call the function with one key at a time; for a method, decorate a function that is made per
     instance, such as ``functools.partial(method, instance)``.
@@ -23,16 +23,16 @@ class CachedFunction(Protocol[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     def __get__(self, instance: Any, owner: type | None = None, /) -> Callable[..., R]: ...
     def cache_info(self, scope: str = "process") -> CacheInfo:
-        """Hits, misses, maxsize and currsize, as in functools; of this process, or ("all") of all that share it."""
+        """Return functools' four fields; of this process, or ("all") of all that share the values."""
 
     def cache_stats(self, scope: str = "process") -> CacheStats:
-        """All figures: see CacheStats; of this process, or ("all") of all that share a store."""
+        """Return all counters, see CacheStats; of this process, or ("all") of all that share the values."""
 
     def cache_clear(self) -> None:
-        """Empties the cache and sets its counters to zero."""
+        """Empty the cache and set its counters to zero."""
 
     def cache_parameters(self) -> dict[str, Any]:
-        """maxsize and typed; with a budget also maxbytes."""
+        """Return maxsize and typed; with a budget also maxbytes."""
 
     def map(
         self, keys: Iterable[Any], threads: int | None = None, *, return_exceptions: bool = False, copy: bool = True

@@ -103,7 +103,7 @@ class SingleFlight:
 
         ``joined()`` is called in the latter case, also if that call raised.
         """
-        flight = self._new_flight(generation)
+        flight = other = self._new_flight(generation)
         with flight.running:
             try:
                 with self._lock:
