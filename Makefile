@@ -19,14 +19,14 @@ demo: $(VENV)/.demo  ## draws 1,800 pictures, trains through an LRU cache and a 
 	$(FISH) train --data $(DEMO)/data --cache fill_once --maxbytes "50% of data" --storage-ms $(STORAGE_MS) --out $(DEMO)/fill_once
 	$(FISH) compare $(DEMO)/lru $(DEMO)/fill_once --out $(DEMO)/hit_rates.png
 
-test: $(VENV)/.dev lint  ## ruff, mypy, all tests
+test: $(VENV)/.dev lint  ## ruff, mypy, the layer rule, all tests
 	$(RUN) -m pytest
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports --no-cache
+	$(VENV)/bin/lint-imports --no-cache --no-logo
 
 # The core on the other Pythons that are here: on the path, or under pyenv.
 test-all: test
