@@ -130,33 +130,34 @@ def _rebuild(kind: type[ImageDataset], arguments: dict[str, Any]) -> ImageDatase
 
 
 class CacheReport(keras.callbacks.Callback):  # type: ignore[misc]
-    """Puts the cache's figures of each epoch into ``logs``: History, the progress bar, CSVLogger, TensorBoard.
+    """A callback that adds the cache's counters to each epoch's ``logs``, for History, CSVLogger, TensorBoard etc.
 
-    read: the cached function. prefix: put before the names, to tell several reports apart. Place it before the
-    callbacks that are to see them. The first epoch's figures count from when the report is made, since Keras reads
-    some batches before it says that training begins. Of the training part of each epoch:
+    read: the cached function. prefix: put before each name, to distinguish several reports. Place the report before the
+    callbacks that use its values. The first epoch counts from the creation of the report, because Keras reads
+    some batches before it announces that training begins. For the training part of each epoch:
 
-    hit_rate: hits per call, 0 to 1. reads: runs of the function. read_s: seconds spent in it, added over threads.
-    held_bytes: bytes held when the epoch ends (0 where none are measured).
+    hit_rate: hits per call, 0 to 1. hits: calls answered from the cache. misses: calls that ran the function.
+    load_s: seconds spent in it, summed over threads. And when the epoch ends, currbytes: bytes in the cache (0 if no
+    sizes are measured), and maxbytes: their limit (0 if there is none).
 
-    Validation that reads through the same function is left out; give it a function of its own, so that it does not
-    take room that training would use. With a shared store the figures are those of all processes together; another
-    cache is one per process, and its figures are those of this one.
+    Validation that reads through the same function is not counted; give it a function of its own, so that it does not
+    use space that training needs. With a shared store the counters are those of all processes together; any other
+    cache is private to its process, and the counters are those of this process.
     """
 
     def __init__(self, read: CachedFunction[Any, Any], prefix: str = "") -> None:
         super().__init__()
-        self._figures = EpochStats(read, prefix)
-        self._testing: CacheStats | None = None
+        self._epoch_stats = EpochStats(read, prefix)
+        self._at_test_begin: CacheStats | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._testing = None  # of an evaluate before
+        self._at_test_begin = None  # set by an evaluate() before this fit
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._testing = self._figures.stats()
+        self._at_test_begin = self._epoch_stats.stats()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        figures = self._figures.since_last(until=self._testing)
-        self._testing = None
+        stats = self._epoch_stats.since_last(until=self._at_test_begin)
+        self._at_test_begin = None
         if logs is not None:
-            logs.update(figures)
+            logs.update(stats)

@@ -201,23 +201,24 @@ class EpochSampler(Sampler[int]):
 
 
 class CacheReport:
-    """The cache's figures of each epoch of a plain loop; raises TypeError for a function that is not cached.
+    """A report of the cache's counters per epoch, for a training loop; raises TypeError if the function is not cached.
 
-    read: the cached function. prefix: put before the names, to tell several reports apart. The first epoch counts
-    from when this is made.
+    read: the cached function. prefix: put before each name, to distinguish several reports. The first epoch counts
+    from the creation of the report.
     """
 
     def __init__(self, read: CachedFunction[Any, Any], prefix: str = "") -> None:
-        self._figures = EpochStats(read, prefix)
+        self._epoch_stats = EpochStats(read, prefix)
 
-    def epoch(self) -> dict[str, float]:
-        """The figures since the last call; call it once at the end of each epoch.
+    def end_epoch(self) -> dict[str, float]:
+        """Return the counters since the last call; call it once at the end of each epoch.
 
-        hit_rate: hits per call, 0 to 1. reads: runs of the function. read_s: seconds spent in it, added over threads
-        and processes. held_bytes: bytes held now (0 where none are measured). With a shared store they are those of
-        all processes together; another cache is one per process, and its figures are those of this one.
+        hit_rate: hits per call, 0 to 1. hits: calls answered from the cache. misses: calls that ran the function.
+        load_s: seconds spent in it, summed over threads and processes. currbytes: bytes in the cache now (0 if no
+        sizes are measured). maxbytes: their limit (0 if there is none). With a shared store the counters are those of
+        all processes together; any other cache is private to its process, and the counters are those of this process.
         """
-        return self._figures.since_last()
+        return self._epoch_stats.since_last()
 
 
 def _decode_threads() -> int:

@@ -74,14 +74,16 @@ def test_no_batch_is_overwritten_before_the_model_has_used_it(training, mode):
 
 
 @pytest.mark.parametrize("mode", ["one worker", "two threads"])
-def test_the_report_stands_in_the_history(training, mode):
-    """All is read in the first epoch, by the reads that the backend makes ahead of it too, and nothing later."""
+def test_the_history_contains_the_report(training, mode):
+    """Every file is read in the first epoch, in part ahead of it by the backend, and none is read later."""
     history = training[mode]["history"]
-    assert history["reads"] == [N, 0, 0]
+    assert history["misses"] == [N, 0, 0]
+    assert history["hits"][1:] == [N, N]
     assert history["hit_rate"][1:] == [1.0, 1.0]
     assert training[mode]["misses"] == N
-    assert history["read_s"][0] > 0 and history["read_s"][1:] == [0, 0]
-    assert history["held_bytes"][0] == history["held_bytes"][2] > N * 300
+    assert history["load_s"][0] > 0 and history["load_s"][1:] == [0, 0]
+    assert history["currbytes"][0] == history["currbytes"][2] > N * 300
+    assert history["maxbytes"] == [2**20] * 3
 
 
 def dataset(paths, **options):
@@ -140,8 +142,8 @@ def test_a_dataset_pickles_as_its_arguments(tmp_path):
     assert [targets.tolist() for _, targets in copy] == [targets.tolist() for _, targets in data]
 
 
-def test_the_report_leaves_validation_out(tmp_path):
-    """Reads between on_test_begin and on_epoch_end are not the training's, though the function is the same."""
+def test_the_report_does_not_count_validation(tmp_path):
+    """Reads between on_test_begin and on_epoch_end are not counted, though the function is the same."""
     paths = write_files(tmp_path, 4)
     read = bytecache.fill_once(Path.read_bytes)
     report, logs = CacheReport(read, prefix="train_"), {}
@@ -149,11 +151,24 @@ def test_the_report_leaves_validation_out(tmp_path):
     report.on_test_begin()
     read(paths[1]), read(paths[2])
     report.on_epoch_end(0, logs)
-    assert (logs["train_reads"], logs["train_hit_rate"]) == (1, 0.5)
-    assert logs["train_held_bytes"] == read.cache_stats().currbytes
+    assert (logs["train_hits"], logs["train_misses"], logs["train_hit_rate"]) == (1, 1, 0.5)
+    assert logs["train_currbytes"] == read.cache_stats().currbytes
     read(paths[3])
     report.on_epoch_end(1, logs)
-    assert (logs["train_reads"], logs["train_hit_rate"]) == (1, 0.0)
+    assert (logs["train_hits"], logs["train_misses"], logs["train_hit_rate"]) == (0, 1, 0.0)
+
+
+@pytest.mark.parametrize("options", [{"maxsize": 5}, {"maxbytes": 5000}, {"maxbytes": 10**6, "shared": True}], ids=str)
+def test_the_logs_are_plain_numbers(tmp_path, options):
+    """CSVLogger and TensorBoard accept floats and ints: unknown bytes and no limit are 0, in a shared store too."""
+    read, logs = bytecache.fill_once(**options)(Path.read_bytes), {}
+    report = CacheReport(read)
+    read(write_files(tmp_path, 1)[0])
+    report.on_epoch_end(0, logs)
+    assert {name: type(value) for name, value in logs.items()} == {
+        "hit_rate": float, "hits": int, "misses": int, "load_s": float, "currbytes": int, "maxbytes": int
+    }  # fmt: skip
+    assert logs["maxbytes"] == read.cache_stats().maxbytes or (logs["maxbytes"], options) == (0, {"maxsize": 5})
 
 
 def test_each_header_is_read_once(tmp_path, monkeypatch):
@@ -173,7 +188,7 @@ def test_worker_processes_share_one_cache(backend, tmp_path):
         (tmp_path / f"{i:03}.jpg").write_bytes(flat_jpeg(16, 16, 2 * i).ljust(1000, b"\0"))
     found = run_script("keras_shared.py", backend, tmp_path, 1000)
     for method in ("fork", "forkserver", "spawn"):
-        assert found[method] == {"reads": [100, 0, 0], "logged": 100}, method
-    # TensorFlow looks at the first batches twice, and what does not fit is then read twice.
-    assert 100 <= found["half"]["reads"][0] <= 200
-    assert [abs(reads - 50) <= 1 for reads in found["half"]["reads"][1:]] == [True, True]
+        assert found[method] == {"misses": [100, 0, 0], "logged": 100}, method
+    # TensorFlow requests the first batches twice, and what is not stored is then read twice.
+    assert 100 <= found["half"]["misses"][0] <= 200
+    assert [abs(misses - 50) <= 1 for misses in found["half"]["misses"][1:]] == [True, True]

@@ -507,23 +507,38 @@ def test_bad_numbers_are_refused(options, message):
 # report
 
 
-def test_the_report_gives_the_figures_since_the_last_call(files):
-    """All is read in the first epoch and nothing in the second; what was before the report counts in none."""
+def test_the_report_counts_since_the_last_call(files):
+    """Each file is read in the first epoch and none in the second; reads before the report are not counted."""
     read(files[0])
     report = CacheReport(read, prefix="train_")
     loader = DataLoader(dataset(files), batch_size=4)
     load_all(loader)
-    first = report.epoch()
+    first = report.end_epoch()
     load_all(loader)
-    second = report.epoch()
-    assert (first["train_reads"], first["train_hit_rate"]) == (9, 0.1) and first["train_read_s"] > 0
-    held_bytes = read.cache_stats().currbytes
+    second = report.end_epoch()
+    assert (first["train_hits"], first["train_misses"], first["train_hit_rate"]) == (1, 9, 0.1)
+    assert first["train_load_s"] > 0
+    currbytes = read.cache_stats().currbytes
     assert second == {
-        "train_hit_rate": 1.0, "train_reads": 0, "train_read_s": 0.0, "train_held_bytes": held_bytes
+        "train_hit_rate": 1.0, "train_hits": 10, "train_misses": 0, "train_load_s": 0.0,
+        "train_currbytes": currbytes, "train_maxbytes": 0,
     }  # fmt: skip
 
 
-def test_the_report_wants_a_cached_function():
-    """A plain function has no figures."""
+@pytest.mark.parametrize("options", [{"maxsize": 5}, {"maxbytes": 5000}, {"maxbytes": 10**6, "shared": True}], ids=str)
+def test_the_report_is_of_plain_numbers(files, options):
+    """Values are floats and ints, those of CacheStats; unknown bytes and no limit are 0, in a shared store too."""
+    load = bytecache.fill_once(**options)(Path.read_bytes)
+    report = CacheReport(load)
+    load(files[0]), load(files[0])
+    logs, stats = report.end_epoch(), load.cache_stats()
+    assert logs == {name: getattr(stats, name) or 0 for name in logs}
+    assert {name: type(value) for name, value in logs.items()} == {
+        "hit_rate": float, "hits": int, "misses": int, "load_s": float, "currbytes": int, "maxbytes": int
+    }  # fmt: skip
+
+
+def test_the_report_requires_a_cached_function():
+    """A plain function has no counters."""
     with pytest.raises(TypeError, match="read must be a cached function, got .*: decorate it with"):
         CacheReport(len)
