@@ -4,7 +4,8 @@ from .cache.function import CachedFunction
 from .cache.stats import CacheInfo, CacheStats
 from .decorators import fill_once, lru_cache
 from .images.batch import decode_batch
-from .images.jpeg import JpegError, JpegHeader, decode_jpeg, jpeg_header, shrink_jpeg
+from .images.jpeg import JpegError, JpegHeader, decode_jpeg, jpeg_header
+from .images.shrink import shrink_jpeg
 from .keys.call_key import file_key
 from .planning.simulation import SimulationResult, predict_hit_rate, simulate
 from .stores.shared.store import SharedStore

@@ -10,8 +10,8 @@ import keras
 
 from .cache.function import CachedFunction
 from .cache.stats import CacheStats
+from .images.arrays import Array
 from .loading.batches import BatchLoader
-from .loading.buffers import Array
 from .loading.epoch_stats import EpochStats
 from .loading.epochs import EpochTracker
 from .loading.prefetch import Prefetcher
@@ -22,28 +22,28 @@ __all__ = ["CacheReport", "ImageDataset", "SampleError"]
 
 
 class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of images for ``model.fit``, ``evaluate`` and ``predict``: ``(images, targets)`` or ``(images,)``.
+    """A dataset of batches for ``model.fit``, ``evaluate``, ``predict``: ``(images, targets)`` or ``(images,)``.
 
-    paths: what `load` takes, one per sample. targets: array-like with one entry per path, or None.
-    load: the read function, cached or not; gives JPEG bytes, decoded here, or an array (H, W, C). Where it is cached,
-    a batch's misses are read on threads. size: (height, width) in pixels that images are resized to (needs Pillow);
-    without it they must be of equal size. dtype: of the images; uint8 keeps batches small, scale in the model.
-    transform: a function of one image (H, W, C) that returns one, before it goes into the batch.
+    paths: the arguments of `load`, one per sample. targets: array-like with one entry per path, or None.
+    load: the read function, cached or not; returns JPEG bytes, which are decoded here, or an array (H, W, C). If it is
+    cached, a batch's misses are read on threads. size: (height, width) in pixels to resize images to (needs Pillow);
+    without it they must all have the same size. dtype: of the images; uint8 keeps batches small, so scale in the model.
+    transform: a function from one image (H, W, C) to another, applied before it is written into the batch.
     on_error: "raise" raises SampleError, which names the path; "skip" leaves the sample out of its batch, counts it in
-    ``skipped`` and logs its path once; a batch of which no sample is left raises all the same.
+    ``skipped`` and logs its path once; a batch without a single good sample raises nevertheless.
 
     shuffle, seed: each pass over the data is an epoch, whose order is a pure function of (seed, epoch), the same on
     every backend and with any number of workers; each sample comes once. With `shuffle`, batches come in that order
-    whatever order they are asked for in, so ``fit(shuffle=...)`` changes nothing. For ``predict``, and wherever answers
-    are put beside the paths, pass ``shuffle=False``. ``epoch`` is the epoch of the present pass, 0 for the first; set
-    it before a fit that goes on where another ended. (Of one or two batches, those that Keras looks at ahead of
-    training already are a pass.)
+    whatever order they are requested in, so ``fit(shuffle=...)`` has no effect. For ``predict``, and wherever results
+    are matched with paths, pass ``shuffle=False``. ``epoch`` is the epoch of the current pass, from 0; set it before a
+    fit that continues an earlier one. (If there are only one or two batches, the batches that Keras requests ahead of
+    training already complete a pass.)
 
-    pydataset_options: ``workers``, ``use_multiprocessing`` and ``max_queue_size``, as in PyDataset. The workers are
-    run here and stay for all epochs, because Keras's own are made anew for each epoch and may hand over batches of a
-    pass that was broken off. A process has a copy of `load` and of its cache, unless the cache is shared.
+    workers, use_multiprocessing, max_queue_size: as in PyDataset. The workers belong to this dataset and stay for all
+    epochs, because Keras restarts its own each epoch, and they may deliver batches of an interrupted pass. A worker
+    process has a copy of `load` and of its cache, unless the cache is shared.
 
-    Batch arrays are used again once nothing refers to them. Pickles as its arguments.
+    Batch arrays are reused once nothing refers to them. Pickles as its arguments.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         use_multiprocessing: bool = False,
         max_queue_size: int = 10,
     ) -> None:
-        # Keras is told of one worker: it then asks for one batch after the other, and the rest is done here.
+        # With one worker, Keras requests one batch after the other; the actual workers run here.
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=max_queue_size)
         loader_options: dict[str, Any] = {
             "batch_size": batch_size, "load": load, "size": size, "shuffle": shuffle, "seed": seed, "dtype": dtype,
@@ -93,14 +93,14 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     @property
     def num_batches(self) -> int:
-        """The number of batches. Asking BEGINS A PASS, since Keras asks before each; for the number alone, len()."""
+        """The number of batches. Reading it STARTS A PASS, as Keras reads it before each one; ``len()`` does not."""
         self._epochs.start_pass()
         self.error = None
         return len(self._loader)
 
     @property
     def epoch(self) -> int:
-        """The epoch of the present pass, from 0; may be set."""
+        """The epoch of the current pass, from 0; may be set."""
         return self._epochs.epoch
 
     @epoch.setter
@@ -109,13 +109,13 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         if not -len(self) <= index < len(self):
-            raise IndexError(f"batch {index} of a data set of {len(self)} batches")
+            raise IndexError(f"batch {index} is out of range: the dataset has {len(self)} batches")
         epoch, position = self._epochs.locate(index % len(self))
-        source = self._prefetcher.get if self._prefetcher is not None else self._loader.load
+        load = self._prefetcher.get if self._prefetcher is not None else self._loader.load
         try:
-            batch = source(epoch, position)
+            batch = load(epoch, position)
         except BaseException as exc:
-            self.error = exc  # TensorFlow raises an error of its own in its place
+            self.error = exc  # TensorFlow raises an error of its own instead
             raise
         self.skipped += len(batch.skipped)
         log_skipped(batch.skipped, self._skipped_paths)
@@ -130,33 +130,34 @@ def _rebuild(kind: type[ImageDataset], arguments: dict[str, Any]) -> ImageDatase
 
 
 class CacheReport(keras.callbacks.Callback):  # type: ignore[misc]
-    """Puts the cache's figures of each epoch into ``logs``: History, the progress bar, CSVLogger, TensorBoard.
+    """A callback that adds the cache's counters to each epoch's ``logs``, for History, CSVLogger, TensorBoard etc.
 
-    read: the cached function. prefix: put before the names, to tell several reports apart. Place it before the
-    callbacks that are to see them. The first epoch's figures count from when the report is made, since Keras reads
-    some batches before it says that training begins. Of the training part of each epoch:
+    read: the cached function. prefix: put before each name, to distinguish several reports. Place the report before the
+    callbacks that use its values. The first epoch counts from the creation of the report, because Keras reads
+    some batches before it announces that training begins. For the training part of each epoch:
 
-    hit_rate: hits per call, 0 to 1. reads: runs of the function. read_s: seconds spent in it, added over threads.
-    held_bytes: bytes held when the epoch ends (0 where none are measured).
+    hit_rate: hits per call, 0 to 1. hits: calls answered from the cache. misses: calls that ran the function.
+    load_s: seconds spent in it, summed over threads. And when the epoch ends, currbytes: bytes in the cache (0 if no
+    sizes are measured), and maxbytes: their limit (0 if there is none).
 
-    Validation that reads through the same function is left out; give it a function of its own, so that it does not
-    take room that training would use. With a shared store the figures are those of all processes together; another
-    cache is one per process, and its figures are those of this one.
+    Validation that reads through the same function is not counted; give it a function of its own, so that it does not
+    use space that training needs. With a shared store the counters are those of all processes together; any other
+    cache is private to its process, and the counters are those of this process.
     """
 
     def __init__(self, read: CachedFunction[Any, Any], prefix: str = "") -> None:
         super().__init__()
-        self._figures = EpochStats(read, prefix)
-        self._testing: CacheStats | None = None
+        self._epoch_stats = EpochStats(read, prefix)
+        self._at_test_begin: CacheStats | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._testing = None  # of an evaluate before
+        self._at_test_begin = None  # set by an evaluate() before this fit
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._testing = self._figures.stats()
+        self._at_test_begin = self._epoch_stats.stats()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        figures = self._figures.since_last(until=self._testing)
-        self._testing = None
+        stats = self._epoch_stats.since_last(until=self._at_test_begin)
+        self._at_test_begin = None
         if logs is not None:
-            logs.update(figures)
+            logs.update(stats)

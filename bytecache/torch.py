@@ -1,4 +1,4 @@
-"""bytecache for PyTorch: a dataset for any ``DataLoader``, its collate function, a sampler, the cache's figures."""
+"""bytecache for PyTorch: a dataset for any ``DataLoader``, a collate function, a sampler, and a report of the cache."""
 
 from __future__ import annotations
 
@@ -13,17 +13,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler, default_collate, get_worker_info
 
 from .cache.function import CachedFunction
-from .loading.buffers import Array, BufferPool
+from .images.arrays import Array
+from .images.batch import map_indexed
+from .loading.buffers import BufferPool
 from .loading.epoch_stats import EpochStats
 from .loading.epochs import epoch_order
-from .loading.samples import (
-    SampleError,
-    SampleLoader,
-    check_samples,
-    check_skipped,
-    log_skipped,
-    map_collecting_errors,
-)
+from .loading.samples import SampleError, SampleLoader, check_samples, check_skipped, log_skipped
 from .system.arguments import check_int
 from .system.threads import cpu_count
 
@@ -31,23 +26,23 @@ __all__ = ["CacheReport", "EpochSampler", "ImageDataset", "SampleError", "collat
 
 
 class ImageDataset(Dataset[Any]):
-    """A map-style dataset of samples ``(image, target)``, or of images alone where `targets` is None.
+    """A map-style dataset of samples ``(image, target)``, or of images alone if `targets` is None.
 
-    image: a uint8 tensor of shape (C, H, W) in channels-last memory, being a view of the decoded array (of `load`'s
-    dtype where that gives arrays). A batch takes one look-up, and is decoded on threads into one array, which lives
-    as long as any of its samples; samples of unequal shape, without `size`, get an array each. target: a tensor.
+    image: a uint8 tensor of shape (C, H, W) in channels-last memory, a view of the decoded array (of `load`'s dtype if
+    that returns arrays). A batch is one cache look-up and is decoded on threads into one array, which lives
+    as long as any of its samples; without `size`, samples of different shapes get an array each. target: a tensor.
 
-    paths: what `load` takes, one per sample. targets: array-like with one entry per path, or None. load: the read
-    function, cached or not; gives JPEG bytes, decoded here, or an array (H, W, C). Where it is cached, a batch's
-    misses are read on threads. size: (height, width) in pixels that images are resized to (needs Pillow).
-    transform: a function of one image (C, H, W), as torchvision's are; what it returns takes the image's place.
+    paths: the arguments of `load`, one per sample. targets: array-like with one entry per path, or None. load: the read
+    function, cached or not; returns JPEG bytes, which are decoded here, or an array (H, W, C). If it is cached, a
+    batch's misses are read on threads. size: (height, width) in pixels to resize images to (needs Pillow).
+    transform: a function of one image (C, H, W), as in torchvision; its result replaces the image.
     on_error: "raise" raises SampleError, which names the path; "skip" leaves the sample out of its batch, counts it in
-    ``skipped`` and logs its path once per process. A batch of which no sample is left raises all the same, and so does
-    a sample that is asked for alone: ``data[i]``, ``batch_size=None``, ``ConcatDataset``.
+    ``skipped`` and logs its path once per process. A batch without a single good sample raises nevertheless, and so
+    does a sample that is requested alone: ``data[i]``, ``batch_size=None``, ``ConcatDataset``.
 
     For any DataLoader; ``collate_fn=bytecache.torch.collate`` makes channels-last batches without a copy. Pickles as
     its arguments. A worker process decodes on its share of the processors, and has a cache of its own unless
-    `load`'s is shared. Safe for threads where `load` and `transform` are.
+    `load`'s is shared. Safe for threads if `load` and `transform` are.
     """
 
     def __init__(
@@ -72,87 +67,86 @@ class ImageDataset(Dataset[Any]):
 
     @property
     def skipped(self) -> int:
-        """How often a sample was left out, in this process and in all workers of its DataLoaders."""
+        """How many times a sample was skipped, in this process and in all workers of its DataLoaders."""
         return 0 if self._skips is None else self._skips.total()
 
     def __getitem__(self, index: int) -> Any:
         return self._get([index], skip=False)[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """The samples at these places but those left out; what a DataLoader and a Subset call for a batch."""
+        """Return the samples at these indices without the skipped ones; DataLoader and Subset call this for a batch."""
         return self._get(indices, skip=self._skips is not None)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_buffers": None, "_pid": None}
 
     def _get(self, indices: Sequence[int], skip: bool) -> list[Any]:
-        places = [self._check_index(index) for index in indices]
-        paths = [self._paths[place] for place in places]
-        samples = self._samples.load(paths)
-        failed: dict[int, Exception] = {}
+        indices = [self._check_index(index) for index in indices]
+        paths = [self._paths[index] for index in indices]
+        samples, failed = self._samples.load(paths)
         try:
             images = self._images(samples, failed)
-            left = check_skipped(paths, failed, skip)
-        finally:  # the tracebacks in these hold the frames that hold these
+            skipped = check_skipped(paths, failed, skip)
+        finally:  # the exceptions' tracebacks refer to frames that refer to these: break the cycle
             samples.clear()
             failed.clear()
-        if left and self._skips is not None:
-            self._skips.record(left)
+        if skipped and self._skips is not None:
+            self._skips.record(skipped)
         if self._targets is None:
             return list(images.values())
-        targets = self._targets[[places[number] for number in images]].unbind()
+        targets = self._targets[[indices[position] for position in images]].unbind()
         return list(zip(images.values(), targets, strict=True))
 
     def _check_index(self, index: int) -> int:
         try:
-            place = operator.index(index)
+            i = operator.index(index)
         except TypeError:
-            hint = ": pass a sampler that gives lists as batch_sampler=" if isinstance(index, (list, tuple)) else ""
+            hint = ": pass a sampler that yields lists as batch_sampler=" if isinstance(index, (list, tuple)) else ""
             raise TypeError(f"a sample's index must be an int, got {index!r}{hint}") from None
-        if not -len(self) <= place < len(self):
-            raise IndexError(f"sample {place} of a dataset of {len(self)} samples")
-        return place % len(self)
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"sample {i} is out of range: the dataset has {len(self)} samples")
+        return i % len(self)
 
-    def _images(self, samples: list[Any], failed: dict[int, Exception]) -> dict[int, Any]:
-        """What becomes of each sample, by its number in the batch; those that fail are put into `failed`."""
-        rows, batch = self._samples.decode(samples, failed, self._batch_buffer, _decode_threads())
+    def _images(self, samples: dict[int, Any], failed: dict[int, Exception]) -> dict[int, Any]:
+        """Return the decoded and transformed samples by position in the batch; exceptions go into `failed`."""
+        decoded, batch = self._samples.decode_all(samples, failed, self._batch_buffer, _decode_threads())
         if batch is None:
-            images: dict[int, Any] = {number: torch.from_numpy(row).permute(2, 0, 1) for number, row in rows.items()}
+            images: dict[int, Any] = {i: torch.from_numpy(image).permute(2, 0, 1) for i, image in decoded.items()}
         else:
-            images = dict(zip(rows, torch.from_numpy(batch).permute(0, 3, 1, 2).unbind(), strict=True))
-        images = {number: image for number, image in images.items() if number not in failed}
-        return images if self._transform is None else map_collecting_errors(self._transform, images, failed)
+            images = dict(zip(decoded, torch.from_numpy(batch).permute(0, 3, 1, 2).unbind(), strict=True))
+        images = {i: image for i, image in images.items() if i not in failed}
+        return images if self._transform is None else map_indexed(self._transform, images, failed)
 
     def _batch_buffer(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """An array that is used again later; each process has its own."""
+        """Return an array that is reused later; each process has its own."""
         if self._pid != os.getpid():
             self._buffers, self._pid = BufferPool(), os.getpid()
         return self._buffers.borrow(shape, dtype)
 
 
 class _SkipCounter:
-    """Counts the samples left out, for all worker processes together, and logs each path once per process."""
+    """A counter of skipped samples, common to all worker processes; it logs each path once per process."""
 
     def __init__(self) -> None:
-        # One for this process and each worker, so that none overwrites another's.
+        # A slot for this process and one for each worker, so that none overwrites another's.
         self._counts = torch.zeros(1024, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._logged: set[Any] = set()
 
-    def record(self, left: list[tuple[Any, str]]) -> None:
+    def record(self, skipped: list[tuple[Any, str]]) -> None:
         worker = get_worker_info()
-        self._counts[0 if worker is None else 1 + worker.id % 1023] += len(left)
-        log_skipped(left, self._logged)
+        self._counts[0 if worker is None else 1 + worker.id % 1023] += len(skipped)
+        log_skipped(skipped, self._logged)
 
     def total(self) -> int:
         return int(self._counts.sum())
 
 
 def collate(samples: Sequence[Any]) -> Any:
-    """A batch of ImageDataset's samples: images (N, C, H, W) in channels-last memory, and targets (N, ...).
+    """Return a batch of ImageDataset's samples: images (N, C, H, W) in channels-last memory, and targets (N, ...).
 
-    A ``collate_fn`` that copies nothing where the samples are rows of one array, as ImageDataset's are unless its
-    transform made others; ``default_collate`` transposes all pixels into another memory format. What are no tensors or
-    tuples of them is left to ``default_collate``, whose results it gives in all else.
+    A ``collate_fn`` that copies nothing if the samples are consecutive in one array, as ImageDataset's are unless its
+    transform made new ones; ``default_collate`` transposes all pixels into another memory format. Apart from that the
+    results are equal, and anything but tensors and tuples of them is passed to ``default_collate``.
     """
     first = samples[0]
     if isinstance(first, tuple) and not hasattr(first, "_fields"):
@@ -160,28 +154,29 @@ def collate(samples: Sequence[Any]) -> Any:
     if isinstance(first, Tensor):
         channels_last = first.dim() == 3 and first.permute(1, 2, 0).is_contiguous()
         step, start = first.numel(), int(first.storage_offset())
-        rows = (_is_row(row, first, start + place * step) for place, row in enumerate(samples))
-        if (channels_last or first.is_contiguous()) and all(rows):
+        consecutive = (_is_at(start + i * step, sample, first) for i, sample in enumerate(samples))
+        if (channels_last or first.is_contiguous()) and all(consecutive):
             return first.as_strided((len(samples), *first.shape), (step, *first.stride()), start)
         if channels_last and not first.is_contiguous():
-            return default_collate([row.permute(1, 2, 0) for row in samples]).permute(0, 3, 1, 2)
-    return default_collate(samples)  # type: ignore[arg-type]  # which takes any sequence
+            return default_collate([sample.permute(1, 2, 0) for sample in samples]).permute(0, 3, 1, 2)
+    return default_collate(samples)  # type: ignore[arg-type]  # it accepts any sequence
 
 
-def _is_row(row: Tensor, first: Tensor, offset: int) -> bool:
+def _is_at(offset: int, sample: Tensor, first: Tensor) -> bool:
+    """Return whether a sample is at this offset of the first one's memory, in the same layout."""
     return (
-        row.storage_offset() == offset
-        and row.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
-        and (row.dtype, row.shape, row.stride()) == (first.dtype, first.shape, first.stride())
+        sample.storage_offset() == offset
+        and sample.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
+        and (sample.dtype, sample.shape, sample.stride()) == (first.dtype, first.shape, first.stride())
     )
 
 
 class EpochSampler(Sampler[int]):
-    """The indices 0 to n - 1 of an epoch, in an order that is a pure function of (seed, epoch).
+    """A sampler of the indices 0 to n - 1, in an order that is a pure function of (seed, epoch).
 
-    Call ``set_epoch(epoch)`` before each epoch; without it, the same order comes again. world, rank: as with
-    DistributedSampler, each of `world` processes gets every `world`-th index, beginning with the `rank`-th, and where
-    they do not come out even the first ones come twice. Raises TypeError or ValueError for what is no such number.
+    Call ``set_epoch(epoch)`` before each epoch; otherwise the order is that of the last one. world, rank: as with
+    DistributedSampler, each of `world` processes gets every `world`-th index, starting with the `rank`-th; if they
+    cannot be divided evenly, the first ones come twice. Raises TypeError or ValueError if a number is out of range.
     """
 
     def __init__(self, n: int, *, seed: int, rank: int = 0, world: int = 1, shuffle: bool = True) -> None:
@@ -192,7 +187,7 @@ class EpochSampler(Sampler[int]):
         self._shuffle, self._epoch = shuffle, 0
 
     def __len__(self) -> int:
-        """How many indices this rank gets, as many as any other."""
+        """Return how many indices this rank gets, the same number as every other."""
         return -(-self._n // self._world)
 
     def __iter__(self) -> Iterator[int]:
@@ -201,43 +196,44 @@ class EpochSampler(Sampler[int]):
         return iter(padded[self._rank :: self._world].tolist())
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch whose order the next iteration gives, from 0."""
+        """Set the epoch, from 0, whose order the next iteration follows."""
         self._epoch = check_int(epoch, "epoch", 0)
 
 
 class CacheReport:
-    """The cache's figures of each epoch of a plain loop; raises TypeError for a function that is not cached.
+    """A report of the cache's counters per epoch, for a training loop; raises TypeError if the function is not cached.
 
-    read: the cached function. prefix: put before the names, to tell several reports apart. The first epoch counts
-    from when this is made.
+    read: the cached function. prefix: put before each name, to distinguish several reports. The first epoch counts
+    from the creation of the report.
     """
 
     def __init__(self, read: CachedFunction[Any, Any], prefix: str = "") -> None:
-        self._figures = EpochStats(read, prefix)
+        self._epoch_stats = EpochStats(read, prefix)
 
-    def epoch(self) -> dict[str, float]:
-        """The figures since the last call; call it once at the end of each epoch.
+    def end_epoch(self) -> dict[str, float]:
+        """Return the counters since the last call; call it once at the end of each epoch.
 
-        hit_rate: hits per call, 0 to 1. reads: runs of the function. read_s: seconds spent in it, added over threads
-        and processes. held_bytes: bytes held now (0 where none are measured). With a shared store they are those of
-        all processes together; another cache is one per process, and its figures are those of this one.
+        hit_rate: hits per call, 0 to 1. hits: calls answered from the cache. misses: calls that ran the function.
+        load_s: seconds spent in it, summed over threads and processes. currbytes: bytes in the cache now (0 if no
+        sizes are measured). maxbytes: their limit (0 if there is none). With a shared store the counters are those of
+        all processes together; any other cache is private to its process, and the counters are those of this process.
         """
-        return self._figures.since_last()
+        return self._epoch_stats.since_last()
 
 
 def _decode_threads() -> int:
-    """How many threads decode: in a worker process, its share of the processors."""
+    """Return how many threads decode: in a worker process, its share of the processors."""
     worker = get_worker_info()
     return cpu_count() if worker is None else max(1, cpu_count() // worker.num_workers)
 
 
 def _as_tensor(targets: Any) -> Tensor:
     if isinstance(targets, np.ndarray) and not targets.flags.writeable:
-        targets = targets.copy()  # torch warns of others
+        targets = targets.copy()  # torch warns about read-only arrays
     try:
         return torch.as_tensor(targets)
     except (TypeError, ValueError) as exc:
         raise TypeError(
-            f"targets must be numbers, of one shape for all paths, got what makes no tensor ({exc}): for others pass "
-            "targets=range(len(paths)), and look them up in collate_fn"
+            f"targets must be numbers, of the same shape for every path, got what torch cannot convert ({exc}): for "
+            "other targets pass targets=range(len(paths)) and look them up in collate_fn"
         ) from None

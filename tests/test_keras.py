@@ -1,4 +1,4 @@
-"""The Keras adapter, on each backend in a process of its own, and its parts without training."""
+"""The Keras adapter: on each backend in a process of its own, and its parts without training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.images import flat_jpeg
+from helpers.images import count_headers, flat_jpeg
 
 import bytecache
 from bytecache.loading.epochs import epoch_order
@@ -35,8 +35,8 @@ def write_files(folder: Path, n: int) -> list[Path]:
 
 
 @pytest.fixture(scope="module", params=["tensorflow", "torch"])
-def passes(request, tmp_path_factory):
-    """What a model was given in three epochs and one more, by kind of worker."""
+def training(request, tmp_path_factory):
+    """The samples a model received in three epochs and one more, by kind of worker."""
     pytest.importorskip(request.param, reason=f"the {request.param} backend needs {request.param}")
     folder = tmp_path_factory.mktemp(request.param)
     write_files(folder, N)
@@ -44,7 +44,7 @@ def passes(request, tmp_path_factory):
 
 
 def run_script(name, backend, *arguments):
-    """What a script printed as JSON, run with a Keras backend."""
+    """Return what a script prints as JSON when it runs with a Keras backend."""
     script = Path(__file__).parent / "jobs" / name
     environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
     run = subprocess.run(
@@ -60,36 +60,38 @@ def run_script(name, backend, *arguments):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_each_epoch_gives_each_sample_once_in_the_order_of_seed_and_epoch(passes, mode):
-    """Every index of every epoch, as the training step got it; a second fit goes on with the next epoch."""
-    orders = [[index for index, _ in epoch] for epoch in passes[mode]["epochs"]]
+def test_each_epoch_gives_each_sample_once_in_the_order_of_seed_and_epoch(training, mode):
+    """The training step receives every index of every epoch; a second fit continues with the next epoch."""
+    orders = [[index for index, _ in epoch] for epoch in training[mode]["epochs"]]
     assert orders == [epoch_order(N, 7, epoch).tolist() for epoch in range(4)]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_no_batch_is_overwritten_before_the_model_has_used_it(passes, mode):
+def test_no_batch_is_overwritten_before_the_model_has_used_it(training, mode):
     """Each image is the one that belongs to its target."""
-    for epoch in passes[mode]["epochs"]:
+    for epoch in training[mode]["epochs"]:
         assert all(abs(pixel - index * 6) <= 2 for index, pixel in epoch)
 
 
 @pytest.mark.parametrize("mode", ["one worker", "two threads"])
-def test_the_report_stands_in_the_history(passes, mode):
-    """All is read in the first epoch, by the reads that the backend makes ahead of it too, and nothing later."""
-    history = passes[mode]["history"]
-    assert history["reads"] == [N, 0, 0]
+def test_the_history_contains_the_report(training, mode):
+    """Every file is read in the first epoch, in part ahead of it by the backend, and none is read later."""
+    history = training[mode]["history"]
+    assert history["misses"] == [N, 0, 0]
+    assert history["hits"][1:] == [N, N]
     assert history["hit_rate"][1:] == [1.0, 1.0]
-    assert passes[mode]["misses"] == N
-    assert history["read_s"][0] > 0 and history["read_s"][1:] == [0, 0]
-    assert history["held_bytes"][0] == history["held_bytes"][2] > N * 300
+    assert training[mode]["misses"] == N
+    assert history["load_s"][0] > 0 and history["load_s"][1:] == [0, 0]
+    assert history["currbytes"][0] == history["currbytes"][2] > N * 300
+    assert history["maxbytes"] == [2**20] * 3
 
 
 def dataset(paths, **options):
     return ImageDataset(paths, np.arange(len(paths)), **{"batch_size": 4, "load": Path.read_bytes, **options})
 
 
-def test_a_loop_over_the_data_set_is_an_epoch(tmp_path):
-    """Iterating gives (images, targets) of each batch, and the next loop another order."""
+def test_a_loop_over_the_dataset_is_an_epoch(tmp_path):
+    """Iterating yields (images, targets) of each batch, and the next loop has another order."""
     data = dataset(write_files(tmp_path, 10))
     loops = [[int(i) for _, targets in data for i in targets] for _ in range(2)]
     assert loops == [epoch_order(10, 0, epoch).tolist() for epoch in range(2)]
@@ -97,7 +99,7 @@ def test_a_loop_over_the_data_set_is_an_epoch(tmp_path):
     assert data[0][0].dtype == np.uint8
 
 
-def test_epoch_may_be_set_to_go_on_where_another_run_ended(tmp_path):
+def test_epoch_may_be_set_to_continue_an_earlier_run(tmp_path):
     """After data.epoch = 5 the order is that of epoch 5."""
     data = dataset(write_files(tmp_path, 10))
     data.epoch = 5
@@ -105,13 +107,13 @@ def test_epoch_may_be_set_to_go_on_where_another_run_ended(tmp_path):
 
 
 def test_without_targets_there_are_images_alone(tmp_path):
-    """For predict: a tuple of one."""
+    """For predict, a batch is a tuple of one."""
     data = ImageDataset(write_files(tmp_path, 3), None, batch_size=2, load=Path.read_bytes, shuffle=False)
     assert [len(batch) for batch in data] == [1, 1]
 
 
 def test_skip_counts_each_time_and_logs_each_path_once(tmp_path, caplog):
-    """Two epochs over one bad file: two skips, one line."""
+    """Two epochs over one bad file make two skips and one line in the log."""
     paths = write_files(tmp_path, 6)
     paths[2].write_bytes(b"bad")
     data = dataset(paths, on_error="skip")
@@ -119,11 +121,11 @@ def test_skip_counts_each_time_and_logs_each_path_once(tmp_path, caplog):
         sizes = [sum(len(targets) for _, targets in data) for _ in range(2)]
     assert sizes == [5, 5]
     assert data.skipped == 2
-    assert [record.message.startswith(f"left out {paths[2]}") for record in caplog.records] == [True]
+    assert [record.message.startswith(f"skipped {paths[2]}") for record in caplog.records] == [True]
 
 
-def test_an_error_is_kept_where_the_backend_wraps_it(tmp_path):
-    """data.error is what was raised, naming the path."""
+def test_an_error_is_kept_because_the_backend_wraps_it(tmp_path):
+    """data.error is the original exception, which names the path."""
     paths = write_files(tmp_path, 2)
     paths[1].unlink()
     data = dataset(paths, shuffle=False)
@@ -132,16 +134,16 @@ def test_an_error_is_kept_where_the_backend_wraps_it(tmp_path):
     assert data.error.path == paths[1]
 
 
-def test_a_data_set_pickles_as_its_arguments(tmp_path):
-    """Its copy gives the same batches and has the same options."""
+def test_a_dataset_pickles_as_its_arguments(tmp_path):
+    """Its copy yields the same batches and has the same options."""
     data = dataset(write_files(tmp_path, 6), workers=2, seed=3, dtype="float32")
     copy = pickle.loads(pickle.dumps(data))
     assert copy[0][0].dtype == np.float32
     assert [targets.tolist() for _, targets in copy] == [targets.tolist() for _, targets in data]
 
 
-def test_the_report_leaves_validation_out(tmp_path):
-    """Reads between on_test_begin and on_epoch_end are not the training's, though the function is the same."""
+def test_the_report_does_not_count_validation(tmp_path):
+    """Reads between on_test_begin and on_epoch_end are not counted, though the function is the same."""
     paths = write_files(tmp_path, 4)
     read = bytecache.fill_once(Path.read_bytes)
     report, logs = CacheReport(read, prefix="train_"), {}
@@ -149,22 +151,44 @@ def test_the_report_leaves_validation_out(tmp_path):
     report.on_test_begin()
     read(paths[1]), read(paths[2])
     report.on_epoch_end(0, logs)
-    assert (logs["train_reads"], logs["train_hit_rate"]) == (1, 0.5)
-    assert logs["train_held_bytes"] == read.cache_stats().currbytes
+    assert (logs["train_hits"], logs["train_misses"], logs["train_hit_rate"]) == (1, 1, 0.5)
+    assert logs["train_currbytes"] == read.cache_stats().currbytes
     read(paths[3])
     report.on_epoch_end(1, logs)
-    assert (logs["train_reads"], logs["train_hit_rate"]) == (1, 0.0)
+    assert (logs["train_hits"], logs["train_misses"], logs["train_hit_rate"]) == (0, 1, 0.0)
+
+
+@pytest.mark.parametrize("options", [{"maxsize": 5}, {"maxbytes": 5000}, {"maxbytes": 10**6, "shared": True}], ids=str)
+def test_the_logs_are_plain_numbers(tmp_path, options):
+    """CSVLogger and TensorBoard accept floats and ints: unknown bytes and no limit are 0, in a shared store too."""
+    read, logs = bytecache.fill_once(**options)(Path.read_bytes), {}
+    report = CacheReport(read)
+    read(write_files(tmp_path, 1)[0])
+    report.on_epoch_end(0, logs)
+    assert {name: type(value) for name, value in logs.items()} == {
+        "hit_rate": float, "hits": int, "misses": int, "load_s": float, "currbytes": int, "maxbytes": int
+    }  # fmt: skip
+    assert logs["maxbytes"] == read.cache_stats().maxbytes or (logs["maxbytes"], options) == (0, {"maxsize": 5})
+
+
+def test_each_header_is_read_once(tmp_path, monkeypatch):
+    """In every batch, including the first, from which the shape of all batches comes."""
+    data = dataset(write_files(tmp_path, 10))
+    headers = count_headers(monkeypatch)
+    for index, expected in enumerate((4, 8, 10)):
+        data[index]
+        assert len(headers) == expected
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "torch"])
 def test_worker_processes_share_one_cache(backend, tmp_path):
-    """Each file is read once in the whole training, under each start method; with room for half, half of each epoch."""
+    """Each file is read once in all epochs, under each start method; a store for half reads half in each epoch."""
     pytest.importorskip(backend, reason=f"the {backend} backend needs {backend}")
     for i in range(100):
         (tmp_path / f"{i:03}.jpg").write_bytes(flat_jpeg(16, 16, 2 * i).ljust(1000, b"\0"))
     found = run_script("keras_shared.py", backend, tmp_path, 1000)
     for method in ("fork", "forkserver", "spawn"):
-        assert found[method] == {"reads": [100, 0, 0], "logged": 100}, method
-    # TensorFlow looks at the first batches twice, and what does not fit is then read twice.
-    assert 100 <= found["half"]["reads"][0] <= 200
-    assert [abs(reads - 50) <= 1 for reads in found["half"]["reads"][1:]] == [True, True]
+        assert found[method] == {"misses": [100, 0, 0], "logged": 100}, method
+    # TensorFlow requests the first batches twice, and what is not stored is then read twice.
+    assert 100 <= found["half"]["misses"][0] <= 200
+    assert [abs(misses - 50) <= 1 for misses in found["half"]["misses"][1:]] == [True, True]

@@ -1,4 +1,4 @@
-"""The torch adapter with real DataLoaders and their worker processes, real files, and its parts alone."""
+"""The torch adapter: with real DataLoaders, worker processes and files, and its parts alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.images import flat_jpeg, make_jpeg
+from helpers.images import count_headers, flat_jpeg, make_jpeg, write_gray_files
 
 import bytecache
 from bytecache.loading.epochs import epoch_order
@@ -30,7 +30,7 @@ from torch.utils.data import (  # noqa: E402
 
 from bytecache.torch import CacheReport, EpochSampler, ImageDataset, SampleError, collate  # noqa: E402
 
-# torch's queues keep threads and descriptors until their loader is collected.
+# torch's queues keep threads and descriptors open until their loader is collected.
 workers = pytest.mark.foreign_threads
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning"),
@@ -42,10 +42,7 @@ N = 10
 @pytest.fixture
 def files(tmp_path):
     """Ten JPEG files of 24 x 32 pixels, each of its own gray."""
-    paths = [tmp_path / f"{i}.jpg" for i in range(N)]
-    for i, path in enumerate(paths):
-        path.write_bytes(flat_jpeg(24, 32, i * 20))
-    return paths
+    return write_gray_files(tmp_path, N)
 
 
 @bytecache.fill_once
@@ -55,7 +52,7 @@ def read(path):
 
 @pytest.fixture(autouse=True)
 def cold():
-    """Each test begins with an empty cache."""
+    """Each test starts with an empty cache."""
     read.cache_clear()
 
 
@@ -63,16 +60,16 @@ def dataset(paths, **options):
     return ImageDataset(paths, np.arange(len(paths)), **{"load": read, **options})
 
 
-def grays(images):
-    """Which of the files each image of a batch is."""
+def file_numbers(images):
+    """Return the number of the file that each image is from."""
     return [round(float(image.float().mean()) / 20) for image in images]
 
 
-def take_all(loader):
-    """(grays, targets) of every sample that a loader gives, in order; each image belongs to its target."""
+def load_all(loader):
+    """Return the targets of every sample that a loader yields, in order; each image must belong to its target."""
     found, targets = [], []
     for images, numbers in loader:
-        found += grays(images)
+        found += file_numbers(images)
         targets += [int(number) for number in numbers]
     assert found == targets
     return targets
@@ -90,7 +87,7 @@ def as_float(image):
 
 
 def test_an_image_is_a_channels_last_view_of_the_decoded_array(tmp_path):
-    """uint8 (C, H, W) with the strides of an (H, W, C) array, and its pixels."""
+    """It is uint8 (C, H, W) with the strides of an (H, W, C) array, and has its pixels."""
     path = tmp_path / "a.jpg"
     path.write_bytes(make_jpeg(20, 30))
     image, target = ImageDataset([path], [[1.5, 2.5]], load=read)[0]
@@ -100,15 +97,15 @@ def test_an_image_is_a_channels_last_view_of_the_decoded_array(tmp_path):
 
 
 def test_a_batch_is_one_array(files):
-    """The samples of __getitems__ lie one behind the other in one memory."""
+    """The samples of __getitems__ are consecutive in one memory."""
     images = [image for image, _ in dataset(files).__getitems__([3, 1, 4, 1])]
-    assert grays(images) == [3, 1, 4, 1]
+    assert file_numbers(images) == [3, 1, 4, 1]
     assert np.diff([image.data_ptr() for image in images]).tolist() == [24 * 32 * 3] * 3
     assert len({image.untyped_storage().data_ptr() for image in images}) == 1
 
 
 def test_a_batch_is_one_look_up(files):
-    """Its misses are read together: no read ends before all have begun."""
+    """Its misses are read together: no read ends before all have started."""
     barrier = threading.Barrier(4)
 
     @bytecache.fill_once
@@ -116,49 +113,49 @@ def test_a_batch_is_one_look_up(files):
         barrier.wait(20)
         return path.read_bytes()
 
-    assert grays([image for image, _ in dataset(files, load=load).__getitems__(range(4))]) == [0, 1, 2, 3]
+    assert file_numbers([image for image, _ in dataset(files, load=load).__getitems__(range(4))]) == [0, 1, 2, 3]
     assert load.cache_info().misses == 4
 
 
 def test_a_batch_that_is_kept_is_not_overwritten(files):
-    """Samples stay as they were while others are made, and memory nobody looks at is used again."""
+    """Samples do not change while others are loaded, and memory that nothing refers to is reused."""
     data = dataset(files)
     kept = data.__getitems__([0, 1])
     addresses = {data.__getitems__([5, 6])[0][0].data_ptr() for _ in range(20)}
-    assert grays([image for image, _ in kept]) == [0, 1]
+    assert file_numbers([image for image, _ in kept]) == [0, 1]
     assert len(addresses) == 1 and kept[0][0].data_ptr() not in addresses
 
 
 def test_without_targets_a_sample_is_its_image(files):
-    """An image alone, singly and in batches."""
+    """The image comes alone, singly and in batches."""
     data = ImageDataset(files, None, load=read)
-    assert grays([data[7], *data.__getitems__([2, 3])]) == [7, 2, 3]
+    assert file_numbers([data[7], *data.__getitems__([2, 3])]) == [7, 2, 3]
 
 
 def test_indices_are_those_of_a_list(files):
-    """Negative ones, numpy's and torch's ints; past the end an IndexError, so that a plain loop ends."""
+    """They may be negative, numpy's or torch's ints; beyond the end an IndexError ends a plain loop."""
     data = dataset(files)
     assert [int(target) for _, target in data] == list(range(N)) and len(data) == N
     assert [int(data[i][1]) for i in (-1, np.int64(3), torch.tensor(4))] == [9, 3, 4]
     assert [int(target) for _, target in data.__getitems__(torch.tensor([2, -2]))] == [2, 8]
     for index in (N, -N - 1):
-        with pytest.raises(IndexError, match=f"sample {index} of a dataset of 10 samples"):
+        with pytest.raises(IndexError, match=f"sample {index} is out of range: the dataset has 10 samples"):
             data[index]
-    with pytest.raises(TypeError, match=r"must be an int, got \[1, 2\]: pass a sampler that gives lists"):
+    with pytest.raises(TypeError, match=r"must be an int, got \[1, 2\]: pass a sampler that yields lists"):
         data[[1, 2]]
 
 
-def test_pictures_of_unequal_size_get_an_array_each(files):
-    """Without size=, for detection: every image has its own sides, and none keeps the others alive."""
+def test_images_of_unequal_size_get_an_array_each(files):
+    """Without size=, for detection, every image has its own size, and none keeps the others alive."""
     files[1].write_bytes(flat_jpeg(50, 40, 20))
     images = [image for image, _ in dataset(files).__getitems__([0, 1, 2])]
     assert [tuple(image.shape) for image in images] == [(3, 24, 32), (3, 50, 40), (3, 24, 32)]
-    assert grays(images) == [0, 1, 2]
+    assert file_numbers(images) == [0, 1, 2]
     assert [image.untyped_storage().nbytes() for image in images] == [24 * 32 * 3, 50 * 40 * 3, 24 * 32 * 3]
 
 
-def test_size_makes_one_array_of_all(files):
-    """With size= bytes of any sides, and arrays, fill the rows of one batch."""
+def test_with_size_all_images_are_in_one_array(files):
+    """With size=, JPEG files of any size and arrays fill the images of one batch."""
     pytest.importorskip("PIL", reason="resizing needs Pillow")
     files[1].write_bytes(flat_jpeg(100, 80, 20))
 
@@ -166,12 +163,12 @@ def test_size_makes_one_array_of_all(files):
         return np.full((30, 20, 3), 40, np.uint8) if i == 2 else files[i].read_bytes()
 
     images = collate(ImageDataset(range(3), None, load=load, size=(12, 16)).__getitems__([0, 1, 2]))
-    assert images.shape == (3, 3, 12, 16) and grays(images) == [0, 1, 2]
+    assert images.shape == (3, 3, 12, 16) and file_numbers(images) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_loaded_arrays_are_copied_into_the_batch(dtype):
-    """Cached arrays, which are read-only, are neither warned of nor handed out to be written to."""
+    """Cached arrays, which are read-only, cause no warning and are not exposed to writes."""
     load = bytecache.fill_once(lambda i: np.full((4, 5, 3), i, dtype))
     image, _ = dataset(range(3), load=load)[2]
     image += 1
@@ -179,15 +176,15 @@ def test_loaded_arrays_are_copied_into_the_batch(dtype):
     assert image.stride() == (1, 15, 3)
 
 
-def test_read_only_targets_are_taken(files):
-    """An array from a cache makes no warning."""
+def test_read_only_targets_are_accepted(files):
+    """An array from a cache causes no warning."""
     targets = np.arange(N)
     targets.flags.writeable = False
     assert int(ImageDataset(files, targets, load=read)[3][1]) == 3
 
 
 def test_transform_gets_each_image_as_a_tensor(files):
-    """What it returns is the sample's image, of any kind."""
+    """Its result, of any type, is the sample's image."""
     seen = []
 
     def transform(image):
@@ -196,6 +193,26 @@ def test_transform_gets_each_image_as_a_tensor(files):
 
     assert dataset(files, transform=transform).__getitems__([4, 5])[1] == ("anything", torch.tensor(5))
     assert seen == [(3, 24, 32)] * 2
+
+
+@pytest.mark.parametrize("options", [{}, {"transform": halve}, {"size": (24, 32)}], ids=["plain", "transform", "size"])
+def test_each_header_is_read_once(files, monkeypatch, options):
+    """Samples of one shape are decoded from the headers read, in batches and alone."""
+    data = dataset(files, **options)
+    headers = count_headers(monkeypatch)
+    data.__getitems__(range(4))
+    assert len(headers) == 4
+    data[7]
+    assert len(headers) == 5
+
+
+def test_each_header_of_unequal_images_is_read_once(files, monkeypatch):
+    """A header that reveals another shape, or damage, is not read again either."""
+    files[1].write_bytes(flat_jpeg(50, 40, 20))
+    files[2].write_bytes(files[2].read_bytes()[:-200])
+    headers = count_headers(monkeypatch)
+    assert len(dataset(files, on_error="skip").__getitems__(range(4))) == 3
+    assert len(headers) == 4
 
 
 # samples that fail
@@ -224,23 +241,23 @@ def test_a_bad_sample_raises_with_its_path(files, damage):
 @pytest.mark.parametrize("count", [0, 2], ids=["here", "workers"])
 @workers
 def test_skip_leaves_bad_samples_out_of_their_batches(files, caplog, count):
-    """All others come with their targets; every skip of every process is counted."""
+    """The others come with their targets, and the skips of all processes are counted."""
     files[1].unlink()
     files[6].write_bytes(b"nonsense")
     data = dataset(files, on_error="skip")
     with caplog.at_level(logging.WARNING, "bytecache"):
         for _ in range(3):
             loader = DataLoader(data, batch_size=4, num_workers=count, collate_fn=collate)
-            assert take_all(loader) == [0, 2, 3, 4, 5, 7, 8, 9]
+            assert load_all(loader) == [0, 2, 3, 4, 5, 7, 8, 9]
     assert data.skipped == 6
     if count == 0:  # each path once
         assert [record.message.split(":")[0] for record in caplog.records] == [
-            f"left out {files[1]}", f"left out {files[6]}"
+            f"skipped {files[1]}", f"skipped {files[6]}"
         ]  # fmt: skip
 
 
-def test_skip_raises_where_nothing_is_left(files):
-    """An empty batch would be no batch, and a sample asked for alone cannot be left out."""
+def test_skip_raises_if_no_sample_is_good(files):
+    """An empty batch is an error, and a sample that is requested alone cannot be skipped."""
     for path in files[:3]:
         path.unlink()
     data = dataset(files, on_error="skip")
@@ -251,10 +268,10 @@ def test_skip_raises_where_nothing_is_left(files):
     assert data.skipped == 0 and data.__getitems__([]) == []
 
 
-def test_samples_that_are_skipped_hold_no_batch(files, plain_gc):
-    """The exceptions of samples left out are in no cycle with the batch: its memory is used again at once."""
+def test_skipped_samples_keep_no_batch_alive(files, plain_gc):
+    """The exceptions of skipped samples are in no cycle with the batch: its memory is reused at once."""
     files[1].write_bytes(b"nonsense")
-    files[2].write_bytes(files[2].read_bytes()[:-200])  # whose header is good
+    files[2].write_bytes(files[2].read_bytes()[:-200])  # its header is good
     data = dataset(files, on_error="skip")
     for _ in range(10):
         data.__getitems__([0, 1, 2, 3])
@@ -263,7 +280,7 @@ def test_samples_that_are_skipped_hold_no_batch(files, plain_gc):
 
 @workers
 def test_a_workers_error_is_a_sample_error_with_its_path(files):
-    """Torch makes the exception anew from a text: type, path and reason are there, and the worker's traceback."""
+    """Torch re-creates the exception from a text, yet it has type, path, reason and the worker's traceback."""
     files[3].unlink()
     with pytest.raises(SampleError, match=r"in DataLoader worker process") as caught:
         list(DataLoader(dataset(files), batch_size=5, num_workers=1))
@@ -317,44 +334,44 @@ def test_bad_options_are_refused_at_the_door(options, message):
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning")
 @workers
 def test_each_epoch_of_any_loader_gives_each_sample_with_its_target(files, options):
-    """Whatever the DataLoader's options: once per epoch, those of drop_last less."""
+    """With any options of DataLoader each sample comes once per epoch, except those that drop_last drops."""
     loader = DataLoader(dataset(files), **{"batch_size": 4, **options})
     for _ in range(2):
         if loader.batch_size is None and loader.batch_sampler is None:
-            targets = [int(target) for image, target in loader if grays([image]) == [int(target)]]
+            targets = [int(target) for image, target in loader if file_numbers([image]) == [int(target)]]
         else:
-            targets = take_all(loader)
+            targets = load_all(loader)
         assert (sorted(targets) if options.get("shuffle") else targets) == list(range(8 if loader.drop_last else N))
 
 
 @pytest.mark.parametrize("count", [0, 2])
 @workers
 def test_subsets_and_splits_and_concatenations_give_their_samples(files, count):
-    """Subset and random_split ask for whole batches, ConcatDataset for one sample after the other."""
+    """Subset and random_split request whole batches, ConcatDataset one sample after the other."""
     data = dataset(files)
     loader = {"batch_size": 4, "num_workers": count}
-    assert take_all(DataLoader(Subset(data, [7, 3, 5]), **loader)) == [7, 3, 5]
+    assert load_all(DataLoader(Subset(data, [7, 3, 5]), **loader)) == [7, 3, 5]
     parts = random_split(data, [6, 4])
-    assert sorted(sum((take_all(DataLoader(part, **loader)) for part in parts), [])) == list(range(N))
-    assert take_all(DataLoader(ConcatDataset([data, data]), **loader)) == [*range(N), *range(N)]
+    assert sorted(sum((load_all(DataLoader(part, **loader)) for part in parts), [])) == list(range(N))
+    assert load_all(DataLoader(ConcatDataset([data, data]), **loader)) == [*range(N), *range(N)]
 
 
 @workers
-def test_unequal_pictures_reach_a_collate_function_of_ones_own(files):
-    """For detection: a list of samples, through worker processes."""
+def test_unequal_images_reach_a_collate_function_of_ones_own(files):
+    """For detection, it receives a list of samples through worker processes."""
     files[1].write_bytes(flat_jpeg(50, 40, 20))
     [batch] = DataLoader(dataset(files[:3]), batch_size=3, num_workers=1, collate_fn=list)
     assert [tuple(image.shape) for image, _ in batch] == [(3, 24, 32), (3, 50, 40), (3, 24, 32)]
-    assert grays([image for image, _ in batch]) == [0, 1, 2]
+    assert file_numbers([image for image, _ in batch]) == [0, 1, 2]
 
 
-def note_worker(worker):
-    """A worker_init_fn, which finds the data set in the worker's own copy."""
+def record_threads(worker):
+    """Store the number of threads on the worker's own copy of the dataset; a worker_init_fn."""
     get_worker_info().dataset.threads = bytecache.torch._decode_threads()
 
 
 class Threads(ImageDataset):
-    """Gives how many threads its worker decodes on in place of its samples."""
+    """A dataset that returns how many threads its worker decodes on instead of its samples."""
 
     def __getitems__(self, indices):
         super().__getitems__(indices)
@@ -363,16 +380,16 @@ class Threads(ImageDataset):
 
 @workers
 def test_workers_share_the_processors(files):
-    """Each of W workers decodes on its share of them, one at least."""
+    """Each of W workers decodes on its share of them, but on at least one."""
     for count in (1, 2):
         data = Threads(files, None, load=read)
-        loader = DataLoader(data, num_workers=count, batch_size=N, worker_init_fn=note_worker)
+        loader = DataLoader(data, num_workers=count, batch_size=N, worker_init_fn=record_threads)
         assert [int(batch) for batch in loader] == [max(1, len(os.sched_getaffinity(0)) // count)]
 
 
 @pytest.mark.parametrize("options", [{}, {"transform": halve}, {"on_error": "skip", "size": (24, 32)}])
-def test_a_data_set_pickles(files, options):
-    """Its copy gives the same samples."""
+def test_a_dataset_pickles(files, options):
+    """Its copy returns the same samples."""
     data = dataset(files, **options)
     copy = pickle.loads(pickle.dumps(dataset(files, **options)))
     for (image, target), (image_again, target_again) in zip(data, copy, strict=True):
@@ -385,30 +402,32 @@ def test_a_data_set_pickles(files, options):
 @pytest.mark.parametrize("count", [0, 1])
 @workers
 def test_collate_gives_channels_last_batches(files, count):
-    """From workers too, where torch's own makes (N, C, H, W) memory of them."""
+    """It does so in workers too, while torch's own collate makes (N, C, H, W) memory."""
     for collate_fn, expected in ((collate, True), (default_collate, False)):
         loader = DataLoader(dataset(files), batch_size=4, num_workers=count, collate_fn=collate_fn)
         for images, targets in loader:
             assert images.is_contiguous(memory_format=torch.channels_last) is expected
-            assert images.dtype == torch.uint8 and grays(images) == targets.tolist()
+            assert images.dtype == torch.uint8 and file_numbers(images) == targets.tolist()
 
 
-def test_collate_copies_nothing_where_samples_are_rows(files):
-    """The batch begins where its first sample does, in the same memory."""
+def test_collate_copies_nothing_if_samples_are_consecutive(files):
+    """The batch starts where its first sample does, in the same memory."""
     samples = dataset(files).__getitems__([2, 3, 4])
     images, targets = collate(samples)
     assert images.data_ptr() == samples[0][0].data_ptr() and targets.data_ptr() == samples[0][1].data_ptr()
     assert images.shape == (3, 3, 24, 32) and targets.tolist() == [2, 3, 4]
 
 
-@pytest.mark.parametrize("which", ["gap", "turned", "crops", "one", "floats", "other batches", "repeated", "expanded"])
+@pytest.mark.parametrize(
+    "which", ["gap", "reversed", "crops", "one", "floats", "other batches", "repeated", "expanded"]
+)
 def test_collate_equals_the_default_for_any_samples(files, which):
-    """Rows that are no neighbours, or not whole, are copied as torch does."""
+    """Images that are not consecutive, or not complete, are copied as torch does."""
     data = dataset(files, transform={"crops": halve, "floats": as_float}.get(which))
     samples = data.__getitems__(range(6))
     if which == "gap":
         del samples[2]
-    elif which == "turned":
+    elif which == "reversed":
         samples.reverse()
     elif which == "one":
         del samples[1:]
@@ -424,11 +443,11 @@ def test_collate_equals_the_default_for_any_samples(files, which):
         assert torch.equal(one, other) and one.dtype == other.dtype
     if which not in ("crops", "expanded"):
         assert found[0].is_contiguous(memory_format=torch.channels_last)
-    found[0].add_(1)  # which torch refuses where elements share memory
+    found[0].add_(1)  # torch refuses this if elements share memory
 
 
-def test_collate_leaves_other_kinds_to_the_default():
-    """Dictionaries, numbers and strings come out as from default_collate."""
+def test_collate_leaves_other_types_to_the_default():
+    """Dictionaries, numbers and strings are collated as by default_collate."""
     for samples in ([{"a": 1}, {"a": 2}], [1, 2], ["a", "b"], [("a", 1.5), ("b", 2.5)]):
         assert repr(collate(samples)) == repr(default_collate(samples))
 
@@ -437,7 +456,7 @@ def test_collate_leaves_other_kinds_to_the_default():
 
 
 def test_an_epochs_order_depends_on_seed_and_epoch_alone():
-    """set_epoch gives epoch_order's permutation, again and again; without it the order stays."""
+    """After set_epoch it is that of epoch_order, each time; without set_epoch it stays."""
     sampler = EpochSampler(20, seed=3)
     assert list(sampler) == list(sampler) == epoch_order(20, 3, 0).tolist()
     sampler.set_epoch(5)
@@ -447,7 +466,7 @@ def test_an_epochs_order_depends_on_seed_and_epoch_alone():
 
 @pytest.mark.parametrize("n, world", [(10, 1), (10, 3), (12, 4), (2, 5), (1, 3)])
 def test_ranks_share_an_epoch_as_distributed_sampler_does(n, world):
-    """In file order the indices of every rank are DistributedSampler's; shuffled, all ranks together have all."""
+    """Unshuffled, the indices of every rank are DistributedSampler's; shuffled, all ranks together have all indices."""
     shuffled = []
     for rank in range(world):
         expected = DistributedSampler(range(n), num_replicas=world, rank=rank, shuffle=False)
@@ -459,12 +478,12 @@ def test_ranks_share_an_epoch_as_distributed_sampler_does(n, world):
 
 @workers
 def test_a_loader_with_persistent_workers_follows_set_epoch(files):
-    """The samples come in the order of (seed, epoch), though the workers stay."""
+    """The samples come in the order of (seed, epoch), although the workers stay."""
     sampler = EpochSampler(N, seed=1)
     loader = DataLoader(dataset(files), batch_size=3, sampler=sampler, num_workers=2, persistent_workers=True)
     for epoch in range(3):
         sampler.set_epoch(epoch)
-        assert take_all(loader) == epoch_order(N, 1, epoch).tolist()
+        assert load_all(loader) == epoch_order(N, 1, epoch).tolist()
 
 
 @pytest.mark.parametrize(
@@ -488,23 +507,38 @@ def test_bad_numbers_are_refused(options, message):
 # report
 
 
-def test_the_report_gives_the_figures_since_the_last_call(files):
-    """All is read in the first epoch and nothing in the second; what was before the report counts in none."""
+def test_the_report_counts_since_the_last_call(files):
+    """Each file is read in the first epoch and none in the second; reads before the report are not counted."""
     read(files[0])
     report = CacheReport(read, prefix="train_")
     loader = DataLoader(dataset(files), batch_size=4)
-    take_all(loader)
-    first = report.epoch()
-    take_all(loader)
-    second = report.epoch()
-    assert (first["train_reads"], first["train_hit_rate"]) == (9, 0.1) and first["train_read_s"] > 0
-    held_bytes = read.cache_stats().currbytes
+    load_all(loader)
+    first = report.end_epoch()
+    load_all(loader)
+    second = report.end_epoch()
+    assert (first["train_hits"], first["train_misses"], first["train_hit_rate"]) == (1, 9, 0.1)
+    assert first["train_load_s"] > 0
+    currbytes = read.cache_stats().currbytes
     assert second == {
-        "train_hit_rate": 1.0, "train_reads": 0, "train_read_s": 0.0, "train_held_bytes": held_bytes
+        "train_hit_rate": 1.0, "train_hits": 10, "train_misses": 0, "train_load_s": 0.0,
+        "train_currbytes": currbytes, "train_maxbytes": 0,
     }  # fmt: skip
 
 
-def test_the_report_wants_a_cached_function():
-    """A plain function has no figures."""
+@pytest.mark.parametrize("options", [{"maxsize": 5}, {"maxbytes": 5000}, {"maxbytes": 10**6, "shared": True}], ids=str)
+def test_the_report_is_of_plain_numbers(files, options):
+    """Values are floats and ints, those of CacheStats; unknown bytes and no limit are 0, in a shared store too."""
+    load = bytecache.fill_once(**options)(Path.read_bytes)
+    report = CacheReport(load)
+    load(files[0]), load(files[0])
+    logs, stats = report.end_epoch(), load.cache_stats()
+    assert logs == {name: getattr(stats, name) or 0 for name in logs}
+    assert {name: type(value) for name, value in logs.items()} == {
+        "hit_rate": float, "hits": int, "misses": int, "load_s": float, "currbytes": int, "maxbytes": int
+    }  # fmt: skip
+
+
+def test_the_report_requires_a_cached_function():
+    """A plain function has no counters."""
     with pytest.raises(TypeError, match="read must be a cached function, got .*: decorate it with"):
         CacheReport(len)

@@ -1,1 +1,1 @@
-"""Bytes to pixels and back."""
+"""Encoded bytes to pixels and back."""

@@ -1,20 +1,25 @@
-"""Many JPEG images into one array, on threads."""
+"""Many images into one array, on threads: the batch decoder behind ``decode_batch`` and both datasets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..system.arguments import check_threads
 from ..system.threads import cpu_count, run_on_threads
-from .jpeg import MAX_PIXELS, DecodeSpec, Image, JpegData, JpegDecoder, JpegError, check_out, check_size
+from .arrays import Array, Image, check_out, check_size
+from .jpeg import MAX_PIXELS, DecodeSpec, JpegData, JpegDecoder, JpegError
 from .resize import resize
+
+T = TypeVar("T")
+Spec = TypeVar("Spec")
 
 
 def decode_batch(
-    datas: Sequence[JpegData],
+    images: Sequence[JpegData],
     *,
     size: tuple[int, int] | None = None,
     out: Image | None = None,
@@ -25,74 +30,100 @@ def decode_batch(
     orient: bool = False,
     max_pixels: int | None = MAX_PIXELS,
 ) -> Image:
-    """Decodes N JPEG images into one uint8 array of shape (N, H, W, C).
+    """Return the pixels of N JPEG images as one uint8 array of shape (N, H, W, C).
 
     size: (height, width) in pixels to resize each image to, antialiased, from the smallest scaled decode that is
     large enough (needs Pillow: ``bytecache[resize]``). Without it all images must have the same size.
-    out: a writable C-contiguous uint8 array of that shape; a new one is made where it is not given, which costs time
-    each step: keep a few and use them in turn. threads: how many threads decode, the calling one among them
-    (default: the processors this process may use). The other options are those of :func:`decode_jpeg`.
+    out: a writable C-contiguous uint8 array of that shape, which is filled and returned. Without it each call
+    allocates one, which takes time: keep a few and rotate them. threads: the number of threads that decode, including
+    the calling one (default: the processors this process may use). The other options are those of :func:`decode_jpeg`.
 
-    Raises JpegError with ``index`` set, and the index in its message, for the first bad image; ValueError for images
-    of unequal size without `size`. No thread works on `out` after it has returned or raised.
-    Safe for threads; the helper threads are shared by all calls, and made anew in a forked child.
+    Raises JpegError with ``index`` set, and the index in its message, for the first bad image; ValueError if the
+    images differ in size and `size` is not given. No thread writes to `out` after the call has returned or raised.
+    Safe for threads; all calls share the helper threads, and a forked child starts its own.
     """
-    datas = list(datas)
-    threads = min(check_threads(threads, cpu_count()), max(1, len(datas)))
-    sides = None if size is None else check_size(size, "size")
-    decoder = JpegDecoder(colorspace, sides, fast, strict, orient, max_pixels)
-    # All headers first, in this thread: a call less per image in which threads would contend for the GIL.
-    specs = _read_headers(decoder, datas)
-    shape = (len(datas), *(sides or _common_size(specs)), decoder.channels)
+    encoded = dict(enumerate(images))
+    threads = check_threads(threads, cpu_count())
+    image_size = None if size is None else check_size(size, "size")
+    decoder = JpegDecoder(colorspace, image_size, fast, strict, orient, max_pixels)
+    # All headers first, in this thread: one call less per image for which threads would contend for the GIL.
+    specs = map_indexed(decoder.spec, encoded)
+    shape = (len(encoded), *(image_size or _common_size(specs)), decoder.channels)
     if out is None:
         out = np.empty(shape, np.uint8)
     else:
         check_out(out, shape)
-    run_on_threads(partial(_decode_one, decoder, datas, specs, out), range(len(datas)), threads)
+    decode_on_threads(partial(decode_into, decoder), encoded, specs, out, threads)
     return out
 
 
 def decode_into(decoder: JpegDecoder, data: JpegData, spec: DecodeSpec, out: Image) -> None:
-    """Decodes one image into `out`, shape (H, W, C), resized where its sides differ."""
+    """Decode one image into `out`, shape (H, W, C), and resize it if its size differs."""
     if spec.size == out.shape[:2]:
         decoder.decode(data, spec, out)
     else:
         resize(decoder.decode(data, spec), out)
 
 
-def _read_headers(decoder: JpegDecoder, datas: Sequence[JpegData]) -> list[DecodeSpec]:
-    specs = []
-    for index, data in enumerate(datas):
+def map_indexed(
+    function: Callable[[Any], T], items: Mapping[int, Any], failed: dict[int, Exception] | None = None
+) -> dict[int, T]:
+    """Return ``function(item)`` of each item by its index, called in this thread.
+
+    failed: the dict that collects exceptions by index; without it the first is raised, with the index in its message.
+    """
+    results: dict[int, T] = {}
+    for index, item in items.items():
         try:
-            specs.append(decoder.spec(data))
-        except (TypeError, ValueError) as exc:
-            raise _with_index(exc, index) from None
-    return specs
+            results[index] = function(item)
+        except Exception as exc:
+            if failed is None:
+                raise _with_index(exc, index) from None
+            failed[index] = exc
+    return results
 
 
-def _decode_one(
-    decoder: JpegDecoder, datas: Sequence[JpegData], specs: Sequence[DecodeSpec], out: Image, index: int
+def decode_on_threads(
+    decode: Callable[[Any, Spec, Array], object],
+    images: Mapping[int, Any],
+    specs: Mapping[int, Spec],
+    out: Mapping[int, Array] | Array,
+    threads: int,
+    failed: dict[int, Exception] | None = None,
 ) -> None:
-    try:
-        decode_into(decoder, datas[index], specs[index], out[index])
-    except (TypeError, ValueError) as exc:
-        raise _with_index(exc, index) from None
+    """Call ``decode(images[i], specs[i], out[i])`` for each index i of `specs`, on up to `threads` threads.
+
+    failed: the dict that collects exceptions by index; without it that of the lowest index is raised, with the index
+    in its message. No thread is at work any more after the call has returned or raised.
+    """
+
+    def decode_one(index: int) -> None:
+        try:
+            decode(images[index], specs[index], out[index])
+        except Exception as exc:
+            if failed is None:
+                raise _with_index(exc, index) from None
+            failed[index] = exc
+
+    run_on_threads(decode_one, specs, min(threads, max(1, len(specs))))
 
 
-def _with_index(exc: TypeError | ValueError, index: int) -> Exception:
-    """The same error with the image's place in the batch."""
-    numbered = type(exc)(f"image {index}: {exc}")
-    if isinstance(numbered, JpegError):
-        numbered.index = index
-    return numbered
+def _with_index(exc: Exception, index: int) -> Exception:
+    """Return the same error with the image's index in its message; one that is not about the image stays as it is."""
+    if not isinstance(exc, (TypeError, ValueError)):
+        return exc
+    indexed = type(exc)(f"image {index}: {exc}")
+    if isinstance(indexed, JpegError):
+        indexed.index = index
+    return indexed
 
 
-def _common_size(specs: Sequence[DecodeSpec]) -> tuple[int, int]:
+def _common_size(specs: Mapping[int, DecodeSpec]) -> tuple[int, int]:
     if not specs:
-        raise ValueError("datas is empty, so its images have no size: give size=(height, width)")
+        raise ValueError("images is empty, so the size of its images is unknown: pass size=(height, width)")
     height, width = specs[0].size
-    for index, spec in enumerate(specs):
+    for index, spec in specs.items():
         if spec.size != (height, width):
-            reason = f"{spec.size[0]} x {spec.size[1]} pixels, where image 0 has {height} x {width}"
-            raise _with_index(JpegError(f"{reason}: give size=(height, width) to resize them all"), index)
+            reason = f"{spec.size[0]} x {spec.size[1]} pixels, but image 0 has {height} x {width}"
+            raise _with_index(JpegError(f"{reason}: pass size=(height, width) to resize them all"), index)
     return height, width

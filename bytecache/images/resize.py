@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from .arrays import Array
 
-def resize(image: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None:
-    """Writes `image`, uint8 (H, W, C), into `out`, uint8 (h, w, C), by the triangle filter; C is 1 or 3.
 
-    Raises ImportError where Pillow is not installed, TypeError for another dtype.
+def resize(image: Array, out: Array) -> None:
+    """Resize `image`, uint8 (H, W, C), into `out`, uint8 (h, w, C), by the triangle filter; C is 1 or 3.
+
+    Raises ImportError if Pillow is not installed, TypeError for another dtype.
     """
     if image.dtype != np.uint8:
-        raise TypeError(f"only uint8 images can be resized, got {image.dtype}: resize it before, or in transform=")
+        raise TypeError(f"only uint8 images can be resized, got {image.dtype}: omit size= and resize it in transform=")
     if image.shape == out.shape:
         out[...] = image
         return

@@ -1,4 +1,4 @@
-"""Batches of samples in arrays that are used again: what the Keras adapter is made of."""
+"""Batches of samples in reused arrays, the core of the Keras dataset."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..images.arrays import Array
+from ..images.batch import decode_on_threads, map_indexed
 from ..system.arguments import check_int
-from ..system.threads import cpu_count, run_on_threads
-from .buffers import Array, BufferPool
+from ..system.threads import cpu_count
+from .buffers import BufferPool
 from .epochs import epoch_order
-from .samples import SampleError as SampleError, SampleLoader, SampleSpec, check_samples, check_skipped
+from .samples import SampleLoader, SampleSpec, check_samples, check_skipped
 
 
 class Batch(NamedTuple):
-    """images: (n, H, W, C); targets: (n, ...) or None; skipped: (path, reason) of each sample left out."""
+    """A batch: images (n, H, W, C), targets (n, ...) or None, and (path, reason) of each sample that was skipped."""
 
     images: Array
     targets: Array | None
@@ -25,7 +27,10 @@ class Batch(NamedTuple):
 
 
 class BatchLoader:
-    """Makes batch `position` of an epoch. Its options are those of ImageDataset. Picklable; safe for threads."""
+    """A loader of the batches of an epoch, by position. Its options are those of ``bytecache.keras.ImageDataset``.
+
+    Picklable. Safe for threads.
+    """
 
     def __init__(
         self,
@@ -47,12 +52,12 @@ class BatchLoader:
         self.transform, self.on_error, self.shuffle = transform, on_error, shuffle
         self.dtype = np.dtype(dtype)
         self._samples = SampleLoader(load, size)
-        self._shape: tuple[int, ...] | None = None  # of a sample, shape_known by the first batch made
+        self._shape: tuple[int, ...] | None = None  # of a sample; set by the first batch
         self._buffers = BufferPool()
 
     @property
     def shape_known(self) -> bool:
-        """Whether the shape of a sample is known: before that, two makers of one data set might settle on two."""
+        """Whether the shape of a sample is known: until then, two loaders of a dataset might choose different ones."""
         return self._shape is not None
 
     def __len__(self) -> int:
@@ -65,71 +70,63 @@ class BatchLoader:
         self.__dict__.update(state, _buffers=BufferPool())
 
     def load(self, epoch: int, position: int) -> Batch:
-        """The batch, its images in an array of the ring; raises SampleError where a sample fails and none may."""
+        """Return the batch, its images in an array of the pool; raise SampleError if a sample fails and none may."""
         order = epoch_order(len(self.paths), self.seed, epoch, self.shuffle)
         indices = order[position * self.batch_size : (position + 1) * self.batch_size]
         if not len(indices):
-            raise IndexError(f"batch {position} of a dataset of {len(self)} batches")
-        samples = self._samples.load([self.paths[i] for i in indices])
-        images, failed = self._decode(samples)
+            raise IndexError(f"position must be from 0 to {len(self) - 1}, the last batch, got {position}")
+        paths = [self.paths[i] for i in indices]
+        samples, failed = self._samples.load(paths)
         try:
-            return self._close_gaps(indices, images, failed)
-        finally:  # the tracebacks in these hold the frames that hold these
+            images = self._decode(samples, failed)
+            skipped = check_skipped(paths, failed, self.on_error == "skip")
+            good = [i for i in range(len(paths)) if i not in failed]
+        finally:  # the exceptions' tracebacks refer to frames that refer to these: break the cycle
             samples.clear()
             failed.clear()
+        _close_gaps(images, good)
+        targets = None if self.targets is None else self.targets[indices[good]]
+        return Batch(images[: len(good)], targets, skipped)
 
-    def _close_gaps(self, indices: Array, images: Array, failed: dict[int, Exception]) -> Batch:
-        """The samples that did not fail, close together."""
-        skipped = check_skipped([self.paths[i] for i in indices], failed, self.on_error == "skip")
-        kept = [place for place in range(len(indices)) if place not in failed]
-        for place, source in enumerate(kept):  # close the gaps, in place
-            if place != source:
-                images[place] = images[source]
-        targets = None if self.targets is None else self.targets[indices[kept]]
-        return Batch(images[: len(kept)], targets, skipped)
-
-    def _decode(self, samples: list[Any]) -> tuple[Array, dict[int, Exception]]:
-        failed = {place: sample for place, sample in enumerate(samples) if isinstance(sample, Exception)}
-        todo = [place for place in range(len(samples)) if place not in failed]
+    def _decode(self, samples: dict[int, Any], failed: dict[int, Exception]) -> Array:
+        """Return the images by position, with arbitrary pixels for samples that fail; exceptions go into `failed`."""
+        n = len(samples) + len(failed)
+        specs = map_indexed(self._samples.spec, samples, failed)
         if self._shape is None:
-            self._shape = self._common_shape([samples[place] for place in todo])
-        images = self._buffers.borrow((len(samples), *(self._shape or ())), self.dtype)
+            self._shape = self._common_shape(samples, specs)
+        images = self._buffers.borrow((n, *(self._shape or ())), self.dtype)
+        decode_on_threads(self._write, samples, specs, images, cpu_count(), failed)
+        return images
 
-        def write(place: int) -> None:
-            try:
-                self._write(samples[place], images[place])
-            except Exception as exc:
-                failed[place] = exc
-
-        run_on_threads(write, todo, min(cpu_count(), max(1, len(todo))))
-        return images, failed
-
-    def _common_shape(self, samples: list[Any]) -> tuple[int, ...] | None:
-        """The shape that most samples will have, so that one odd sample does not make all others odd."""
+    def _common_shape(self, samples: dict[int, Any], specs: dict[int, SampleSpec]) -> tuple[int, ...] | None:
+        """Return the shape of most samples, so that one odd sample does not make all others odd."""
         shapes: Counter[tuple[int, ...]] = Counter()
-        for sample in samples:
+        for position, spec in specs.items():
             try:
-                shapes[self._shape_of(sample)] += 1
-            except Exception:  # it is reported when it is written into its batch
+                shapes[spec.shape if self.transform is None else self._image(samples[position], spec).shape] += 1
+            except Exception:  # raised again, and reported, when the sample is written into its batch
                 continue
         return shapes.most_common(1)[0][0] if shapes else None
 
-    def _shape_of(self, sample: Any) -> tuple[int, ...]:
-        form = self._samples.form(sample)
-        return form.shape if self.transform is None else self._image(sample, form).shape
-
-    def _image(self, sample: Any, form: SampleSpec, out: Array | None = None) -> Array:
+    def _image(self, sample: Any, spec: SampleSpec, out: Array | None = None) -> Array:
         if self.transform is None:
-            return self._samples.image(sample, form, out)
-        return np.asarray(self.transform(self._samples.image(sample, form)))
+            return self._samples.decode_one(sample, spec, out)
+        return np.asarray(self.transform(self._samples.decode_one(sample, spec)))
 
-    def _write(self, sample: Any, row: Array) -> None:
-        image = self._image(sample, self._samples.form(sample), row)
-        if image is row:
+    def _write(self, sample: Any, spec: SampleSpec, out: Array) -> None:
+        image = self._image(sample, spec, out)
+        if image is out:
             return
-        if image.shape != row.shape:
-            hint = "" if self._samples.size else ": give size=(height, width) to resize them all"
-            raise ValueError(f"the sample has shape {image.shape}, most of the first batch had {row.shape}{hint}")
-        if not np.can_cast(image.dtype, row.dtype, "same_kind"):
-            raise TypeError(f"the sample is {image.dtype}, which does not fit dtype={row.dtype.name!r}: give dtype=")
-        row[...] = image
+        if image.shape != out.shape:
+            hint = "" if self._samples.size else ": pass size=(height, width) to resize them all"
+            raise ValueError(f"the sample has shape {image.shape}, most of the first batch had {out.shape}{hint}")
+        if not np.can_cast(image.dtype, out.dtype, "same_kind"):
+            raise TypeError(f"the sample is {image.dtype}, which does not fit dtype={out.dtype.name!r}: pass dtype=")
+        out[...] = image
+
+
+def _close_gaps(images: Array, good: list[int]) -> None:
+    """Move the images at the positions `good`, in ascending order, to the front, in place."""
+    for target, source in enumerate(good):
+        if target != source:
+            images[target] = images[source]

@@ -1,4 +1,4 @@
-"""Batch arrays that are used again, once nobody looks at them any more."""
+"""A pool of batch arrays that are reused once nothing refers to them any more."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from ..images.arrays import Array
+
+_MAX_ARRAYS = 16
 
 
 class BufferPool:
-    """Gives out arrays, and gives the same memory out again when no view or tensor of it is left.
+    """A pool of arrays whose memory is lent again once no view or tensor of it is left.
 
-    Whoever uses an array, or memory shared with it, holds a reference to it: numpy's views do, and so do the tensors
-    that TensorFlow and torch lay over an array without a copy. So an array that only the ring refers to is free.
+    Whatever uses an array, or shares its memory, holds a reference to it: numpy's views do, and so do the tensors that
+    TensorFlow and torch create over an array without a copy. So an array that only the pool refers to is free.
     Safe for threads.
     """
 
-    def __init__(self, most: int = 16) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._lock = threading.Lock()  # guards _arrays
         self._arrays: list[Array] = []
 
     def borrow(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """An array of this shape and dtype, with anything in it. Beyond `most` in use: one that is not used again."""
+        """Return an array of this shape and dtype, with arbitrary contents; a new one if all in the pool are in use.
+
+        The pool keeps a limited number of arrays; one beyond that is freed after use.
+        """
         with self._lock:
-            for place in range(len(self._arrays)):
-                if sys.getrefcount(self._arrays[place]) == _references_when_free():
-                    if self._arrays[place].shape != shape or self._arrays[place].dtype != dtype:
-                        self._arrays[place] = np.empty(shape, dtype)
-                    return self._arrays[place][:]
+            for index in range(len(self._arrays)):
+                if sys.getrefcount(self._arrays[index]) == _references_when_free():
+                    if self._arrays[index].shape != shape or self._arrays[index].dtype != dtype:
+                        self._arrays[index] = np.empty(shape, dtype)
+                    return self._arrays[index][:]
             array = np.empty(shape, dtype)
-            if len(self._arrays) < self._most:
+            if len(self._arrays) < _MAX_ARRAYS:
                 self._arrays.append(array)
             return array[:]
 

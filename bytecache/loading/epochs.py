@@ -1,4 +1,4 @@
-"""The order of an epoch, as a pure function of (seed, epoch)."""
+"""The order of an epoch, a pure function of (seed, epoch), and the epoch that a request for a batch belongs to."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 
 def epoch_order(n: int, seed: int, epoch: int, shuffle: bool = True) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The indices 0 to n - 1, int64 (n,), in the order of this epoch: shuffled anew each epoch, or as they are."""
+    """Return the indices 0 to n - 1, int64 (n,), in the order of this epoch: reshuffled each epoch, or ascending."""
     if not shuffle:
         return np.arange(n)
     return np.random.default_rng([seed, epoch]).permutation(n)
 
 
 class EpochTracker:
-    """Tells which epoch and which batch a request is for, from the stream of requests alone.
+    """The epoch and position of each requested batch, derived from the sequence of requests alone.
 
-    A framework may ask for some batches ahead of training, ask for them in an order of its own, and call its epoch
-    hooks more or less often than there are epochs. What can be relied on: each pass over the data asks for each
-    batch once, and ``start_pass`` is called before it. A pass that was given out whole ends its epoch; one that was
-    broken off is begun again. Safe for threads.
+    A framework may request some batches ahead of training, request them in an order of its own, and call its epoch
+    hooks more or less often than there are epochs. What can be relied on: each pass over the data requests each batch
+    once, and ``start_pass`` is called before it. A pass that requested every batch ends its epoch; after one that was
+    interrupted, the same epoch starts over. Safe for threads.
     """
 
     def __init__(self, batches: int, in_request_order: bool) -> None:
@@ -32,7 +32,7 @@ class EpochTracker:
 
     @property
     def epoch(self) -> int:
-        """The epoch of the present pass."""
+        """The epoch of the current pass."""
         return self._epoch
 
     @epoch.setter
@@ -42,7 +42,7 @@ class EpochTracker:
             self._requested.clear()
 
     def start_pass(self) -> None:
-        """A pass may start_pass here."""
+        """Note that the next request may be the first of a pass; calling it more than once changes nothing."""
         with self._lock:
             self._start_pass_locked()
 
@@ -51,13 +51,13 @@ class EpochTracker:
         self._requested.clear()
 
     def locate(self, index: int) -> tuple[int, int]:
-        """(epoch, position) to serve for a request of batch `index`.
+        """Return the (epoch, position) to serve for a request of batch `index`.
 
-        By arrival, the position is the number of requests before it in the pass, whatever order they come in; else
+        In request order, the position is the number of earlier requests of the pass, whatever their indices; otherwise
         it is the index.
         """
         with self._lock:
-            if index in self._requested:  # nobody asks twice in one pass
+            if index in self._requested:  # no pass requests a batch twice, so a new one has started
                 self._start_pass_locked()
             position = len(self._requested) if self._in_request_order else index
             self._requested.add(index)

@@ -1,4 +1,4 @@
-"""Batches made ahead of their use, on threads or in processes of their own."""
+"""Batches prefetched by worker threads or worker processes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .batches import Batch, BatchLoader
 
 
 class Prefetcher:
-    """Gives a loader's batches, and has the next `depth` of the same epoch made by workers meanwhile.
+    """A source of a loader's batches whose workers meanwhile load the next `depth` of the same epoch.
 
-    That is done for batches asked for in their order; one asked for out of it is made alone. The workers are started
-    on first use and stay for all epochs: threads, or processes started by the method that ``multiprocessing`` is set
-    to. Safe for threads; a forked child starts workers of its own.
+    Batches are prefetched as long as they are requested in order; one requested out of order is loaded alone. The
+    workers start on first use and stay for all epochs: threads, or processes started by the method that
+    ``multiprocessing`` is set to. Safe for threads; a forked child starts workers of its own.
     """
 
     def __init__(self, loader: BatchLoader, workers: int, processes: bool, depth: int) -> None:
@@ -31,15 +31,15 @@ class Prefetcher:
         self._lock = threading.Lock()  # guards what follows
         self._executor: Executor | None = None
         self._futures: dict[tuple[int, int], Future[Batch]] = {}
-        self._next: tuple[int, int] | None = None  # what is asked for next if the order is kept
+        self._next: tuple[int, int] | None = None  # the next request, if they come in order
 
     def get(self, epoch: int, position: int) -> Batch:
-        """Batch `position` of `epoch`; raises BrokenExecutor where a worker process was killed."""
+        """Return the batch at `position` of `epoch`; raise BrokenExecutor if a worker process was killed."""
         if self._pid != os.getpid():
             self._reset()
         if not self._loader.shape_known:
             self._next = self._successor(epoch, position)
-            return self._loader.load(epoch, position)  # here, so that all workers start from the same shape
+            return self._loader.load(epoch, position)  # here, so that all workers start with the same shape
         executor = future = None
         try:
             with self._lock:
@@ -47,10 +47,10 @@ class Prefetcher:
                 future = self._submit_locked(executor, epoch, position)
             return future.result()
         except BrokenExecutor:
-            self._close(executor)  # the next call starts others
+            self._close(executor)  # the next call starts new workers
             raise
         finally:
-            del future  # its exception's traceback holds this frame
+            del future  # its exception's traceback refers to this frame
 
     def _successor(self, epoch: int, position: int) -> tuple[int, int]:
         return (epoch, position + 1) if position + 1 < len(self._loader) else (epoch + 1, 0)
@@ -64,7 +64,7 @@ class Prefetcher:
         return self._executor
 
     def _submit_locked(self, executor: Executor, epoch: int, position: int) -> Future[Batch]:
-        make = _load_in_worker if self._processes else self._loader.load
+        load = _load_in_worker if self._processes else self._loader.load
         last = len(self._loader) - 1
         in_order = self._next in (None, (epoch, position))
         self._next = self._successor(epoch, position)
@@ -73,11 +73,11 @@ class Prefetcher:
             self._futures.pop(key).cancel()
         for key in wanted:
             if key not in self._futures:
-                self._futures[key] = executor.submit(make, *key)
+                self._futures[key] = executor.submit(load, *key)
         return self._futures.pop((epoch, position))
 
     def close(self) -> None:
-        """Ends the workers when they have made what they are at; a later ``get`` starts others."""
+        """Stop the workers as soon as they finish their current batches; a later ``get`` starts new ones."""
         if self._pid == os.getpid():
             self._close(self._executor)
 
@@ -86,21 +86,20 @@ class Prefetcher:
             if executor is None or self._executor is not executor:  # another thread closed it, and started a new one
                 return
             self._executor = None
-            for future in self._futures.values():  # those that somebody waits for are not among them any more
+            for future in self._futures.values():  # a future that a thread waits for is not among them any more
                 future.cancel()
             self._futures.clear()
         executor.shutdown(wait=False)
 
 
-_worker_loader: Any = None  # in a worker process: the loader whose batches it makes
+_worker_loader: Any = None  # in a worker process: the loader of its batches
 
 
 def _init_worker(loader: BatchLoader) -> None:
     global _worker_loader
-    _worker_loader = copy.copy(
-        loader
-    )  # with locks of its own: after fork, a thread that is not here may hold the loader's
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    # With locks of its own: after fork, those of the loader may be held by a thread that does not exist here.
+    _worker_loader = copy.copy(loader)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops its workers
 
 
 def _load_in_worker(epoch: int, position: int) -> Batch:

@@ -1,33 +1,32 @@
-"""Single samples: read, decoded, resized, and what becomes of those that fail; shared by the framework adapters."""
+"""Samples: how the framework adapters read, decode and resize them, and what happens to those that fail."""
 
 from __future__ import annotations
 
 import inspect
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..images.batch import decode_into
-from ..images.jpeg import DecodeSpec, JpegDecoder, check_size
+from ..images.arrays import Array, check_size
+from ..images.batch import decode_into, decode_on_threads, map_indexed
+from ..images.jpeg import DecodeSpec, JpegDecoder
 from ..images.resize import resize
-from ..system.threads import run_on_threads
-from .buffers import Array
 
 logger = logging.getLogger("bytecache")
 
 
 class SampleError(RuntimeError):
-    """A sample that could not be read, decoded or transformed; ``path`` names it, ``__cause__`` is why.
+    """Raised if a sample cannot be read, decoded or transformed; ``path`` names it, ``__cause__`` is the reason.
 
-    From a torch DataLoader's worker it comes without ``__cause__``, and ``path`` is a str: torch makes it anew from
+    From a torch DataLoader's worker it comes without ``__cause__``, and ``path`` is a str: torch re-creates it from
     the text of the worker's traceback, which is then its message.
     """
 
     def __init__(self, path: Any, reason: str | None = None) -> None:
-        if reason is None:  # torch's way: the text alone
+        if reason is None:  # re-created by torch, from the text alone
             super().__init__(path)
             self.path, self.reason = _parse_message(path)
         else:
@@ -39,25 +38,25 @@ class SampleError(RuntimeError):
 
 
 def _parse_message(text: str) -> tuple[str, str]:
-    """Path and reason of the last SampleError in a printed traceback."""
+    """Return path and reason of the last SampleError in a printed traceback."""
     *_, last = re.split(r"^(?:[\w.]+\.)?SampleError: ", str(text), flags=re.MULTILINE)
     path, _, reason = last.rstrip().partition(": ")
     return path, reason
 
 
 class SampleSpec(NamedTuple):
-    """What a sample will be once decoded and resized: shape (H, W, C), dtype; plan: its decode, None for an array."""
+    """A sample once decoded and resized: its shape (H, W, C), dtype, and how to decode it (None for an array)."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    plan: DecodeSpec | None
+    decode: DecodeSpec | None
 
 
 class SampleLoader:
-    """Reads samples with the user's `load`, and makes arrays of them. Picklable where `load` is; safe for threads.
+    """A reader of samples by the user's `load`, and their decoder. Picklable if `load` is. Safe for threads.
 
-    load: cached or not; gives JPEG bytes or an array (H, W, C). size: (height, width) in pixels, None to leave each
-    as it is.
+    load: cached or not; returns JPEG bytes or an array (H, W, C). size: (height, width) in pixels to resize to, None to
+    keep each sample's own.
     """
 
     def __init__(self, load: Callable[[Any], Any], size: tuple[int, int] | None) -> None:
@@ -65,101 +64,82 @@ class SampleLoader:
         self.size = None if size is None else check_size(size, "size")
         self._decoder = JpegDecoder(min_size=self.size)
 
-    def load(self, paths: list[Any]) -> list[Any]:
-        """What `load` gives for each path, or the exception it raised; a cached function reads misses on threads.
+    def load(self, paths: Sequence[Any]) -> tuple[dict[int, Any], dict[int, Exception]]:
+        """Return what `load` returns and what it raises, both by index of the path.
 
-        Bytes of a shared store come as views of it, so that they are decoded without a copy.
+        A cached function reads its misses on threads; bytes of a shared store come as views of it, so that they are
+        decoded without a copy.
         """
-        if hasattr(self._load, "cache_stats") and not inspect.ismethod(self._load):
-            return self._load.map(paths, return_exceptions=True, copy=False)  # type: ignore[attr-defined, no-any-return]
-        samples: list[Any] = []
-        for path in paths:
-            try:
-                samples.append(self._load(path))
-            except Exception as exc:
-                samples.append(exc)
-        return samples
+        if not hasattr(self._load, "cache_stats") or inspect.ismethod(self._load):
+            failed: dict[int, Exception] = {}
+            return map_indexed(self._load, dict(enumerate(paths)), failed), failed
+        values = self._load.map(paths, return_exceptions=True, copy=False)  # type: ignore[attr-defined]
+        failed = {index: value for index, value in enumerate(values) if isinstance(value, Exception)}
+        samples = {index: value for index, value in enumerate(values) if index not in failed}
+        values.clear()  # the exceptions' tracebacks refer to this frame
+        return samples, failed
 
-    def form(self, sample: Any) -> SampleSpec:
-        """From the header alone; raises JpegError or TypeError for what is no image."""
+    def spec(self, sample: Any) -> SampleSpec:
+        """Return the sample's spec, from its header alone; raise JpegError or TypeError if it is not an image."""
         if isinstance(sample, np.ndarray):
             shape = (*self.size, sample.shape[2]) if self.size and sample.ndim == 3 else sample.shape
             return SampleSpec(shape, sample.dtype, None)
-        plan = self._decoder.spec(sample)
-        return SampleSpec((*(self.size or plan.size), self._decoder.channels), np.dtype(np.uint8), plan)
+        decode = self._decoder.spec(sample)
+        return SampleSpec((*(self.size or decode.size), self._decoder.channels), np.dtype(np.uint8), decode)
 
-    def image(self, sample: Any, form: SampleSpec, out: Array | None = None) -> Array:
-        """The decoded and resized sample: written into `out` where that has its form, else another array.
+    def decode_one(self, sample: Any, spec: SampleSpec, out: Array | None = None) -> Array:
+        """Return the decoded and resized sample, in `out` if that has the spec's shape and dtype.
 
         A loaded array that needs no resizing is returned as it is: the caller copies it.
         """
-        if form.plan is None and sample.shape == form.shape:
+        if spec.decode is None and sample.shape == spec.shape:
             return sample  # type: ignore[no-any-return]
-        if out is None or out.shape != form.shape or out.dtype != form.dtype:
-            out = np.empty(form.shape, form.dtype)
-        if form.plan is None:
+        if out is None or out.shape != spec.shape or out.dtype != spec.dtype:
+            out = np.empty(spec.shape, spec.dtype)
+        if spec.decode is None:
             resize(sample, out)
         else:
-            decode_into(self._decoder, sample, form.plan, out)
+            decode_into(self._decoder, sample, spec.decode, out)
         return out
 
-    def decode(
+    def decode_all(
         self,
-        samples: Sequence[Any],
+        samples: Mapping[int, Any],
         failed: dict[int, Exception],
-        take: Callable[[tuple[int, ...], np.dtype[Any]], Array],
+        borrow: Callable[[tuple[int, ...], np.dtype[Any]], Array],
         threads: int,
     ) -> tuple[dict[int, Array], Array | None]:
-        """The samples by number, and the array (n, H, W, C) that `take` gave for them where all have one form.
+        """Return the images by index, and the array (n, H, W, C) that contains them, from ``borrow(shape, dtype)``.
 
-        Where they differ each has an array of its own, and there is None. A sample that is an exception, or becomes
-        one, is put into `failed`, and its row may be missing or hold anything.
+        If they differ in shape or dtype, each has an array of its own and the second result is None. Exceptions go
+        into `failed`; the image of such an index is missing or has arbitrary pixels.
         """
-        failed.update((number, sample) for number, sample in enumerate(samples) if isinstance(sample, Exception))
-        good = {number: sample for number, sample in enumerate(samples) if number not in failed}
-        forms = map_collecting_errors(self._image_form, good, failed)
+        specs = map_indexed(self._image_spec, samples, failed)
         batch = None
-        if len({(form.shape, form.dtype) for form in forms.values()}) == 1:
-            form = next(iter(forms.values()))
-            batch = take((len(forms), *form.shape), form.dtype)
-        own = (np.empty(form.shape, form.dtype) for form in forms.values())
-        rows = dict(zip(forms, own if batch is None else batch, strict=True))
+        if len({(spec.shape, spec.dtype) for spec in specs.values()}) == 1:
+            spec = next(iter(specs.values()))
+            batch = borrow((len(specs), *spec.shape), spec.dtype)
+        arrays = (np.empty(spec.shape, spec.dtype) for spec in specs.values()) if batch is None else batch
+        images = dict(zip(specs, arrays, strict=True))
+        decode_on_threads(self._write, samples, specs, images, threads, failed)
+        return images, batch
 
-        def write(number: int) -> None:
-            try:
-                image = self.image(samples[number], forms[number], rows[number])
-                if image is not rows[number]:
-                    rows[number][...] = image
-            except Exception as exc:
-                failed[number] = exc
+    def _image_spec(self, sample: Any) -> SampleSpec:
+        spec = self.spec(sample)
+        if len(spec.shape) != 3:
+            raise ValueError(f"an array must have the shape (height, width, channels), got {spec.shape}")
+        return spec
 
-        run_on_threads(write, forms, min(threads, max(1, len(forms))))
-        return rows, batch
-
-    def _image_form(self, sample: Any) -> SampleSpec:
-        form = self.form(sample)
-        if len(form.shape) != 3:
-            raise ValueError(f"an array must have the shape (height, width, channels), got {form.shape}")
-        return form
-
-
-def map_collecting_errors(
-    function: Callable[[Any], Any], items: dict[int, Any], failed: dict[int, Exception]
-) -> dict[int, Any]:
-    """``function(item)`` of each, one after the other; what it raises is put into `failed` instead."""
-    done: dict[int, Any] = {}
-    for number, item in items.items():
-        try:
-            done[number] = function(item)
-        except Exception as exc:
-            failed[number] = exc
-    return done
+    def _write(self, sample: Any, spec: SampleSpec, out: Array) -> None:
+        image = self.decode_one(sample, spec, out)
+        if image is not out:
+            out[...] = image
 
 
 def check_samples(paths: Sequence[Any], targets: Any, load: Any, transform: Any, on_error: str) -> None:
-    """Raises TypeError or ValueError for what no data set can be made of; targets: something with a length, or None."""
+    """Raise TypeError or ValueError if no dataset can be made of these; targets: anything with a length, or None."""
     if not paths:
-        raise ValueError("paths is empty: there is nothing to read")
+        raise ValueError("paths is empty: pass at least one")
     if targets is not None and len(targets) != len(paths):
         raise ValueError(f"targets must have one entry per path, got {len(targets)} for {len(paths)}")
     if on_error not in ("raise", "skip"):
@@ -168,24 +148,25 @@ def check_samples(paths: Sequence[Any], targets: Any, load: Any, transform: Any,
         raise TypeError(f"load and transform must be functions, got {load!r} and {transform!r}")
 
 
-def check_skipped(paths: Sequence[Any], failed: dict[int, Exception], skip: bool) -> list[tuple[Any, str]]:
-    """(path, reason) of each sample of a batch that failed; raises SampleError where none may, or all did.
+def check_skipped(paths: Sequence[Any], failed: Mapping[int, Exception], skip: bool) -> list[tuple[Any, str]]:
+    """Return (path, reason) of each failed sample of a batch; raise SampleError if none may fail, or all did.
 
-    paths: those of the batch; failed: by place in it. A missing package is no fault of the sample, and always raised.
+    paths: those of the batch. failed: by index of the path. A missing package is not the sample's fault: it is always
+    raised.
     """
-    left = [(paths[place], f"{type(exc).__name__}: {exc}") for place, exc in sorted(failed.items())]
+    skipped = [(paths[index], f"{type(exc).__name__}: {exc}") for index, exc in sorted(failed.items())]
     missing_package = any(isinstance(exc, ImportError) for exc in failed.values())
-    if left and (not skip or missing_package or len(left) == len(paths)):
-        path, reason = left[0]
+    if skipped and (not skip or missing_package or len(skipped) == len(paths)):
+        path, reason = skipped[0]
         if skip and not missing_package:
             reason = f"every sample of this batch failed, this one first: {reason}"
         raise SampleError(path, reason) from failed[min(failed)]
-    return left
+    return skipped
 
 
-def log_skipped(left: list[tuple[Any, str]], logged: set[Any]) -> None:
-    """One warning for each path that is not in `logged` yet, which is then."""
-    for path, reason in left:
+def log_skipped(skipped: Sequence[tuple[Any, str]], logged: set[Any]) -> None:
+    """Log one warning for each path that is not in `logged` yet, and add it there."""
+    for path, reason in skipped:
         if path not in logged:
             logged.add(path)
-            logger.warning("left out %s: %s", path, reason)
+            logger.warning("skipped %s: %s", path, reason)

@@ -1,9 +1,11 @@
-"""Images to decode: drawn with numpy, smooth and slightly noisy as photographs are, and encoded by simplejpeg."""
+"""Images to decode: drawn with numpy, smooth and slightly noisy like photographs, and encoded by simplejpeg."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import simplejpeg
 
 
 def make_image(height: int, width: int, seed: int = 0, channels: int = 3) -> np.ndarray[Any, Any]:
-    """A uint8 picture (height, width, channels): gradients, eight shapes, a little noise, and no symmetry."""
+    """Return a uint8 image (height, width, channels): gradients, eight shapes, a little noise, and no symmetry."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     light = y[..., None] * rng.uniform(30, 120, channels) + x[..., None] * rng.uniform(30, 120, channels)
@@ -26,13 +28,13 @@ def make_image(height: int, width: int, seed: int = 0, channels: int = 3) -> np.
 def make_jpeg(
     height: int, width: int, seed: int = 0, *, colorspace: str = "RGB", quality: int = 90, subsampling: str = "420"
 ) -> bytes:
-    """A baseline JPEG of make_image, colorspace being "RGB" or "GRAY"."""
+    """Return a baseline JPEG of make_image; colorspace is "RGB" or "GRAY"."""
     image = make_image(height, width, seed, 1 if colorspace == "GRAY" else 3)
     return simplejpeg.encode_jpeg(image, quality, colorspace, "Gray" if colorspace == "GRAY" else subsampling)
 
 
 def pil_jpeg(image: np.ndarray[Any, Any], mode: str = "RGB", **options: Any) -> bytes:
-    """The image (H, W, 3) encoded by Pillow, in any mode and with any option that Pillow's JPEG writer has."""
+    """Return the image (H, W, 3) encoded by Pillow, in any mode and with any option of Pillow's JPEG writer."""
     from PIL import Image
 
     file = BytesIO()
@@ -41,7 +43,7 @@ def pil_jpeg(image: np.ndarray[Any, Any], mode: str = "RGB", **options: Any) -> 
 
 
 def exif_segment(orientation: int, order: str = ">", kind: int = 3, tag: int = 0x0112) -> bytes:
-    """An APP1 segment of three Exif entries, the orientation in the middle; order is "<" or ">" (of bytes)."""
+    """Return an APP1 segment of three Exif entries, the orientation in the middle; order: of bytes, "<" or ">"."""
     tiff = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8) + struct.pack(order + "H", 3)
     tiff += struct.pack(order + "HHII", 0x0100, 4, 1, 4321)
     tiff += struct.pack(order + "HHIHH", tag, kind, 1, orientation, 0)
@@ -50,23 +52,50 @@ def exif_segment(orientation: int, order: str = ">", kind: int = 3, tag: int = 0
 
 
 def segment(marker: int, payload: bytes) -> bytes:
-    """A JPEG segment: marker, length, payload."""
+    """Return a JPEG segment: marker, length, payload."""
     return struct.pack(">BBH", 0xFF, marker, 2 + len(payload)) + payload
 
 
 def insert(jpeg: bytes, *segments: bytes) -> bytes:
-    """The file with segments put behind its first two bytes."""
+    """Return the file with segments inserted after its first two bytes."""
     return jpeg[:2] + b"".join(segments) + jpeg[2:]
 
 
 def claim_size(jpeg: bytes, height: int, width: int) -> bytes:
-    """The file with other sides in its frame header (SOF0, SOF1 or SOF2): a decompression bomb."""
-    at = 2
-    while jpeg[at + 1] not in (0xC0, 0xC1, 0xC2):
-        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-    return jpeg[: at + 5] + struct.pack(">HH", height, width) + jpeg[at + 9 :]
+    """Return the file with another size in its frame header (SOF0, SOF1 or SOF2): a decompression bomb."""
+    offset = 2
+    while jpeg[offset + 1] not in (0xC0, 0xC1, 0xC2):
+        offset += 2 + int.from_bytes(jpeg[offset + 2 : offset + 4], "big")
+    return jpeg[: offset + 5] + struct.pack(">HH", height, width) + jpeg[offset + 9 :]
+
+
+def difference(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
+    """Return the mean absolute difference of two images of one shape, in levels of 255."""
+    assert a.shape == b.shape
+    return float(np.abs(a.astype(int) - b).mean())
 
 
 def flat_jpeg(height: int, width: int, gray: int) -> bytes:
-    """A picture of one gray, which tells it from others."""
+    """Return a JPEG of a single gray, which identifies it."""
     return simplejpeg.encode_jpeg(np.full((height, width, 3), gray, np.uint8), 90)
+
+
+def write_gray_files(folder: Path, n: int = 10) -> list[Path]:
+    """Write n JPEG files of 24 x 32 pixels, file i with gray 20 * i, and return their paths."""
+    paths = [folder / f"{i}.jpg" for i in range(n)]
+    for i, path in enumerate(paths):
+        path.write_bytes(flat_jpeg(24, 32, i * 20))
+    return paths
+
+
+def count_headers(monkeypatch: Any) -> list[int]:
+    """Return a list that grows by the length of the data with each header that simplejpeg reads."""
+    read_header: Callable[..., Any] = simplejpeg.decode_jpeg_header
+    lengths: list[int] = []
+
+    def counted(data: Any, *args: Any, **options: Any) -> Any:
+        lengths.append(len(data))
+        return read_header(data, *args, **options)
+
+    monkeypatch.setattr(simplejpeg, "decode_jpeg_header", counted)
+    return lengths

@@ -1,6 +1,6 @@
-"""20,000 damaged JPEGs: each gives an image or JpegError, never a crash, a hang, another exception or lost memory.
+"""20,000 damaged JPEGs: each decodes or raises JpegError, with no crash, hang, other exception or memory leak.
 
-The mutants are made and decoded in a process of their own: ``python tests/test_fuzz.py [COUNT [SEED]]``.
+The mutants are made and decoded in a process of their own: ``python tests/images/test_fuzz.py [COUNT [SEED]]``.
 """
 
 from __future__ import annotations
@@ -26,51 +26,51 @@ from helpers.images import exif_segment, insert, make_jpeg, pil_jpeg
 from bytecache import JpegError, decode_batch, decode_jpeg, jpeg_header, shrink_jpeg
 
 COUNT, SEED = 20_000, 20_240_607
-SETTLED = 5_000  # mutants after which memory has to stay
-MOST_GROWTH = 8 * 2**20  # bytes, in all the later ones
+WARM_UP = 5_000  # mutants after which memory must not grow any more
+MAX_GROWTH_BYTES = 8 * 2**20  # in all the later ones
 DEADLINE_S = 300
-MAX_PIXELS = 1_000_000  # headers grow by mutation too
+MAX_PIXELS = 1_000_000  # mutated headers may declare large sizes
 HAS_PIL = importlib.util.find_spec("PIL") is not None
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="resident memory is read from /proc")
 def test_mutants_give_an_image_or_an_error() -> None:
-    """Through decode_jpeg, strict and not, and decode_batch: only JpegError or an image, and memory stays."""
+    """decode_jpeg, strict or not, and decode_batch raise JpegError or return an image, and memory does not grow."""
     command = [sys.executable, "-W", "error", __file__, str(COUNT), str(SEED)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(__file__).parents[up]) for up in (1, 2))}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * DEADLINE_S)
     assert done.returncode == 0, done.stderr[-4000:]
     report = json.loads(done.stdout)
     assert report["mutants"] == COUNT
-    assert report["growth"] < MOST_GROWTH
-    # Both outcomes are common, or the mutants prove little.
+    assert report["growth"] < MAX_GROWTH_BYTES
+    # If one of the outcomes were rare, the mutants would prove little.
     for way in ("strict", "not strict", "batch"):
         assert report["outcomes"][f"{way}: image"] > COUNT / 20
         assert report["outcomes"][f"{way}: error"] > COUNT / 20
 
 
 def main(count: int, seed: int) -> None:
-    """Decodes the mutants and prints what came of them; an exception other than JpegError ends it with a traceback."""
+    """Decode the mutants and print the outcomes; an exception other than JpegError ends it with a traceback."""
     faulthandler.dump_traceback_later(DEADLINE_S, exit=True)
     faulthandler.enable()
     rng, files, outcomes = random.Random(seed), originals(), Counter[str]()
-    settled = growth = 0
-    for turn in range(count):
+    warm = growth = 0
+    for number in range(count):
         kind, data = mutate(rng, files)
         try:
             outcomes.update(try_all_ways(rng, data))
         except BaseException:
-            print(f"mutant {turn} of seed {seed}, {kind}: {data.hex()[:4000]}", file=sys.stderr)
+            print(f"mutant {number} of seed {seed}, {kind}: {data.hex()[:4000]}", file=sys.stderr)
             raise
-        if turn + 1 == SETTLED:
-            settled = resident_bytes()
-    if count > SETTLED:
-        growth = resident_bytes() - settled
+        if number + 1 == WARM_UP:
+            warm = resident_bytes()
+    if count > WARM_UP:
+        growth = resident_bytes() - warm
     json.dump({"mutants": count, "files": len(files), "growth": growth, "outcomes": outcomes}, sys.stdout)
 
 
 def try_all_ways(rng: random.Random, data: bytes) -> list[str]:
-    """What came of decoding: "strict: image", "batch: error" and so on; other exceptions pass."""
+    """Return the outcomes of decoding: "strict: image", "batch: error" and so on; let other exceptions through."""
     options: dict[str, Any] = {
         "colorspace": rng.choice(["RGB", "RGB", "BGR", "GRAY"]),
         "fast": rng.random() < 0.2,
@@ -91,19 +91,19 @@ def try_all_ways(rng: random.Random, data: bytes) -> list[str]:
 
 
 def check_image(image: np.ndarray, data: bytes, min_size: tuple[int, int] | None, options: dict[str, Any]) -> None:
-    """Asserts that the image has the sides that the header announces, or scaled ones that are large enough."""
+    """Assert that the image has the size that the header declares, or a scaled one that is large enough."""
     channels = 1 if options["colorspace"] == "GRAY" else 3
     assert image.dtype == np.uint8 and image.flags.c_contiguous and image.shape[2] == channels
-    sides = jpeg_header(data)[:2]
+    size = jpeg_header(data)[:2]
     if min_size is None:
-        assert sorted(image.shape[:2]) == sorted(sides), (image.shape, sides)
+        assert sorted(image.shape[:2]) == sorted(size), (image.shape, size)
     else:
-        assert image.shape[0] * image.shape[1] <= sides[0] * sides[1] <= MAX_PIXELS
+        assert image.shape[0] * image.shape[1] <= size[0] * size[1] <= MAX_PIXELS
     assert int(image.max()) <= 255  # reads every pixel
 
 
 def try_batch(rng: random.Random, data: bytes, options: dict[str, Any]) -> str:
-    """The mutant among good images, at the index that an error has to name."""
+    """Decode the mutant among good images; an error must name its index."""
     at, size = rng.randrange(1, 4), (40, 56) if HAS_PIL and rng.random() < 0.5 else None
     good = like(data) if size is None else GOOD
     batch = [good, good, good, good]
@@ -122,7 +122,7 @@ _likes: dict[tuple[int, int], bytes] = {}
 
 
 def like(data: bytes) -> bytes:
-    """A sound image of the mutant's size where that is the size of an original."""
+    """Return a good image of the mutant's size, if that is the size of an original."""
     with contextlib.suppress(JpegError):
         return _likes.get(jpeg_header(data)[:2], GOOD)
     return GOOD
@@ -132,7 +132,7 @@ def like(data: bytes) -> bytes:
 
 
 def originals() -> list[bytes]:
-    """Small files of many kinds, from real photographs where packages that carry them are installed."""
+    """Return small files of many kinds, from real photographs if packages that contain them are installed."""
     files = [shrunk for photo in photographs() if (shrunk := shrink_jpeg(photo, max_side=128)) != photo]
     files = files or [make_jpeg(96, 128, seed) for seed in range(4)]
     pixels = [decode_jpeg(data) for data in files]
@@ -148,7 +148,7 @@ def originals() -> list[bytes]:
 
 
 def photographs() -> list[bytes]:
-    """The JPEG photographs in the data of scikit-image and scikit-learn, where Pillow can shrink them."""
+    """Return the JPEG photographs in the data of scikit-image and scikit-learn, if Pillow can shrink them."""
     photos = []
     for package, folder in (("skimage", "data"), ("sklearn", "datasets/images")):
         spec = importlib.util.find_spec(package) if HAS_PIL else None
@@ -158,7 +158,7 @@ def photographs() -> list[bytes]:
 
 
 def mutate(rng: random.Random, files: list[bytes]) -> tuple[str, bytes]:
-    """One of the files, damaged in one of six ways: (which way, the bytes)."""
+    """Return one of the files, damaged in one of six ways: (which way, the bytes)."""
     data, other = bytearray(rng.choice(files)), rng.choice(files)
     kind = rng.choice(["bit flips", "header flips", "truncation", "hole", "spliced headers", "spliced segments"])
     header = min(scan_start(data) + 12, len(data))
@@ -183,12 +183,12 @@ def mutate(rng: random.Random, files: list[bytes]) -> tuple[str, bytes]:
 
 
 def scan_start(data: bytes | bytearray) -> int:
-    """Where the start-of-scan marker stands: the header ends there."""
+    """Return the offset of the start-of-scan marker, where the header ends."""
     return max(data.find(b"\xff\xda"), 4)
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process."""
+    """Return the resident memory of this process."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

@@ -1,6 +1,6 @@
-"""Run as a script: trains on ten batches with each kind of worker and prints, as JSON, what the model was given.
+"""Run as a script: train on ten batches with each kind of worker and print, as JSON, what the model received.
 
-A process of its own, since Keras's backend is chosen once, when it is imported (``KERAS_BACKEND``).
+A process of its own, because Keras chooses its backend once, on import (``KERAS_BACKEND``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EPOCHS, SEED = 3, 7
 
 
 class Recorder(keras.Model):
-    """Learns, and notes the target and the first pixel of each sample it is given."""
+    """A model that records the target and the first pixel of each sample it receives."""
 
     def __init__(self):
         super().__init__()
@@ -36,9 +36,9 @@ class Recorder(keras.Model):
 
 
 def train(paths, **options):
-    """The samples of each epoch as the model got them, and the cache's figures."""
+    """Return the samples of each epoch as the model received them, and the cache's counters."""
 
-    @bytecache.fill_once
+    @bytecache.fill_once(maxbytes="1 MiB")
     def read(path):
         return Path(path).read_bytes()
 
@@ -47,7 +47,7 @@ def train(paths, **options):
     data = ImageDataset(paths, np.arange(len(paths), dtype="float32"), batch_size=4, load=read, seed=SEED, **options)
     report = CacheReport(read)
     history = model.fit(data, epochs=EPOCHS, verbose=0, callbacks=[report]).history
-    again = model.fit(data, epochs=1, verbose=0).history  # a second fit goes on with the next epoch
+    again = model.fit(data, epochs=1, verbose=0).history  # a second fit continues with the next epoch
     del again
     epochs = np.array(model.seen).reshape(EPOCHS + 1, len(paths), 2).tolist()
     return {"epochs": epochs, "history": history, "misses": read.cache_info().misses}

@@ -1,6 +1,6 @@
-"""Run as a script: trains with two worker processes that share a cache, under each start method; prints JSON.
+"""Run as a script: train with two worker processes that share a cache, under each start method; print JSON.
 
-A process of its own, since Keras's backend is chosen once, and since a spawned worker imports the main module anew.
+A process of its own, because Keras chooses its backend once, and because a spawned worker imports the main module.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ half = bytecache.fill_once(shared=True, maxbytes=N // 2 * VALUE_BYTES, version="
 
 
 def train(read):
-    """Reads of each epoch, as the cache counted them for all processes, and reads that were made."""
+    """Return the misses of each epoch, as the cache counted them for all processes, and the number of actual reads."""
     import keras
 
     from bytecache.keras import CacheReport, ImageDataset
@@ -40,17 +40,17 @@ def train(read):
     model = keras.Sequential([keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     history = model.fit(data, epochs=EPOCHS, verbose=0, callbacks=[CacheReport(read)]).history
-    return {"reads": history["reads"], "logged": (FOLDER / "log").stat().st_size}
+    return {"misses": history["misses"], "logged": (FOLDER / "log").stat().st_size}
 
 
 def main():
-    found = {}
+    results = {}
     for method in ("fork", "forkserver", "spawn"):
         multiprocessing.set_start_method(method, force=True)
         whole.cache_clear()
-        found[method] = train(whole)
-    found["half"] = train(half)
-    print(json.dumps(found))
+        results[method] = train(whole)
+    results["half"] = train(half)
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":
