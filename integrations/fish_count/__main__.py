@@ -28,7 +28,8 @@ def main(argv: list[str] | None = None) -> int:
             if name in argv[:1]:  # the others may need packages that are not there
                 module = importlib.import_module(f".{name}", __package__)
                 module.add_arguments(command)
-        module.run(parser.parse_args(argv))
+        args = parser.parse_args(argv)  # exits for --help, and unless argv begins with a command
+        module.run(args)
     except Problem as problem:
         print(f"{parser.prog} {argv[0]}: {problem}", file=sys.stderr)
         return 2

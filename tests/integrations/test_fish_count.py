@@ -17,6 +17,8 @@ import bytecache
 for package in ("keras", "PIL", "matplotlib"):
     pytest.importorskip(package, reason=f"the trainer needs {package}")
 
+from integrations.fish_count.__main__ import COMMANDS  # noqa: E402
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "integrations.fish_count"]
 
@@ -50,6 +52,14 @@ def trained(data, tmp_path_factory):
     done = run("train", "--data", data, *options)
     assert done.returncode == 0, done.stderr
     return out, done.stdout
+
+
+def test_help_names_every_command():
+    """Without a command the exit status is 2, with the usage and no traceback."""
+    helped, bare = run("--help"), run()
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert set(COMMANDS) <= set(helped.stdout.split())
+    assert bare.returncode == 2 and bare.stderr.startswith("usage:") and "Traceback" not in bare.stderr
 
 
 def test_a_run_leaves_everything_it_promises(trained):
