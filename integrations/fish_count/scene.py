@@ -1,4 +1,4 @@
-"""Underwater scenes drawn from nothing but numbers: a backdrop with an exact number of fish in it."""
+"""Underwater scenes drawn from nothing but random numbers: a backdrop with an exact number of fish in it."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ from PIL import Image
 from . import placement
 from .backdrop import draw_backdrop
 from .fish import draw_fish
-from .placement import DrawFish, Placed
+from .placement import DrawFish, PlacedFish
 from .species import SPECIES
 
-# Mean difference to what is behind it, in levels of 255, that a fish keeps through the haze.
-LEAST_CONTRAST = 30
-DEEPEST_HAZE = 0.55
+# Mean difference from what is behind it, in levels of 255, that haze leaves to a fish.
+MIN_CONTRAST = 30
+MAX_HAZE = 0.55
 
 
 def draw_scene(count: int, size: int, rng: np.random.Generator) -> Image.Image:
-    """Draw an RGB picture of `size` x `size` pixels with exactly `count` fish, each at least half visible."""
+    """Draw an RGB image of `size` x `size` pixels with exactly `count` fish, each at least half visible."""
     return draw_scene_and_fish(count, size, rng)[0]
 
 
-def draw_scene_and_fish(count: int, size: int, rng: np.random.Generator) -> tuple[Image.Image, list[Placed]]:
-    """The picture of `draw_scene`, and the fish in it as they were laid, farthest first."""
-    picture, water = draw_backdrop(size, rng)
-    placed = placement.place(_shoal(rng), count, size, rng)
-    for one in placed:
-        _paste(picture, one, water)
-    return finish(picture, rng), placed
+def draw_scene_and_fish(count: int, size: int, rng: np.random.Generator) -> tuple[Image.Image, list[PlacedFish]]:
+    """Return the image of `draw_scene` and the fish in it, farthest first."""
+    pixels, water = draw_backdrop(size, rng)
+    placed = placement.place_fish(_choose_fish(rng), count, size, rng)
+    for fish in placed:
+        _paste(pixels, fish, water)
+    return finish(pixels, rng), placed
 
 
-def finish(picture: np.ndarray, rng: np.random.Generator) -> Image.Image:
-    """Add the noise of a camera to a float32 picture and round it to RGB bytes."""
-    picture += rng.uniform(1.5, 3.5) * rng.standard_normal(picture.shape, np.float32)
-    return Image.fromarray(np.clip(picture, 0, 255, out=picture).astype(np.uint8))
+def finish(pixels: np.ndarray, rng: np.random.Generator) -> Image.Image:
+    """Add camera noise to a float32 image and round it to RGB bytes."""
+    pixels += rng.uniform(1.5, 3.5) * rng.standard_normal(pixels.shape, np.float32)
+    return Image.fromarray(np.clip(pixels, 0, 255, out=pixels).astype(np.uint8))
 
 
-def blend(picture: np.ndarray, one: Placed, colour: np.ndarray) -> None:
-    """Lay a cut-out of that colour (float32, height x width x 3) over the picture, by its alpha."""
-    rows, columns, inner_rows, inner_columns = placement.overlap(one.rgba.shape, one.left, one.top, len(picture))
-    alpha = one.rgba[inner_rows, inner_columns, 3:].astype(np.float32) / 255
-    under = picture[rows, columns]
-    under += (colour[inner_rows, inner_columns] - under) * alpha
+def blend(pixels: np.ndarray, fish: PlacedFish, colours: np.ndarray) -> None:
+    """Blend a fish of these colours (float32, height x width x 3) into the image, by its alpha."""
+    rows, columns, inner_rows, inner_columns = placement.overlap(fish.rgba.shape, fish.left, fish.top, len(pixels))
+    alpha = fish.rgba[inner_rows, inner_columns, 3:].astype(np.float32) / 255
+    under = pixels[rows, columns]
+    under += (colours[inner_rows, inner_columns] - under) * alpha
 
 
-def _shoal(rng: np.random.Generator) -> DrawFish:
-    """A way to draw the fish of one scene: a school of one kind that swims one way, or up to five kinds that do not."""
-    kinds = list(SPECIES.values())
+def _choose_fish(rng: np.random.Generator) -> DrawFish:
+    """Return what draws a scene's fish: a school of one variety swimming one way, or a mix of up to five species."""
+    all_species = list(SPECIES.values())
     school = rng.random() < 0.3
-    chosen = rng.choice(len(kinds), 1 if school else int(rng.integers(1, 6)), replace=False)
-    varieties = [(kinds[k], coat) for k in chosen for coat in kinds[k].coats]
+    chosen = rng.choice(len(all_species), 1 if school else int(rng.integers(1, 6)), replace=False)
+    varieties = [(all_species[i], coat) for i in chosen for coat in all_species[i].coats]
     if school:
         varieties = [varieties[rng.integers(len(varieties))]]
     heading, side, spread = (rng.uniform(-35, 35), rng.choice((-1, 1)), 10) if school else (0, 0, 28)
@@ -62,12 +62,12 @@ def _shoal(rng: np.random.Generator) -> DrawFish:
     return draw
 
 
-def _paste(picture: np.ndarray, one: Placed, water: np.ndarray) -> None:
-    """Lay a fish over the picture through as much haze as leaves it in sight."""
-    rows, columns, inner_rows, inner_columns = placement.overlap(one.rgba.shape, one.left, one.top, len(picture))
+def _paste(pixels: np.ndarray, fish: PlacedFish, water: np.ndarray) -> None:
+    """Blend a fish into the image, with haze in front of it, but no more than leaves it visible."""
+    rows, columns, inner_rows, inner_columns = placement.overlap(fish.rgba.shape, fish.left, fish.top, len(pixels))
     row = (rows.start + rows.stop) // 2
-    plain = one.rgba[..., :3].astype(np.float32)
-    seen = one.mask[inner_rows, inner_columns]
-    contrast = float(np.abs(plain[inner_rows, inner_columns][seen] - picture[rows, columns][seen]).mean())
-    haze = min(DEEPEST_HAZE * one.depth, max(0.0, 1 - LEAST_CONTRAST / max(1.0, contrast)))
-    blend(picture, one, plain + haze * (water[row] - plain))
+    plain = fish.rgba[..., :3].astype(np.float32)
+    inside = fish.mask[inner_rows, inner_columns]
+    contrast = float(np.abs(plain[inner_rows, inner_columns][inside] - pixels[rows, columns][inside]).mean())
+    haze = min(MAX_HAZE * fish.depth, max(0.0, 1 - MIN_CONTRAST / max(1.0, contrast)))
+    blend(pixels, fish, plain + haze * (water[row] - plain))
