@@ -13,7 +13,7 @@ from .common import epoch_line, learning_rate
 
 
 class EpochMetrics(keras.callbacks.Callback):
-    """Adds to the logs: images per second of the training part, misses of validation, the delay per read."""
+    """Further metrics in the logs: images per second of the training part, misses of validation, the delay per read."""
 
     def __init__(self, images: int, read_val: Callable[..., Any], storage_ms: float) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class EpochMetrics(keras.callbacks.Callback):
 
 
 class EpochLine(keras.callbacks.Callback):
-    """Prints one line per epoch, from the logs."""
+    """A line per epoch on the screen, from the logs."""
 
     def __init__(self, epochs: int, predicted_hit_rate: float) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class EpochLine(keras.callbacks.Callback):
 
 
 class CosineDecay(keras.callbacks.Callback):
-    """Sets the learning rate of each epoch."""
+    """The learning rate of each epoch."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class CosineDecay(keras.callbacks.Callback):
 
 
 class StopOnCtrlC(keras.callbacks.Callback):
-    """Ends training after the epoch in which Ctrl-C was pressed; a second Ctrl-C ends it at once."""
+    """A way out: Ctrl-C ends training after the current epoch, a second Ctrl-C at once."""
 
     def __init__(self) -> None:
         super().__init__()

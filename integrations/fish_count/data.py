@@ -26,7 +26,7 @@ class Split(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """The files' bytes; asks the file system for each of them."""
+        """The bytes of all files."""
         return sum(os.path.getsize(path) for path in self.paths)
 
 

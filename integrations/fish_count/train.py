@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     common.check_options(args)
     train, val, test = split_images(find_images(args.data), args.seed)
     size = common.parse_size(args.size) or image_size(train.paths[0])
-    training_bytes = train.nbytes  # once is enough
+    training_bytes = train.nbytes  # asks for each file's size: once is enough
     read_train = cached(make_reader(args.storage_ms), args.cache, args.maxbytes, training_bytes)
     read_other = cached(make_reader(args.storage_ms), "none")  # has its own counters and takes none of the budget
     history = common.open_run_folder(args, "last.keras")

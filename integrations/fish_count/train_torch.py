@@ -68,7 +68,7 @@ def train(args: argparse.Namespace) -> None:
         check_options(args)
         splits = train_split, val_split, test_split = split_images(find_images(args.data), args.seed)
         size = common.parse_size(args.size) or image_size(train_split.paths[0])
-        training_bytes = train_split.nbytes  # once is enough
+        training_bytes = train_split.nbytes  # asks for each file's size: once is enough
         read_train = cached(make_reader(args.storage_ms), args, training_bytes)
         if RANK == 0:
             history = common.open_run_folder(args, "last.pt")
@@ -112,6 +112,7 @@ def rank_0_first() -> Iterator[None]:
 
 
 def join_process_group() -> None:
+    """Join the group of all ranks, and wait until they all have."""
     # DistributedDataParallel would import it later, with the group as a default argument of its functions, which keeps
     # the group alive; threads of a group that outlive the interpreter hang or abort it (pytorch issues 56297, 190489).
     import torch.distributed.nn  # noqa: F401
