@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from .compose import compose_scene, find_backgrounds, find_stamps
 from .errors import UserError
-from .placement import MAX_FISH
-from .scene import draw_scene
+from .scenes.compose import compose_scene, find_backgrounds, find_stamps
+from .scenes.draw import draw_scene
+from .scenes.placement import MAX_FISH
 
 MANIFEST = "dataset.json"  # written last: a data set that has it is complete
 VERSION = 1  # of the drawings: another version makes another data set

@@ -13,8 +13,9 @@ pytest.importorskip("PIL")
 
 from PIL import Image, ImageDraw  # noqa: E402
 
-from integrations.fish_count import compose, make_data, placement, scene  # noqa: E402
+from integrations.fish_count import make_data  # noqa: E402
 from integrations.fish_count.errors import UserError  # noqa: E402
+from integrations.fish_count.scenes import compose, draw, placement  # noqa: E402
 
 
 def options(out: Path, *more: str) -> argparse.Namespace:
@@ -84,7 +85,7 @@ def test_the_file_is_the_scene_with_that_many_fish(tmp_path: Path) -> None:
     spec = make_data.ImageSpec(tmp_path, 64, 3, 90, [], [])
     for index, count in enumerate((0, 1, 4, 20)):
         make_data.write_image(spec, index, count)
-        image, placed = scene.draw_scene_and_fish(count, 64, np.random.default_rng([3, index]))
+        image, placed = draw.draw_scene_and_fish(count, 64, np.random.default_rng([3, index]))
         image.save(tmp_path / "same.jpg", quality=90, subsampling="4:2:0")
         assert len(placed) == count
         assert (tmp_path / "same.jpg").read_bytes() == (tmp_path / str(count) / f"{index:06d}.jpg").read_bytes()
@@ -101,7 +102,7 @@ def test_counts_are_uniform_from_0_to_the_maximum() -> None:
 def test_each_drawn_fish_is_at_least_half_visible(count: int, size: int) -> None:
     """Exactly `count` fish are placed, and no overlap or border hides more than half of one."""
     for seed in range(4):
-        image, placed = scene.draw_scene_and_fish(count, size, np.random.default_rng(seed))
+        image, placed = draw.draw_scene_and_fish(count, size, np.random.default_rng(seed))
         assert (image.size, image.mode) == ((size, size), "RGB")
         assert len(placed) == count
         assert all(fraction >= 0.5 for fraction in brute_force_fractions(placed, size))
@@ -121,8 +122,8 @@ def brute_force_fractions(placed: list[placement.PlacedFish], size: int) -> list
 def test_a_drawn_fish_changes_the_image_where_it_is() -> None:
     """Every fish, near or far, differs from the backdrop behind it."""
     for seed in range(6):
-        before, _ = scene.draw_backdrop(128, np.random.default_rng(seed))
-        image, placed = scene.draw_scene_and_fish(12, 128, np.random.default_rng(seed))
+        before, _ = draw.draw_backdrop(128, np.random.default_rng(seed))
+        image, placed = draw.draw_scene_and_fish(12, 128, np.random.default_rng(seed))
         change = np.abs(np.asarray(image, np.float32) - before).mean(axis=2)
         for fish in placed:
             rows, columns, inner_rows, inner_columns = placement.overlap(fish.mask.shape, fish.left, fish.top, 128)
@@ -228,11 +229,12 @@ def test_stamps_are_pasted_over_backgrounds(tmp_path: Path, stamps: Path, backgr
 
 def test_each_stamp_is_at_least_half_visible(stamps: Path, backgrounds: Path) -> None:
     """Pasted fish are as visible as drawn ones; a PNG without transparency is not a stamp."""
-    paths, scenes = compose.find_stamps(stamps), compose.find_backgrounds(backgrounds)
-    assert [path.name for path in paths] == ["0.png", "1.png", "2.png"]
-    assert [path.name for path in scenes] == ["grey.png", "sea.JPG"]
+    stamp_paths, background_paths = compose.find_stamps(stamps), compose.find_backgrounds(backgrounds)
+    assert [path.name for path in stamp_paths] == ["0.png", "1.png", "2.png"]
+    assert [path.name for path in background_paths] == ["grey.png", "sea.JPG"]
     for seed, count in enumerate((0, 1, 8, 20, 60)):
-        image, placed = compose.compose_scene_and_fish(count, 96, np.random.default_rng(seed), paths, scenes)
+        rng = np.random.default_rng(seed)
+        image, placed = compose.compose_scene_and_fish(count, 96, rng, stamp_paths, background_paths)
         assert (image.size, image.mode, len(placed)) == ((96, 96), "RGB", count)
         assert all(fraction >= 0.5 for fraction in brute_force_fractions(placed, 96))
 

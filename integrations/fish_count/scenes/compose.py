@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..errors import UserError
 from . import placement
-from .errors import UserError
+from .draw import blend, finish
 from .placement import DrawFish, PlacedFish
-from .scene import blend, finish
 
 BACKGROUND_SUFFIXES = (".jpg", ".jpeg", ".png")
 MAX_BACKGROUND_PX = 1024  # of a photograph kept in memory: crops need no more, and 24 of them take at most 72 MiB
