@@ -215,7 +215,7 @@ class CacheReport:
     def __init__(self, read: CachedFunction[Any, Any], prefix: str = "") -> None:
         self._figures = EpochStats(read, prefix)
 
-    def end_epoch(self) -> dict[str, float]:
+    def epoch(self) -> dict[str, float]:
         """The figures since the last call; call it once at the end of each epoch.
 
         hit_rate: hits per call, 0 to 1. reads: runs of the function. read_s: seconds spent in it, added over threads

@@ -31,10 +31,8 @@ class EpochStats:
         self._then = now
         figures: dict[str, float] = {
             "hit_rate": moved.hit_rate,
-            "hits": moved.hits,
-            "misses": moved.misses,
-            "load_s": moved.load_s,
-            "currbytes": now.currbytes or 0,
-            "maxbytes": now.maxbytes or 0,
+            "reads": moved.misses,
+            "read_s": moved.load_s,
+            "held_bytes": now.currbytes or 0,
         }
         return {f"{self._prefix}{name}": value for name, value in figures.items()}
