@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-# The build without GPU code is smaller; any other that is installed serves as well.
+# The build without GPU code is smaller; any other that is installed works as well.
 TENSORFLOW ?= $(if $(filter x86_64,$(shell uname -m)),tensorflow-cpu,tensorflow)
 TORCH ?= torch==2.13.0
 DEMO ?= demo
@@ -12,14 +12,14 @@ FISH := $(RUN) -m integrations.fish_count
 
 .PHONY: demo test test-all lint bench bench-full clean
 
-demo: $(VENV)/.demo  ## draws 1,800 pictures, trains through an LRU cache and a fill-once cache, compares
+demo: $(VENV)/.demo  ## draws 1,800 images, trains through an LRU cache and a fill-once cache, compares the runs
 	$(FISH) make_data --out $(DEMO)/data
 	rm -rf $(DEMO)/lru $(DEMO)/fill_once
 	$(FISH) train --data $(DEMO)/data --cache lru --maxbytes "50% of data" --storage-ms $(STORAGE_MS) --out $(DEMO)/lru
 	$(FISH) train --data $(DEMO)/data --cache fill_once --maxbytes "50% of data" --storage-ms $(STORAGE_MS) --out $(DEMO)/fill_once
 	$(FISH) compare $(DEMO)/lru $(DEMO)/fill_once --out $(DEMO)/hit_rates.png
 
-test: $(VENV)/.dev lint  ## ruff, mypy, the layer rule, all tests
+test: $(VENV)/.dev lint  ## ruff, mypy, import-linter, all tests
 	$(RUN) -m pytest
 
 lint: $(VENV)/.dev
@@ -28,7 +28,7 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache --no-logo
 
-# The core on the other Pythons that are here: on the path, or under pyenv.
+# The core on the other installed Pythons: on the path, or under pyenv.
 test-all: test
 	@for version in 3.10 3.12 3.13; do \
 	  python=; for found in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python; do \

@@ -19,7 +19,7 @@ from benchmarks import _report
 PACKAGES = ("tensorflow-cpu", "keras", "simplejpeg")
 RUNS = ("demo/lru", "demo/fill_once")
 NAMES = {"lru": "LRU", "fill_once": "`fill_once`"}
-FIGURES = ("hit_rate", "reads", "read_s")
+FIGURES = ("hit_rate", "misses", "load_s")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +53,8 @@ def tables(report: _report.Report) -> Iterator[_report.Table]:
         (
             NAMES[run["cache"]],
             *(f"{run[name]:.3f}" for name in ("hit_rate", "predicted_hit_rate")),
-            f"{run['reads']:.0f}",
-            f"{run['read_s']:.1f}",
+            f"{run['misses']:.0f}",
+            f"{run['load_s']:.1f}",
             *(f"{run[name]:.3f}" for name in ("test_mae", "median_mae")),
         )
         for run in report["runs"]

@@ -1,1 +1,1 @@
-"""Counting fish in pictures: a trainer that reads its JPEG files through bytecache."""
+"""Counting fish in images: a trainer that reads its JPEG files through bytecache."""

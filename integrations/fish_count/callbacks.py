@@ -1,4 +1,4 @@
-"""What happens around an epoch: figures into the logs, a line on the screen, Ctrl-C."""
+"""What happens around an epoch: the learning rate, more metrics in the logs, a line on the screen, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 import keras
 
-from .job import epoch_line, learning_rate
+from .common import epoch_line, learning_rate
 
 
-class Rates(keras.callbacks.Callback):
-    """Puts images per second of the training part, and reads made for validation, into the logs."""
+class EpochMetrics(keras.callbacks.Callback):
+    """Further metrics in the logs: images per second of the training part, misses of validation, the delay per read."""
 
     def __init__(self, images: int, read_val: Callable[..., Any], storage_ms: float) -> None:
         super().__init__()
         self._images, self._read_val, self._storage_ms = images, read_val, storage_ms
         self._started = self._trained_s = 0.0
-        self._val_then = read_val.cache_stats()
+        self._val_before = read_val.cache_stats()
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._started = time.perf_counter()
@@ -30,13 +30,13 @@ class Rates(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         now = self._read_val.cache_stats()
         logs["images_per_s"] = self._images / self._trained_s
-        logs["val_reads"] = (now - self._val_then).misses
+        logs["val_misses"] = (now - self._val_before).misses
         logs["storage_ms"] = self._storage_ms
-        self._val_then = now
+        self._val_before = now
 
 
 class EpochLine(keras.callbacks.Callback):
-    """Prints one line per epoch, from the logs."""
+    """A line per epoch on the screen, from the logs."""
 
     def __init__(self, epochs: int, predicted_hit_rate: float) -> None:
         super().__init__()
@@ -46,8 +46,8 @@ class EpochLine(keras.callbacks.Callback):
         print(epoch_line(epoch, self._epochs, logs, self._predicted), flush=True)
 
 
-class StepDown(keras.callbacks.Callback):
-    """Sets the learning rate of each epoch."""
+class CosineDecay(keras.callbacks.Callback):
+    """The learning rate of each epoch."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__()
@@ -57,24 +57,24 @@ class StepDown(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = learning_rate(epoch, self._epochs)
 
 
-class EndOnCtrlC(keras.callbacks.Callback):
-    """The first Ctrl-C ends training when the epoch is over; the second one at once."""
+class StopOnCtrlC(keras.callbacks.Callback):
+    """A way out: Ctrl-C ends training after the current epoch, a second Ctrl-C at once."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._asked = False
+        self._stop_requested = False
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        self._before = signal.signal(signal.SIGINT, self._heard)
+        self._previous_handler = signal.signal(signal.SIGINT, self._on_sigint)
 
-    def _heard(self, number: int, frame: Any) -> None:
+    def _on_sigint(self, number: int, frame: Any) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        self._asked = True
-        print("\nCtrl-C: training ends with this epoch, then the report; again to leave at once", flush=True)
+        self._stop_requested = True
+        print("\nCtrl-C: training stops after this epoch and writes the report; press again to stop now", flush=True)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        if self._asked:  # not before: Keras would break off in the middle of the epoch
+        if self._stop_requested:  # not earlier: Keras would stop in the middle of the epoch
             self.model.stop_training = True
 
     def on_train_end(self, logs: dict | None = None) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        signal.signal(signal.SIGINT, self._previous_handler)

@@ -7,7 +7,7 @@ from keras import layers
 
 
 def build_model(size: tuple[int, int], mean_count: float, learning_rate: float) -> keras.Model:
-    """A small convolutional regressor for pictures of `size` (height, width); it begins by answering the mean."""
+    """Build a small convolutional regressor for images of `size` (height, width), biased to the mean count."""
     pixels = keras.Input((*size, 3), dtype="uint8")  # (n, h, w, 3)
     x = layers.Rescaling(1 / 127.5, offset=-1)(pixels)  # (n, h, w, 3), -1 to 1
     x = layers.RandomFlip("horizontal")(x)
@@ -23,7 +23,7 @@ def build_model(size: tuple[int, int], mean_count: float, learning_rate: float) 
 
 
 def _conv(x: keras.KerasTensor, filters: int, kernel: int = 3, stride: int = 1) -> keras.KerasTensor:
-    # Without the normalization a net this small may collapse and answer 0 for ever.
+    # Without batch normalization a network this small may collapse and predict 0 for ever.
     x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False)(x)
     x = layers.BatchNormalization(momentum=0.9)(x)
     return layers.ReLU()(x)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class FishCount(nn.Module):
-    """A small convolutional regressor for pictures of any size; it begins by answering the mean."""
+    """A small convolutional regressor for images of any size; untrained, it predicts the mean."""
 
     def __init__(self, mean_count: float) -> None:
         super().__init__()
@@ -30,5 +30,5 @@ class FishCount(nn.Module):
 def _conv(before: int, filters: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     conv = nn.Conv2d(before, filters, kernel, stride, padding=kernel // 2, bias=False)
     nn.init.xavier_uniform_(conv.weight)
-    # Without the normalization a net this small may collapse and answer 0 for ever.
+    # Without batch normalization a network this small may collapse and predict 0 for ever.
     return nn.Sequential(conv, nn.BatchNorm2d(filters, eps=1e-3, momentum=0.1), nn.ReLU())

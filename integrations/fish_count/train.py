@@ -1,4 +1,4 @@
-"""``train``: a network learns to count fish in JPEG files that it reads through a cache.
+"""``train``: train a network to count fish in JPEG files that it reads through a cache.
 
 Read from ``run`` downward: the files, the cached read function, the data sets, the model, training, the report.
 """
@@ -11,38 +11,39 @@ from typing import Any
 
 import bytecache
 
-from . import job
-from .data import Split, find_images, image_size, reader, split_images
-from .problem import Problem
-from .quiet import load_keras
+from . import common
+from .data import Split, find_images, image_size, make_reader, split_images
+from .errors import UserError
+from .keras_import import import_keras
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of ``train`` to its parser."""
-    job.add_options(parser, ["fill_once", "lru", "none"], 1, "threads")
+    """Add the options of ``train`` to its parser."""
+    common.add_options(parser, ["fill_once", "lru", "none"], 1, "threads")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Trains and writes RUN/: model.keras, history.csv, summary.json, report.png, TensorBoard logs."""
-    job.check_options(args)
+    """Train, and write RUN/: model.keras, history.csv, summary.json, report.png, TensorBoard logs."""
+    common.check_options(args)
     train, val, test = split_images(find_images(args.data), args.seed)
-    size = job.parse_size(args.size) or image_size(train.paths[0])
-    training_bytes = train.nbytes  # asks the file system for each file: once is enough
-    read_train = cached(reader(args.storage_ms), args.cache, args.maxbytes, training_bytes)
-    read_other = cached(reader(args.storage_ms), "none")  # counted apart, and takes none of the budget
-    history = job.open_out(args, "last.keras")
-    summary = job.introduce(args, (train, val, test), read_train.cache_stats().maxbytes or 0, training_bytes)
+    size = common.parse_size(args.size) or image_size(train.paths[0])
+    training_bytes = train.nbytes  # asks for each file's size: once is enough
+    read_train = cached(make_reader(args.storage_ms), args.cache, args.maxbytes, training_bytes)
+    read_other = cached(make_reader(args.storage_ms), "none")  # has its own counters and takes none of the budget
+    history = common.open_run_folder(args, "last.keras")
+    maxbytes = read_train.cache_stats().maxbytes or 0
+    summary = common.start_summary(args, (train, val, test), maxbytes, training_bytes)
     predicted = summary["predicted_hit_rate"]
     summary["history"] = fit(args, (train, val), (read_train, read_other), size, predicted, history)
     summary["cache_stats"] = vars(read_train.cache_stats())
-    finish(args, (train, test), read_other, summary)
+    evaluate(args, (train, test), read_other, summary)
 
 
 def cached(read: Any, policy: str, budget: str = "", training_bytes: int = 0) -> Any:
-    """The read function behind the cache that the user chose; `budget` may be a share of the training data."""
+    """Put the cache that the user chose around `read`; `budget` may be a percentage of the training data."""
     if policy == "none":
-        return bytecache.fill_once(maxsize=0)(read)  # keeps nothing, counts all the same
-    maxbytes = job.parse_budget(budget, training_bytes)
+        return bytecache.fill_once(maxsize=0)(read)  # stores nothing but still counts
+    maxbytes = common.parse_budget(budget, training_bytes)
     if policy == "lru":
         return bytecache.lru_cache(maxsize=None, maxbytes=maxbytes)(read)
     return bytecache.fill_once(maxbytes=maxbytes)(read)
@@ -52,50 +53,52 @@ def fit(
     args: argparse.Namespace, splits: tuple[Split, Split], reads: tuple[Any, Any], size: tuple[int, int],
     predicted: float, history: list[dict[str, float]],
 ) -> list[dict[str, float]]:  # fmt: skip
-    """Trains; returns the history, a row of figures per epoch."""
-    keras = load_keras()
+    """Train, from the last epoch of `history` on, and return the whole history: a row of metrics per epoch."""
+    keras = import_keras()
     from .model import build_model
 
     (train, val), (read_train, read_val) = splits, reads
     keras.utils.set_random_seed(args.seed)
-    train_set = dataset(train, args, read_train, shuffle=True, workers=args.workers)
-    val_set = dataset(val, args, read_val)
+    train_set = make_dataset(train, args, read_train, shuffle=True, workers=args.workers)
+    val_set = make_dataset(val, args, read_val)
     train_set.epoch = len(history)
     model = (
         load_model(args.out / "last.keras")
         if history
-        else build_model(size, float(train.counts.mean()), job.LEARNING_RATE)
+        else build_model(size, float(train.counts.mean()), common.LEARNING_RATE)
     )
-    callbacks = figures(args, len(train.paths), read_train, read_val, predicted) + files(args.out, history)
+    callbacks = metric_callbacks(args, len(train.paths), read_train, read_val, predicted)
     try:
         model.fit(
             train_set, validation_data=val_set, epochs=args.epochs, initial_epoch=len(history), verbose=0,
-            callbacks=callbacks,
+            callbacks=callbacks + file_callbacks(args.out, history),
         )  # fmt: skip
     except Exception:
-        blame(train_set, val_set)
+        raise_sample_error(train_set, val_set)
         raise
-    return job.read_history(args.out)
+    return common.read_history(args.out)
 
 
-def figures(args: argparse.Namespace, images: int, read_train: Any, read_val: Any, predicted: float) -> list[Any]:
-    """The callbacks that put figures into the logs and show them, in the order in which they need each other."""
+def metric_callbacks(
+    args: argparse.Namespace, images: int, read_train: Any, read_val: Any, predicted: float
+) -> list[Any]:
+    """Return the callbacks that add metrics to the logs and print them; each needs what those before it add."""
     from bytecache.keras import CacheReport
 
-    from .callbacks import EndOnCtrlC, EpochLine, Rates, StepDown
+    from .callbacks import CosineDecay, EpochLine, EpochMetrics, StopOnCtrlC
 
     return [
         CacheReport(read_train),
-        Rates(images, read_val, args.storage_ms),
-        StepDown(args.epochs),
-        EndOnCtrlC(),
+        EpochMetrics(images, read_val, args.storage_ms),
+        CosineDecay(args.epochs),
+        StopOnCtrlC(),
         EpochLine(args.epochs, predicted),
     ]
 
 
-def files(out: Path, history: list[dict[str, float]]) -> list[Any]:
-    """The callbacks that write into RUN/, and the one that ends training when it gets no better."""
-    keras = load_keras()
+def file_callbacks(out: Path, history: list[dict[str, float]]) -> list[Any]:
+    """Return the callbacks that write into RUN/, and the one that stops training when it no longer improves."""
+    keras = import_keras()
     best = min((row["val_mae"] for row in history), default=None)
     callbacks = [
         keras.callbacks.CSVLogger(out / "history.csv", append=bool(history)),
@@ -103,7 +106,7 @@ def files(out: Path, history: list[dict[str, float]]) -> list[Any]:
             out / "model.keras", monitor="val_mae", save_best_only=True, initial_value_threshold=best
         ),
         keras.callbacks.ModelCheckpoint(out / "last.keras"),
-        keras.callbacks.EarlyStopping("val_mae", patience=job.PATIENCE),
+        keras.callbacks.EarlyStopping("val_mae", patience=common.PATIENCE),
     ]
     if keras.backend.backend() == "tensorflow":  # the callback needs tensorflow to write its files
         callbacks.append(keras.callbacks.TensorBoard(out / "tensorboard"))
@@ -111,42 +114,42 @@ def files(out: Path, history: list[dict[str, float]]) -> list[Any]:
 
 
 def load_model(path: Path) -> Any:
-    """A model that train has saved."""
+    """Load a model that ``train`` saved."""
     try:
-        return load_keras().models.load_model(path)
+        return import_keras().models.load_model(path)
     except (OSError, ValueError) as error:
-        raise Problem(f"{path} cannot be loaded: {error}: train anew into another --out") from None
+        raise UserError(f"{path} cannot be loaded: {error}: train again into another --out") from None
 
 
-def dataset(split: Split, args: argparse.Namespace, read: Any, **options: Any) -> Any:
-    """A data set for Keras; it resizes only where the user gave a size."""
+def make_dataset(split: Split, args: argparse.Namespace, read: Any, **options: Any) -> Any:
+    """Return a data set for Keras; it resizes only if --size is given."""
     from bytecache.keras import ImageDataset
 
     return ImageDataset(
-        split.paths, split.counts, batch_size=args.batch_size, load=read, size=job.parse_size(args.size),
+        split.paths, split.counts, batch_size=args.batch_size, load=read, size=common.parse_size(args.size),
         seed=args.seed, **{"shuffle": False, **options},
     )  # fmt: skip
 
 
-def blame(*datasets: Any) -> None:
-    """Raises Problem where a picture was the reason that a pass over the data ended."""
+def raise_sample_error(*datasets: Any) -> None:
+    """Raise UserError if a bad image ended a pass over one of the data sets."""
     from bytecache.keras import SampleError
 
     for data in datasets:
         if isinstance(data.error, SampleError):
-            raise Problem(f"{data.error}; remove the file, make it anew, or give --size HxW for other sizes") from None
+            raise UserError(f"{data.error}; remove or replace the file, or pass --size HxW if sizes differ") from None
 
 
-def finish(args: argparse.Namespace, splits: tuple[Split, Split], read: Any, summary: dict[str, Any]) -> None:
-    """Tests the best model beside the answer that needs none, and writes the report."""
-    keras = load_keras()
+def evaluate(args: argparse.Namespace, splits: tuple[Split, Split], read: Any, summary: dict[str, Any]) -> None:
+    """Test the best model, and write the results."""
+    keras = import_keras()
     train, test = splits
     best = args.out / "model.keras"
-    model = load_model(best if best.exists() else args.out / "last.keras")  # no best one where every loss was NaN
-    test_set = dataset(test, args, read)
+    model = load_model(best if best.exists() else args.out / "last.keras")  # no best model if every loss was NaN
+    test_set = make_dataset(test, args, read)
     try:
-        answers = model.predict(test_set, verbose=0)[:, 0]  # (n,)
+        predictions = model.predict(test_set, verbose=0)[:, 0]  # (n,)
     except Exception:
-        blame(test_set)
+        raise_sample_error(test_set)
         raise
-    job.conclude(args, (train, test), answers, summary, {"keras": keras.__version__})
+    common.write_results(args, (train, test), predictions, summary, {"keras": keras.__version__})

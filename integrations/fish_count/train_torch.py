@@ -1,11 +1,11 @@
-"""``train_torch``: the job of ``train`` in plain PyTorch, in one process, with worker processes, or on several ranks.
+"""``train_torch``: what ``train`` does in plain PyTorch, in one process, with worker processes, or on several ranks.
 
     python -m integrations.fish_count train_torch --data fish --out run --workers 2
     torchrun --nproc-per-node 2 -m integrations.fish_count train_torch --data fish --out run
 
 Read from ``run`` downward: the files, the cached read function, the data set, the epochs, the report. All processes,
-workers and ranks alike, read through one cache. Each rank learns from its share of every batch; rank 0 validates,
-prints, and writes the files. With equal options the losses are equal to the last bit, whatever the cache does.
+workers and ranks alike, read through one cache. Each rank trains on its part of every batch; rank 0 validates, prints,
+and writes the files. Equal options give losses that are equal to the last bit, whatever the cache does.
 """
 
 from __future__ import annotations
@@ -31,68 +31,71 @@ from torch.utils.data import DataLoader
 import bytecache
 from bytecache.torch import CacheReport, EpochSampler, ImageDataset, SampleError, collate
 
-from . import job
-from .data import Split, find_images, image_size, reader, split_images
+from . import common
+from .checkpoint_torch import History, epochs_since_best, load, save
+from .data import Split, find_images, image_size, make_reader, split_images
+from .errors import UserError
 from .model_torch import FishCount
-from .problem import Problem
-from .state_torch import History, epochs_since_best, load, save
 
 RANK, WORLD = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # torchrun sets them
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of ``train_torch`` to its parser."""
-    job.add_options(parser, ["fill_once", "none"], 0, "processes")
+    """Add the options of ``train_torch`` to its parser."""
+    common.add_options(parser, ["fill_once", "none"], 0, "processes")
     add = parser.add_argument
-    add("--start-method", choices=["fork", "spawn", "forkserver"], help="of these processes (default: Python's)")
-    add("--store", type=Path, metavar="DIR", help="keep the cache there, for the next run to start with")
+    add("--start-method", choices=["fork", "spawn", "forkserver"], help="how workers are started (default: Python's)")
+    add("--store", type=Path, metavar="DIR", help="keep the cache in this folder for later runs")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Trains and writes RUN/: model.pt, last.pt, history.csv, summary.json, report.png."""
+    """Train, and write RUN/: model.pt, last.pt, history.csv, summary.json, report.png."""
     try:
-        count_fish(args)
+        train(args)
     except SampleError as error:  # also from a worker process
-        remedy = "remove the file, make it anew, or give --size HxW for other sizes"
-        raise Problem(f"{error.path}: {error.reason}; {remedy}") from None
+        remedy = "remove or replace the file, or pass --size HxW if sizes differ"
+        raise UserError(f"{error.path}: {error.reason}; {remedy}") from None
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # one is enough
         if RANK == 0:
-            print(f"\nstopped: {args.out} holds the epochs that are done, --resume goes on", file=sys.stderr)
+            print(f"\nstopped: {args.out} has the finished epochs, --resume continues after them", file=sys.stderr)
         raise SystemExit(130) from None
 
 
-def count_fish(args: argparse.Namespace) -> None:
-    """The whole job of one rank."""
+def train(args: argparse.Namespace) -> None:
+    """Do everything that one rank does, from the files to the report."""
     with rank_0_first():
-        check(args)
-        train, val, test = split_images(find_images(args.data), args.seed)
-        size = job.parse_size(args.size) or image_size(train.paths[0])
-        training_bytes = train.nbytes  # asks the file system for each file: once is enough
-        read_train = cached(reader(args.storage_ms), args, training_bytes)
+        check_options(args)
+        splits = train_split, val_split, test_split = split_images(find_images(args.data), args.seed)
+        size = common.parse_size(args.size) or image_size(train_split.paths[0])
+        training_bytes = train_split.nbytes  # asks for each file's size: once is enough
+        read_train = cached(make_reader(args.storage_ms), args, training_bytes)
         if RANK == 0:
-            history = job.open_out(args, "last.pt")
+            history = common.open_run_folder(args, "last.pt")
         else:
-            history = job.read_history(args.out) if args.resume else []
-    read_other = bytecache.fill_once(maxsize=0)(reader(args.storage_ms))  # counted apart, takes none of the budget
-    budget = 0 if args.cache == "none" else read_train.cache_stats().maxbytes
-    summary = job.introduce(args, (train, val, test), budget, training_bytes) if RANK == 0 else {}
-    before = read_train.cache_stats(scope="all")  # a store that is kept has the figures of earlier runs, too
+            history = common.read_history(args.out) if args.resume else []
+    # Has its own counters and takes none of the budget.
+    read_other = bytecache.fill_once(maxsize=0)(make_reader(args.storage_ms))
+    maxbytes = 0 if args.cache == "none" else read_train.cache_stats().maxbytes
+    summary = common.start_summary(args, splits, maxbytes, training_bytes) if RANK == 0 else {}
+    before = read_train.cache_stats(scope="all")  # a persistent store also counts earlier runs
 
     make_deterministic(args.seed)
-    net = FishCount(float(train.counts.mean())).to(memory_format=torch.channels_last)
-    data = dataset(train, read_train, args, size), dataset(val, read_other, args, size)
+    net = FishCount(float(train_split.counts.mean())).to(memory_format=torch.channels_last)
+    data = make_dataset(train_split, read_train, args, size), make_dataset(val_split, read_other, args, size)
     fit(args, net, data, (read_train, read_other), history, summary)
     if RANK == 0:
         summary["history"] = history
         summary["cache_stats"] = vars(read_train.cache_stats(scope="all") - before)
         load(args.out / "model.pt", net=net)
-        answers, _ = answer(net, dataset(test, read_other, args, size), args.batch_size)
-        job.conclude(args, (train, test), answers.numpy(), summary, {"torch": torch.__version__})
+        predictions, _ = predict(net, make_dataset(test_split, read_other, args, size), args.batch_size)
+        common.write_results(
+            args, (train_split, test_split), predictions.numpy(), summary, {"torch": torch.__version__}
+        )
 
 
 def make_deterministic(seed: int) -> None:
-    """Equal options give equal bits, of which the number of threads is one: it decides the order of additions."""
+    """Make equal options give equal bits; the number of threads matters too: it decides the order of additions."""
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
@@ -100,55 +103,58 @@ def make_deterministic(seed: int) -> None:
 
 @contextmanager
 def rank_0_first() -> Iterator[None]:
-    """Rank 0 runs the body, then the others do; where it finds a problem it says so alone, and torchrun ends all."""
+    """Run the body on rank 0, then on the others: an error is reported by rank 0 alone, and torchrun stops them all."""
     if RANK > 0:
-        join()  # waits for rank 0
+        join_process_group()  # waits for rank 0
     yield
     if RANK == 0 and WORLD > 1:
-        join()
+        join_process_group()
 
 
-def join() -> None:
-    # DistributedDataParallel would import it later, with the group as a default of its functions, which keep it alive;
-    # threads of a group that outlive the interpreter hang or abort it (pytorch issues 56297 and 190489).
+def join_process_group() -> None:
+    """Join the group of all ranks, and wait until they all have."""
+    # DistributedDataParallel would import it later, with the group as a default argument of its functions, which keeps
+    # the group alive; threads of a group that outlive the interpreter hang or abort it (pytorch issues 56297, 190489).
     import torch.distributed.nn  # noqa: F401
 
     dist.init_process_group("gloo")
 
 
-def check(args: argparse.Namespace) -> None:
-    """Raises Problem for options that no run can have."""
-    job.check_options(args, least_workers=0)
+def check_options(args: argparse.Namespace) -> None:
+    """Raise UserError if an option is not valid."""
+    common.check_options(args, min_workers=0)
     if args.batch_size % WORLD:
-        raise Problem(f"--batch-size must be a multiple of the {WORLD} ranks that share a batch, got {args.batch_size}")
+        raise UserError(f"--batch-size must be a multiple of the number of ranks, {WORLD}, got {args.batch_size}")
     if args.store and args.cache == "none":
-        raise Problem("--store keeps what --cache fill_once holds; --cache none holds nothing: leave one of them out")
+        raise UserError("--store is for --cache fill_once, but --cache none stores nothing: leave one of them out")
 
 
 def cached(read: Any, args: argparse.Namespace, training_bytes: int) -> Any:
-    """The read function behind one cache for all processes of the machine."""
-    maxbytes = job.parse_budget(args.maxbytes, training_bytes)
+    """Put one cache for all processes of the machine around `read`."""
+    maxbytes = common.parse_budget(args.maxbytes, training_bytes)
     try:
         if args.cache == "none":
-            return bytecache.fill_once(0, shared=True, maxbytes=1)(read)  # keeps nothing, counts all the same
+            return bytecache.fill_once(0, shared=True, maxbytes=1)(read)  # stores nothing but still counts
         if args.store is None:
             return bytecache.fill_once(shared=True, maxbytes=maxbytes)(read)
         store = bytecache.SharedStore(args.store, maxbytes=maxbytes)
     except (OSError, ValueError) as error:
-        raise Problem(f"the cache cannot be made: {error}; --store DIR names a folder on a local disk") from None
-    # The next run may find other pictures under the same names.
+        raise UserError(f"the cache cannot be opened: {error}; --store must be a folder on a local disk") from None
+    # A later run may find other images under the same names.
     return bytecache.fill_once(store=store, key=bytecache.file_key, version="JPEG")(read)
 
 
-def dataset(split: Split, read: Any, args: argparse.Namespace, size: tuple[int, int]) -> ImageDataset:
-    """Samples of an image, uint8 (3, h, w), and its count, float32 (); all of one size, resized only where asked."""
-    one_size = functools.partial(check_size, size)
-    return ImageDataset(split.paths, split.counts, load=read, size=job.parse_size(args.size), transform=one_size)
+def make_dataset(split: Split, read: Any, args: argparse.Namespace, size: tuple[int, int]) -> ImageDataset:
+    """Return samples of an image, uint8 (3, h, w), and its count, float32 (); resized only if --size is given."""
+    same_size = functools.partial(check_size, size)
+    return ImageDataset(split.paths, split.counts, load=read, size=common.parse_size(args.size), transform=same_size)
 
 
 def check_size(size: tuple[int, int], image: Tensor) -> Tensor:
+    """Return the image, or raise ValueError if its (height, width) is not `size`."""
     if image.shape[1:] != size:
-        raise ValueError(f"the picture is {'x'.join(map(str, image.shape[1:]))}, others are {'x'.join(map(str, size))}")
+        expected, actual = ("x".join(map(str, sides)) for sides in (size, image.shape[1:]))
+        raise ValueError(f"all images must have one size, the first is {expected}, this one {actual}")
     return image
 
 
@@ -156,7 +162,7 @@ def fit(
     args: argparse.Namespace, net: FishCount, data: tuple[ImageDataset, ImageDataset], reads: tuple[Any, Any],
     history: History, summary: dict[str, Any],
 ) -> None:  # fmt: skip
-    """Trains `net`; adds a row per epoch to `history`, and to history.csv."""
+    """Train `net`; append a row per epoch to `history` and to history.csv."""
     (train_set, val_set), (read_train, read_val) = data, reads
     optimizer = torch.optim.Adam(net.parameters())
     if history:
@@ -166,75 +172,75 @@ def fit(
         train_set, args.batch_size // WORLD, sampler=sampler, collate_fn=collate, num_workers=args.workers,
         persistent_workers=args.workers > 0, worker_init_fn=ignore_ctrl_c,
         multiprocessing_context=args.start_method if args.workers else None,
-        generator=torch.Generator(),  # leaves the global one to the flips
+        generator=torch.Generator(),  # leaves the global generator to the flips
     )  # fmt: skip
     report, val_report = CacheReport(read_train), CacheReport(read_val)
-    model = DistributedDataParallel(net) if WORLD > 1 else net  # no rank reads before all have come here
+    model = DistributedDataParallel(net) if WORLD > 1 else net  # no rank reads before all are here
     for epoch in range(len(history), args.epochs):
         sampler.set_epoch(epoch)
         started = time.perf_counter()
         loss, mae = train_epoch(args, epoch, model, optimizer, loader)
         images_per_s = len(train_set) / (time.perf_counter() - started)
         if RANK == 0:
-            row = {"epoch": epoch, **report.epoch(), "images_per_s": images_per_s, "loss": loss, "mae": mae}
+            row = {"epoch": epoch, **report.end_epoch(), "images_per_s": images_per_s, "loss": loss, "mae": mae}
             row |= validate(net, val_set, args.batch_size)
-            row |= {"val_reads": val_report.epoch()["reads"], "storage_ms": args.storage_ms}
+            row |= {"val_misses": val_report.end_epoch()["misses"], "storage_ms": args.storage_ms}
             history.append(row)
             save(args.out, history, net=net, optimizer=optimizer)
-            print(job.epoch_line(epoch, args.epochs, row, summary["predicted_hit_rate"]), flush=True)
-        if rank_0_says(epochs_since_best(history) >= job.PATIENCE):
+            print(common.epoch_line(epoch, args.epochs, row, summary["predicted_hit_rate"]), flush=True)
+        if rank_0_decides(epochs_since_best(history) >= common.PATIENCE):
             break
     if WORLD > 1:
-        del model  # which holds the group, too
+        del model  # it also refers to the group
         dist.destroy_process_group()
 
 
 def train_epoch(
     args: argparse.Namespace, epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader
 ) -> tuple[float, float]:
-    """One pass over the data; returns loss and mean absolute error, means over all ranks' samples."""
+    """Train for one epoch; return loss and mean absolute error, means over the samples of all ranks."""
     for group in optimizer.param_groups:
-        group["lr"] = job.learning_rate(epoch, args.epochs)
+        group["lr"] = common.learning_rate(epoch, args.epochs)
     torch.manual_seed(int(np.random.SeedSequence((args.seed, epoch, RANK)).generate_state(1)[0]))  # for the flips
     model.train()
     sums = torch.zeros(3, dtype=torch.float64)  # of losses, of absolute errors, and the number of samples
     for images, counts in loader:  # uint8 (n, 3, h, w), float32 (n,)
-        answers = model(images)  # (n,)
-        loss = nn.functional.huber_loss(answers, counts)
+        predictions = model(images)  # (n,)
+        loss = nn.functional.huber_loss(predictions, counts)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        n, mae = len(counts), nn.functional.l1_loss(answers.detach(), counts)
+        n, mae = len(counts), nn.functional.l1_loss(predictions.detach(), counts)
         sums += torch.tensor([n * loss.item(), n * mae.item(), n], dtype=sums.dtype)
     if WORLD > 1:
-        dist.all_reduce(sums)  # and no rank goes on before all are here
+        dist.all_reduce(sums)  # also a barrier: no rank continues before all are here
     return float(sums[0] / sums[2]), float(sums[1] / sums[2])
 
 
 def validate(net: FishCount, data: ImageDataset, batch_size: int) -> dict[str, float]:
-    """Loss and mean absolute error of the network as it is."""
-    answers, counts = answer(net, data, batch_size)
-    huber, l1 = nn.functional.huber_loss(answers, counts), nn.functional.l1_loss(answers, counts)
+    """Return loss and mean absolute error on the validation data."""
+    predictions, counts = predict(net, data, batch_size)
+    huber, l1 = nn.functional.huber_loss(predictions, counts), nn.functional.l1_loss(predictions, counts)
     return {"val_loss": huber.item(), "val_mae": l1.item()}
 
 
 @torch.no_grad()
-def answer(net: FishCount, data: ImageDataset, batch_size: int) -> tuple[Tensor, Tensor]:
-    """What the network says to each picture, and the true counts: float32 (n,) both."""
+def predict(net: FishCount, data: ImageDataset, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Return the predicted and the true counts: float32 (n,) both."""
     net.eval()
     batches = [(net(images), counts) for images, counts in DataLoader(data, batch_size, collate_fn=collate)]
-    answers, counts = zip(*batches, strict=True)
-    return torch.cat(answers), torch.cat(counts)
+    predictions, counts = zip(*batches, strict=True)
+    return torch.cat(predictions), torch.cat(counts)
 
 
-def rank_0_says(yes: bool) -> bool:
-    """The same answer on all ranks, which wait for it."""
-    said = torch.tensor(yes)
+def rank_0_decides(value: bool) -> bool:
+    """Return rank 0's value on all ranks, which wait for it."""
+    decision = torch.tensor(value)
     if WORLD > 1:
-        dist.broadcast(said, 0)
-    return bool(said)
+        dist.broadcast(decision, 0)
+    return bool(decision)
 
 
 def ignore_ctrl_c(worker: int) -> None:
-    """In a worker process, which also gets what is typed: the main process ends it."""
+    """Ignore SIGINT in a worker, which the terminal also sends it to; the main process stops the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

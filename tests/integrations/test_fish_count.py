@@ -1,4 +1,4 @@
-"""The fish-count trainer, end to end on a small set of its own drawings."""
+"""The fish-count trainer, end to end on a small data set of its own drawings."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ import bytecache
 for package in ("keras", "PIL", "matplotlib"):
     pytest.importorskip(package, reason=f"the trainer needs {package}")
 
+from integrations.fish_count.__main__ import COMMANDS  # noqa: E402
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "integrations.fish_count"]
 
 
 def run(*args, **options):
-    """A finished command, its output as text."""
+    """Run a command to its end and return it, with its output as text."""
     return subprocess.run(
         [*COMMAND, *map(str, args)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, **options
     )
 
 
 def history(out):
-    """The rows of history.csv."""
+    """Return the rows of history.csv."""
     return list(csv.DictReader((out / "history.csv").read_text().splitlines()))
 
 
@@ -52,16 +54,24 @@ def trained(data, tmp_path_factory):
     return out, done.stdout
 
 
+def test_help_names_every_command():
+    """Without a command the exit status is 2, with the usage and no traceback."""
+    helped, bare = run("--help"), run()
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert set(COMMANDS) <= set(helped.stdout.split())
+    assert bare.returncode == 2 and bare.stderr.startswith("usage:") and "Traceback" not in bare.stderr
+
+
 def test_a_run_leaves_everything_it_promises(trained):
-    """Model, history, summary, report and TensorBoard logs are there, and the output is a line per epoch."""
+    """Model, history, summary, report and TensorBoard logs exist, and a line per epoch is printed."""
     out, printed = trained
     assert {"model.keras", "history.csv", "summary.json", "report.png", "tensorboard"} <= set(os.listdir(out))
     assert [line[:9] for line in printed.splitlines()] == ["48 traini", "epoch  1/", "epoch  2/", "test MAE "]
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_delay_is_said_in_every_output(trained):
-    """--storage-ms stands on the screen, in the history and in the summary."""
+def test_the_delay_is_in_every_output(trained):
+    """--storage-ms is on the screen, in the history and in the summary."""
     out, printed = trained
     assert "each read from storage delayed by 1 ms" in printed
     assert json.loads((out / "summary.json").read_text())["options"]["storage_ms"] == "1.0"
@@ -69,34 +79,36 @@ def test_the_delay_is_said_in_every_output(trained):
 
 
 def test_the_hit_rate_is_that_of_the_budget_and_validation_takes_none_of_it(trained):
-    """Half the training bytes: half the reads hit from the second epoch; validation is read anew each time."""
+    """With half the training bytes, half the reads hit in the second epoch; validation reads its files each time."""
     summary = json.loads((trained[0] / "summary.json").read_text())
     first, second = summary["history"]
-    fraction = summary["budget_bytes"] / summary["training_bytes"]
+    fraction = summary["maxbytes"] / summary["training_bytes"]
     assert fraction == pytest.approx(0.5, abs=0.001)
     assert second["hit_rate"] == pytest.approx(fraction, abs=0.05)  # 48 files of unequal size
-    assert first["held_bytes"] <= summary["budget_bytes"]
-    assert second["val_reads"] == 6
+    assert first["currbytes"] <= summary["maxbytes"]
+    assert second["val_misses"] == 6
     assert summary["cache_stats"]["hits"] + summary["cache_stats"]["misses"] >= 2 * 48
 
 
 def test_a_run_can_be_resumed_and_no_run_is_overwritten(trained, data):
-    """--resume goes on with the next epoch and appends to the history; without it RUN is refused."""
+    """--resume continues with the next epoch and appends to the history; without it RUN is refused."""
     out, _ = trained
     options = ["train", "--data", data, "--batch-size", 8, "--out", out, "--epochs"]
     assert run(*options, 3).returncode == 2
-    assert "has done 2 epochs: give a larger --epochs" in run(*options, 2, "--resume").stderr
+    assert "already has 2 epochs: use a larger --epochs" in run(*options, 2, "--resume").stderr
     resumed = run(*options, 3, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     other = run(*options, 9, "--resume", "--seed", 1)
-    assert (other.returncode, "was begun with --seed 0" in other.stderr) == (2, True), other.stderr
+    assert (other.returncode, "was started with --seed 0" in other.stderr) == (2, True), other.stderr
     assert [row["epoch"] for row in history(out)] == ["0", "1", "2"]
     assert "epoch  3/3" in resumed.stdout and "epoch  1/3" not in resumed.stdout
 
 
-def test_predict_prints_a_number_per_picture(trained, data):
-    """A count and the path, also for a picture of another size."""
-    paths = sorted(data.rglob("*.jpg"))[:2]
+def test_predict_prints_a_number_per_image(trained, data, tmp_path):
+    """A line has the count and the path, also for an image of another size."""
+    smaller = tmp_path / "smaller.jpg"
+    paths = [*sorted(data.rglob("*.jpg"))[:2], smaller]
+    smaller.write_bytes(bytecache.shrink_jpeg(paths[0].read_bytes(), max_side=48))
     done = run("predict", "--model", trained[0] / "model.keras", *paths)
     assert done.returncode == 0, done.stderr
     assert [line.split()[1] for line in done.stdout.splitlines()] == list(map(str, paths))
@@ -104,15 +116,15 @@ def test_predict_prints_a_number_per_picture(trained, data):
 
 
 def test_compare_prints_a_line_per_run(trained, tmp_path):
-    """The table has the run's cache, and the picture is drawn."""
+    """The line begins with the run's cache, and the hit rates are drawn."""
     done = run("compare", trained[0], "--out", tmp_path / "rates.png")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[2].startswith("fill_once")
     assert (tmp_path / "rates.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_ctrl_c_ends_the_epoch_and_still_writes_the_report(data, tmp_path):
-    """SIGINT after the first epoch: the next one is finished, the report is there, no traceback."""
+def test_ctrl_c_stops_after_the_epoch_and_still_writes_the_report(data, tmp_path):
+    """After SIGINT the epoch is finished and the report written, without a traceback."""
     out = tmp_path / "run"
     command = [
         *COMMAND,
@@ -136,40 +148,46 @@ def test_ctrl_c_ends_the_epoch_and_still_writes_the_report(data, tmp_path):
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     assert "test MAE" in printed and printed.count("\nepoch") < 20
-    assert {row["reads"] for row in history(out)[1:]} == {"48"}  # the last epoch too was a whole one
+    assert {row["misses"] for row in history(out)[1:]} == {"48"}  # the last epoch too was a whole one
     assert (out / "report.png").exists()
 
 
 @pytest.mark.parametrize(
-    "spoil, message",
+    "damage, message",
     [
         (
             lambda folder: (folder / "many").mkdir() or (folder / "many/a.jpg").write_bytes(b""),
             "many/a.jpg must be named",
         ),
-        (lambda folder: next(folder.rglob("*.jpg")).write_bytes(b"GIF89a"), "a GIF, not a JPEG; remove the file"),
-        (lambda folder: [p.write_bytes(p.read_bytes()[:900]) for p in folder.rglob("*.jpg")], "remove the file"),
-        (lambda folder: [p.unlink() for p in folder.rglob("*.jpg")], "holds no .jpg or .jpeg file"),
-        (lambda folder: [p.unlink() for p in sorted(folder.rglob("*.jpg"))[5:]], "must hold 10 images or more"),
+        (
+            lambda folder: next(folder.rglob("*.jpg")).write_bytes(b"GIF89a"),
+            "a GIF, not a JPEG; remove or replace the file",
+        ),
+        (
+            lambda folder: [p.write_bytes(p.read_bytes()[:900]) for p in folder.rglob("*.jpg")],
+            "remove or replace the file",
+        ),
+        (lambda folder: [p.unlink() for p in folder.rglob("*.jpg")], "contains no .jpg or .jpeg file"),
+        (lambda folder: [p.unlink() for p in sorted(folder.rglob("*.jpg"))[5:]], "must contain at least 10 images"),
     ],
     ids=["folder name", "not a JPEG", "damaged", "empty", "too few"],
 )
-def test_bad_data_is_named_with_the_remedy(spoil, message, data, tmp_path):
-    """Exit status 2, one message, no traceback."""
+def test_bad_data_is_named_with_the_remedy(damage, message, data, tmp_path):
+    """The exit status is 2, with one message and no traceback."""
     folder = tmp_path / "data"
     for path in data.rglob("*.jpg"):
         copy = folder / path.relative_to(data)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
-    spoil(folder)
+    damage(folder)
     done = run("train", "--data", folder, "--epochs", 1, "--out", tmp_path / "run")
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_picture_of_another_size_is_named(data, tmp_path):
-    """Without --size all pictures have the first one's size; the way out is named."""
+def test_an_image_of_another_size_is_named(data, tmp_path):
+    """Without --size all images must have the size of the first; the message names the way out."""
     folder = tmp_path / "data"
     for number, path in enumerate(sorted(data.rglob("*.jpg"))[:20]):
         copy = folder / path.relative_to(data)
@@ -178,7 +196,7 @@ def test_a_picture_of_another_size_is_named(data, tmp_path):
         copy.write_bytes(shrunk if number == 10 else path.read_bytes())
     done = run("train", "--data", folder, "--epochs", 1, "--out", tmp_path / "run")
     assert done.returncode == 2
-    assert "--size HxW" in done.stderr and "Traceback" not in done.stderr
+    assert "pass --size HxW" in done.stderr and "Traceback" not in done.stderr
     assert run("train", "--data", folder, "--epochs", 1, "--size", "64x64", "--out", tmp_path / "two").returncode == 0
 
 
@@ -189,13 +207,13 @@ def test_a_picture_of_another_size_is_named(data, tmp_path):
         (["--size", "256"], "--size must be HEIGHTxWIDTH"),
         (["--epochs", "0"], "--epochs must be 1 or more"),
         (["--seed", "-1"], "--seed must be 0 or more"),
-        (["--out", "README.md/run"], "must be a folder that can be written"),
-        (["--storage-ms", "-1"], "--storage-ms must be from 0"),
+        (["--out", "README.md/run"], "must be a writable folder"),
+        (["--storage-ms", "-1"], "--storage-ms must be at least 0"),
         (["--resume"], "--resume needs a run"),
     ],
 )
 def test_bad_options_are_refused(options, message, data, tmp_path):
-    """Exit status 2 and what was expected, before anything is trained."""
+    """The exit status is 2, and the message says what was expected, before anything is trained."""
     done = run("train", "--data", data, "--out", tmp_path / "run", *options)
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr

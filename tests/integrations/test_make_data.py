@@ -1,4 +1,4 @@
-"""The data generator of the fish-count trainer: exact counts, fish that can be seen, the same bytes every time."""
+"""The data generator of the fish-count trainer: exact counts, visible fish, the same bytes every time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ pytest.importorskip("PIL")
 
 from PIL import Image, ImageDraw  # noqa: E402
 
-from integrations.fish_count import compose, make_data, placement, scene  # noqa: E402
-from integrations.fish_count.problem import Problem  # noqa: E402
+from integrations.fish_count import make_data  # noqa: E402
+from integrations.fish_count.errors import UserError  # noqa: E402
+from integrations.fish_count.scenes import compose, draw, placement  # noqa: E402
 
 
 def options(out: Path, *more: str) -> argparse.Namespace:
-    """Parsed options for a small set in `out`."""
+    """Return parsed options for a small data set in `out`."""
     parser = argparse.ArgumentParser()
     make_data.add_arguments(parser)
     small = ["--out", str(out), "--images", "20", "--size", "64", "--max-count", "5", "--workers", "1"]
@@ -26,13 +27,13 @@ def options(out: Path, *more: str) -> argparse.Namespace:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
+    """Return every file below a folder, by its relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
 def stamps(tmp_path: Path) -> Path:
-    """A folder with cut-outs in a subfolder, and a PNG that is none."""
+    """A folder with cut-outs in a subfolder, and a PNG that is not a cut-out."""
     folder = tmp_path / "stamps"
     (folder / "reef").mkdir(parents=True)
     for index, colour in enumerate(((250, 90, 40), (240, 220, 60), (230, 230, 240))):
@@ -47,7 +48,7 @@ def stamps(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def backgrounds(tmp_path: Path) -> Path:
-    """A folder with a large JPEG and a PNG smaller than the pictures to be made."""
+    """A folder with a large JPEG, and a PNG smaller than the images to be made."""
     folder = tmp_path / "backgrounds"
     folder.mkdir()
     Image.new("RGB", (300, 200), (20, 80, 120)).save(folder / "sea.JPG")
@@ -57,59 +58,59 @@ def backgrounds(tmp_path: Path) -> Path:
 
 @pytest.mark.foreign_threads  # tqdm's monitor
 def test_workers_do_not_change_a_byte(tmp_path: Path) -> None:
-    """One process and two write the same files with the same bytes."""
+    """One process and two workers write the same files with the same bytes."""
     make_data.run(options(tmp_path / "one"))
     make_data.run(options(tmp_path / "two", "--workers", "2"))
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def test_another_seed_gives_other_pictures(tmp_path: Path) -> None:
-    """The seed decides the counts and the pictures."""
+def test_another_seed_gives_other_images(tmp_path: Path) -> None:
+    """The seed decides the counts and the images."""
     make_data.run(options(tmp_path / "a"))
     make_data.run(options(tmp_path / "b", "--seed", "1"))
     assert make_data.draw_counts(50, 5, 0) != make_data.draw_counts(50, 5, 1)
     assert not set(contents(tmp_path / "a").values()) & set(contents(tmp_path / "b").values())
 
 
-def test_folders_are_named_after_the_counts(tmp_path: Path) -> None:
-    """Each picture lies in the folder of its drawn count, under its six-digit index."""
+def test_folders_are_named_by_the_counts(tmp_path: Path) -> None:
+    """Each image is in the folder of its count, and its name is its six-digit index."""
     make_data.run(options(tmp_path / "set"))
     counts = make_data.draw_counts(20, 5, 0)
     expected = {f"{count}/{index:06d}.jpg" for index, count in enumerate(counts)}
     assert set(contents(tmp_path / "set")) == expected | {"dataset.json"}
 
 
-def test_the_file_holds_the_scene_with_that_many_fish(tmp_path: Path) -> None:
-    """The picture that is saved is the one in which the fish of the folder's name were laid."""
-    job = make_data.Job(tmp_path, 64, 3, 90, [], [])
+def test_the_file_is_the_scene_with_that_many_fish(tmp_path: Path) -> None:
+    """The saved image is the one with as many fish as its folder says."""
+    spec = make_data.ImageSpec(tmp_path, 64, 3, 90, [], [])
     for index, count in enumerate((0, 1, 4, 20)):
-        make_data.write_image(job, index, count)
-        image, placed = scene.draw_scene_and_fish(count, 64, np.random.default_rng([3, index]))
+        make_data.write_image(spec, index, count)
+        image, placed = draw.draw_scene_and_fish(count, 64, np.random.default_rng([3, index]))
         image.save(tmp_path / "same.jpg", quality=90, subsampling="4:2:0")
         assert len(placed) == count
         assert (tmp_path / "same.jpg").read_bytes() == (tmp_path / str(count) / f"{index:06d}.jpg").read_bytes()
 
 
-def test_counts_are_uniform_from_none_to_the_most() -> None:
-    """Every count from 0 to the most comes, about equally often."""
-    share = np.bincount(make_data.draw_counts(21_000, 20, 7), minlength=21) / 21_000
-    assert len(share) == 21
-    assert np.all(np.abs(share - 1 / 21) < 0.01)
+def test_counts_are_uniform_from_0_to_the_maximum() -> None:
+    """Every count from 0 to the maximum comes about equally often."""
+    frequency = np.bincount(make_data.draw_counts(21_000, 20, 7), minlength=21) / 21_000
+    assert len(frequency) == 21
+    assert np.all(np.abs(frequency - 1 / 21) < 0.01)
 
 
 @pytest.mark.parametrize(("count", "size"), [(0, 256), (1, 64), (7, 256), (20, 256), (20, 64), (60, 256), (60, 64)])
 def test_each_drawn_fish_is_at_least_half_visible(count: int, size: int) -> None:
-    """Exactly `count` fish are laid, and no overlap or border takes more than half of one."""
+    """Exactly `count` fish are placed, and no overlap or border hides more than half of one."""
     for seed in range(4):
-        image, placed = scene.draw_scene_and_fish(count, size, np.random.default_rng(seed))
+        image, placed = draw.draw_scene_and_fish(count, size, np.random.default_rng(seed))
         assert (image.size, image.mode) == ((size, size), "RGB")
         assert len(placed) == count
-        assert all(share >= 0.5 for share in owned_shares(placed, size))
-        assert placement.visible_fractions(placed, size) == pytest.approx(owned_shares(placed, size))
+        assert all(fraction >= 0.5 for fraction in brute_force_fractions(placed, size))
+        assert placement.visible_fractions(placed, size) == pytest.approx(brute_force_fractions(placed, size))
 
 
-def owned_shares(placed: list[placement.Placed], size: int) -> list[float]:
-    """The visible share of each fish pixel by pixel, without the code under test."""
+def brute_force_fractions(placed: list[placement.PlacedFish], size: int) -> list[float]:
+    """Return the visible fraction of each fish, counted pixel by pixel without the code under test."""
     owner: dict[tuple[int, int], int] = {}
     for index, fish in enumerate(placed):
         for y, x in np.argwhere(fish.mask):
@@ -118,11 +119,11 @@ def owned_shares(placed: list[placement.Placed], size: int) -> list[float]:
     return [inside.count(index) / int(fish.mask.sum()) for index, fish in enumerate(placed)]
 
 
-def test_a_drawn_fish_changes_the_picture_where_it_lies() -> None:
+def test_a_drawn_fish_changes_the_image_where_it_is() -> None:
     """Every fish, near or far, differs from the backdrop behind it."""
     for seed in range(6):
-        before, _ = scene.draw_backdrop(128, np.random.default_rng(seed))
-        image, placed = scene.draw_scene_and_fish(12, 128, np.random.default_rng(seed))
+        before, _ = draw.draw_backdrop(128, np.random.default_rng(seed))
+        image, placed = draw.draw_scene_and_fish(12, 128, np.random.default_rng(seed))
         change = np.abs(np.asarray(image, np.float32) - before).mean(axis=2)
         for fish in placed:
             rows, columns, inner_rows, inner_columns = placement.overlap(fish.mask.shape, fish.left, fish.top, 128)
@@ -130,29 +131,29 @@ def test_a_drawn_fish_changes_the_picture_where_it_lies() -> None:
 
 
 def test_fish_that_never_shrink_end_on_the_grid() -> None:
-    """A cut-out as large as the picture can not be scattered 60 times: the grid takes it, wholly visible."""
+    """A cut-out as large as the image cannot be placed at random 60 times: on the grid it is wholly visible."""
     huge = Image.new("RGBA", (128, 128), (255, 0, 0, 255))
-    placed = placement.place(lambda length_px, rng: huge, 60, 128, np.random.default_rng(0))
+    placed = placement.place_fish(lambda length_px, rng: huge, 60, 128, np.random.default_rng(0))
     assert len(placed) == 60
     assert placement.visible_fractions(placed, 128) == [1.0] * 60
 
 
-def test_fish_get_shorter_where_there_are_many() -> None:
-    """The longest fish among 60 is shorter than the longest of a few, and none is asked for below the least length."""
-    asked: dict[int, list[float]] = {3: [], 60: []}
-    for count, lengths in asked.items():
+def test_fish_are_shorter_if_there_are_many() -> None:
+    """The longest of 60 fish is shorter than the longest of a few, and none is below the minimum length."""
+    lengths_by_count: dict[int, list[float]] = {3: [], 60: []}
+    for count, lengths in lengths_by_count.items():
 
         def draw(length_px: float, rng: np.random.Generator, lengths: list[float] = lengths) -> Image.Image:
             lengths.append(length_px)
             return Image.new("RGBA", (round(length_px), round(length_px / 3)), (0, 0, 0, 255))
 
         for seed in range(10):
-            placement.place(draw, count, 256, np.random.default_rng(seed))
-    assert max(asked[60]) < max(asked[3]) <= 70
-    assert min(asked[60] + asked[3]) >= 25.99
+            placement.place_fish(draw, count, 256, np.random.default_rng(seed))
+    assert max(lengths_by_count[60]) < max(lengths_by_count[3]) <= 70
+    assert min(lengths_by_count[60] + lengths_by_count[3]) >= 25.99
 
 
-def test_files_are_baseline_jpegs_of_the_asked_size(tmp_path: Path) -> None:
+def test_files_are_baseline_jpegs_of_the_requested_size(tmp_path: Path) -> None:
     """Each file is a 4:2:0 baseline JPEG that simplejpeg decodes."""
     simplejpeg = pytest.importorskip("simplejpeg")
     make_data.run(options(tmp_path / "set", "--size", "72"))
@@ -163,33 +164,33 @@ def test_files_are_baseline_jpegs_of_the_asked_size(tmp_path: Path) -> None:
         assert simplejpeg.decode_jpeg(data).shape == (72, 72, 3)
 
 
-def test_a_finished_set_is_reused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same options a second time write nothing, whatever the number of workers."""
+def test_a_complete_data_set_is_reused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same options write nothing the second time, whatever the number of workers."""
     make_data.run(options(tmp_path / "set"))
     assert "20 images" in capsys.readouterr().out
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "set").rglob("*")}
     make_data.run(options(tmp_path / "set", "--workers", "2"))
-    assert "already there" in capsys.readouterr().out
+    assert f"20 images are already in {tmp_path}" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "set").rglob("*")}
 
 
-def test_another_set_in_the_way_is_a_problem(tmp_path: Path) -> None:
-    """A folder finished with another seed is named, with what differs."""
+def test_another_data_set_in_the_folder_is_an_error(tmp_path: Path) -> None:
+    """The message names the folder and what differs."""
     make_data.run(options(tmp_path / "set"))
-    with pytest.raises(Problem, match="with seed 0 instead of 1: choose another --out or remove it"):
+    with pytest.raises(UserError, match="with seed 0 instead of 1: choose another --out or remove it"):
         make_data.run(options(tmp_path / "set", "--seed", "1"))
 
 
 @pytest.mark.parametrize("text", ["", "not json", "[]", json.dumps({"version": -1})])
-def test_files_in_the_way_are_a_problem(tmp_path: Path, text: str) -> None:
-    """An unfinished set or foreign files are left alone."""
+def test_files_in_the_folder_are_an_error(tmp_path: Path, text: str) -> None:
+    """An incomplete data set and foreign files are left alone."""
     (tmp_path / "dataset.json").write_text(text)
-    with pytest.raises(Problem, match="choose another --out or remove it"):
+    with pytest.raises(UserError, match="choose another --out or remove it"):
         make_data.run(options(tmp_path))
     (tmp_path / "dataset.json").rename(tmp_path / "notes.txt")
-    with pytest.raises(Problem, match=f"{tmp_path} holds files"):
+    with pytest.raises(UserError, match=f"{tmp_path} has files"):
         make_data.run(options(tmp_path))
-    with pytest.raises(Problem, match="got the file"):
+    with pytest.raises(UserError, match="notes.txt is a file"):
         make_data.run(options(tmp_path / "notes.txt"))
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -204,63 +205,64 @@ def test_files_in_the_way_are_a_problem(tmp_path: Path, text: str) -> None:
         ("--max-count", "61", "--max-count must be 0 to 60, got 61"),
         ("--quality", "100", "--quality must be 1 to 95, got 100"),
         ("--workers", "0", "--workers must be at least 1, got 0"),
-        ("--stamps", ".", "add --backgrounds or leave both out"),
-        ("--backgrounds", ".", "add --stamps or leave both out"),
+        ("--stamps", ".", "add --backgrounds or omit both"),
+        ("--backgrounds", ".", "add --stamps or omit both"),
     ],
 )
-def test_options_that_can_not_be_met_are_problems(tmp_path: Path, option: str, value: str, expected: str) -> None:
-    """Each message says what was expected and what came, and nothing is written."""
-    with pytest.raises(Problem, match=expected):
+def test_invalid_options_are_errors(tmp_path: Path, option: str, value: str, expected: str) -> None:
+    """Each message says what was expected and what was given, and nothing is written."""
+    with pytest.raises(UserError, match=expected):
         make_data.run(options(tmp_path / "set", option, value))
     assert not (tmp_path / "set").exists()
 
 
 def test_stamps_are_pasted_over_backgrounds(tmp_path: Path, stamps: Path, backgrounds: Path) -> None:
-    """A set of photographs is the same from one process and two, and its sources are part of what it is."""
+    """Pasted images do not depend on the number of workers, but they do on the sources."""
     photographs = ("--stamps", str(stamps), "--backgrounds", str(backgrounds))
     make_data.run(options(tmp_path / "one", *photographs))
     make_data.run(options(tmp_path / "two", *photographs, "--workers", "2"))
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     (stamps / "reef" / "2.png").unlink()
-    with pytest.raises(Problem, match="with sources"):
+    with pytest.raises(UserError, match="with sources"):
         make_data.run(options(tmp_path / "one", *photographs))
 
 
 def test_each_stamp_is_at_least_half_visible(stamps: Path, backgrounds: Path) -> None:
-    """Pasted fish follow the rule of drawn ones; a PNG without transparency is no stamp."""
-    paths, scenes = compose.find_stamps(stamps), compose.find_backgrounds(backgrounds)
-    assert [path.name for path in paths] == ["0.png", "1.png", "2.png"]
-    assert [path.name for path in scenes] == ["grey.png", "sea.JPG"]
+    """Pasted fish are as visible as drawn ones; a PNG without transparency is not a stamp."""
+    stamp_paths, background_paths = compose.find_stamps(stamps), compose.find_backgrounds(backgrounds)
+    assert [path.name for path in stamp_paths] == ["0.png", "1.png", "2.png"]
+    assert [path.name for path in background_paths] == ["grey.png", "sea.JPG"]
     for seed, count in enumerate((0, 1, 8, 20, 60)):
-        image, placed = compose.compose_scene_and_fish(count, 96, np.random.default_rng(seed), paths, scenes)
+        rng = np.random.default_rng(seed)
+        image, placed = compose.compose_scene_and_fish(count, 96, rng, stamp_paths, background_paths)
         assert (image.size, image.mode, len(placed)) == ((96, 96), "RGB", count)
-        assert all(share >= 0.5 for share in owned_shares(placed, 96))
+        assert all(fraction >= 0.5 for fraction in brute_force_fractions(placed, 96))
 
 
-def test_folders_without_pictures_are_problems(tmp_path: Path, stamps: Path, backgrounds: Path) -> None:
-    """The message names the folder and, for stamps, a package that has some."""
-    with pytest.raises(Problem, match="tuxpaint-stamps-default"):
+def test_folders_without_images_are_errors(tmp_path: Path, stamps: Path, backgrounds: Path) -> None:
+    """The message names the folder and, for stamps, a package that contains some."""
+    with pytest.raises(UserError, match="tuxpaint-stamps-default"):
         make_data.run(options(tmp_path / "set", "--stamps", str(backgrounds), "--backgrounds", str(backgrounds)))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Problem, match="--backgrounds must hold pictures"):
+    with pytest.raises(UserError, match="--backgrounds must contain images"):
         make_data.run(options(tmp_path / "set", "--stamps", str(stamps), "--backgrounds", str(tmp_path / "empty")))
-    with pytest.raises(Problem, match="--stamps must name a folder"):
+    with pytest.raises(UserError, match="--stamps must be a folder"):
         make_data.run(options(tmp_path / "set", "--stamps", str(tmp_path / "no"), "--backgrounds", str(backgrounds)))
 
 
-@pytest.mark.parametrize("name", ["stamps/torn.png", "backgrounds/torn.jpg", "backgrounds/torn.png"])
-def test_an_unreadable_picture_is_a_problem(tmp_path: Path, stamps: Path, backgrounds: Path, name: str) -> None:
-    """A torn file is named before any picture is written."""
+@pytest.mark.parametrize("name", ["stamps/cut.png", "backgrounds/cut.jpg", "backgrounds/cut.png"])
+def test_an_unreadable_file_is_an_error(tmp_path: Path, stamps: Path, backgrounds: Path, name: str) -> None:
+    """A truncated file is named before any image is written."""
     whole = stamps / "reef" / "0.png" if name.endswith("png") else backgrounds / "sea.JPG"
     (tmp_path / name).write_bytes(whole.read_bytes()[:120])
-    with pytest.raises(Problem, match=f"{Path(name).name}, could not read it"):
+    with pytest.raises(UserError, match=f"{Path(name).name} must be an? (PNG )?image, cannot read it"):
         make_data.run(options(tmp_path / "set", "--stamps", str(stamps), "--backgrounds", str(backgrounds)))
     assert not (tmp_path / "set").exists()
 
 
 def test_progress_without_tqdm_is_a_line_every_tenth(capsys: pytest.CaptureFixture[str]) -> None:
-    """A chunk that passes a tenth of the pictures prints how many are done."""
-    advance = make_data._tenths(200)
+    """A chunk that passes a tenth of the images prints how many are done."""
+    advance = make_data._print_tenths(200)
     for _ in range(13):
         advance(16)
     lines = capsys.readouterr().err.splitlines()

@@ -1,4 +1,4 @@
-"""The fish-count trainer in PyTorch: real runs on a small set, alone, with worker processes, and under torchrun."""
+"""The fish-count trainer in PyTorch: real runs on a small data set, in one process, with workers, under torchrun."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ TWO_RANKS = [
     *[sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
     *["-m", "integrations.fish_count"],
 ]
-# A run of its own: a shared store that another test made has named this process's run.
+# A run of its own: a shared store that another test created has set the run of this process.
 FRESH = {name: value for name, value in os.environ.items() if name != "BYTECACHE_RUN"} | {
     "OMP_NUM_THREADS": "1",
     "PYTHONWARNINGS": "ignore:This DataLoader will create",  # torch's, on a single processor
 }
 OPTIONS = {"cwd": ROOT, "env": FRESH, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-TRAINING = 48  # four fifths of the pictures
+TRAINING = 48  # four fifths of the images
 ALL_FIT = ("--maxbytes", "100% of data")
 
 
 def run(*args, command=ALONE):
-    """A finished command, its output as text."""
+    """Run a command to its end and return it, with its output as text."""
     return subprocess.run([*command, *map(str, args)], timeout=300, check=False, **OPTIONS)
 
 
 def train(data, out, *options, command=ALONE):
-    """The rows of history.csv, and what was printed, of two epochs."""
+    """Train for two epochs; return the rows of history.csv and what was printed."""
     common = ("train_torch", "--data", data, "--out", out, "--epochs", 2, "--batch-size", 8)
     done = run(*common, *options, command=command)
     assert done.returncode == 0, done.stderr
@@ -53,13 +53,13 @@ def history(out):
     return list(csv.DictReader((out / "history.csv").read_text().splitlines()))
 
 
-def column(rows, *names):
-    """These figures, epoch after epoch, as they are written: equal only where every bit is."""
+def columns(rows, *names):
+    """Return these columns as they were written: equal only if every bit is."""
     return [tuple(row[name] for name in names) for row in rows]
 
 
 def losses(rows):
-    return column(rows, "loss", "mae", "val_loss", "val_mae")
+    return columns(rows, "loss", "mae", "val_loss", "val_mae")
 
 
 @pytest.fixture(scope="module")
@@ -80,81 +80,81 @@ def alone(data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ranks(data, tmp_path_factory):
-    """The store, the history and the output of a run on two ranks that keep what they read."""
+    """The store, the history and the output of a run on two ranks with a persistent store."""
     folder = tmp_path_factory.mktemp("ranks")
     rows, printed = train(data, folder / "run", *ALL_FIT, "--store", folder / "store", command=TWO_RANKS)
     return folder / "store", rows, printed
 
 
 def test_a_run_leaves_what_train_leaves(alone):
-    """Model, history, summary and report, with train's columns and its lines on the screen."""
+    """Model, history, summary and report exist, with the columns of train and its lines on the screen."""
     out, rows, printed = alone
-    left = {"history.csv", "last.pt", "model.pt", "options.json", "report.png", "summary.json"}
-    assert set(os.listdir(out)) == left
-    of_the_cache = ["held_bytes", "hit_rate", "images_per_s", "loss", "mae", "read_s", "reads"]
-    assert list(rows[0]) == ["epoch", *of_the_cache, "storage_ms", "val_loss", "val_mae", "val_reads"]
+    expected = {"history.csv", "last.pt", "model.pt", "options.json", "report.png", "summary.json"}
+    assert set(os.listdir(out)) == expected
+    training = ["currbytes", "hit_rate", "hits", "images_per_s", "load_s", "loss", "mae", "maxbytes", "misses"]
+    assert list(rows[0]) == ["epoch", *training, "storage_ms", "val_loss", "val_mae", "val_misses"]
     assert [line[:9] for line in printed.splitlines()] == ["48 traini", "epoch  1/", "epoch  2/", "test MAE "]
     assert "each read from storage delayed by 1 ms" in printed
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_hit_rate_is_that_of_the_budget_and_validation_takes_none_of_it(alone):
-    """Half the training bytes: half the reads hit in the second epoch; validation is read anew each time."""
+    """With half the training bytes, half the reads hit in the second epoch; validation reads its files each time."""
     out, (first, second), _ = alone
     summary = json.loads((out / "summary.json").read_text())
-    assert (int(first["reads"]), float(first["hit_rate"])) == (TRAINING, 0)
+    assert (int(first["misses"]), float(first["hit_rate"])) == (TRAINING, 0)
     assert float(second["hit_rate"]) == pytest.approx(0.5, abs=0.05)  # 48 files of unequal size
-    assert int(second["held_bytes"]) <= summary["budget_bytes"] == summary["training_bytes"] // 2
-    assert [first["val_reads"], second["val_reads"]] == ["6", "6"]
+    assert int(second["currbytes"]) <= summary["maxbytes"] == summary["training_bytes"] // 2
+    assert [first["val_misses"], second["val_misses"]] == ["6", "6"]
     assert summary["cache_stats"]["hits"] + summary["cache_stats"]["misses"] == 2 * TRAINING
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_two_workers_read_each_file_once(method, alone, data, tmp_path):
-    """However they start; and the losses are those of one process that read half of them twice."""
+    """So it is with every start method, and the losses are those of one process that read half of them twice."""
     rows, _ = train(data, tmp_path / "run", *ALL_FIT, "--workers", 2, "--start-method", method)
-    assert column(rows, "reads", "hit_rate") == [(str(TRAINING), "0.0"), ("0", "1.0")]
+    assert columns(rows, "misses", "hit_rate") == [(str(TRAINING), "0.0"), ("0", "1.0")]
     assert losses(rows) == losses(alone[1])
 
 
-def test_two_ranks_read_each_file_once_and_learn_what_they_learn_without_a_cache(ranks, data, tmp_path):
-    """Every figure of the losses is equal to the last bit; rank 0 alone prints."""
+def test_two_ranks_read_each_file_once_and_train_as_without_a_cache(ranks, data, tmp_path):
+    """The losses are equal to the last bit; only rank 0 prints."""
     _, rows, printed = ranks
     uncached, _ = train(data, tmp_path / "run", "--cache", "none", command=TWO_RANKS)
-    assert column(rows, "reads", "hit_rate") == [(str(TRAINING), "0.0"), ("0", "1.0")]
-    assert column(uncached, "reads", "hit_rate") == [(str(TRAINING), "0.0")] * 2
+    assert columns(rows, "misses", "hit_rate") == [(str(TRAINING), "0.0"), ("0", "1.0")]
+    assert columns(uncached, "misses", "hit_rate") == [(str(TRAINING), "0.0")] * 2
     assert losses(rows) == losses(uncached)
     assert len(printed.splitlines()) == 4
 
 
 def test_a_second_run_with_the_store_starts_warm(ranks, alone, data, tmp_path):
-    """It reads nothing, though it is another kind of run, and learns as with a cold cache."""
+    """It reads nothing, though it is another kind of run, and trains as with a cold cache."""
     options = (*ALL_FIT, "--store", ranks[0], "--workers", 1)
     rows, _ = train(data, tmp_path / "run", *options)
-    assert column(rows, "reads", "hit_rate") == [("0", "1.0")] * 2
+    assert columns(rows, "misses", "hit_rate") == [("0", "1.0")] * 2
     assert losses(rows) == losses(alone[1])
     stats = json.loads((tmp_path / "run" / "summary.json").read_text())["cache_stats"]
-    assert (stats["hits"], stats["misses"]) == (2 * TRAINING, 0)  # those of this run
+    assert (stats["hits"], stats["misses"]) == (2 * TRAINING, 0)  # of this run only
 
 
 def stop_after(epochs, *args):
-    """Exit status and stderr of a run that gets Ctrl-C, as its workers do, after so many epochs."""
+    """Press Ctrl-C after so many epochs of a run, for its workers too; return its exit status and stderr."""
     command = [*ALONE, "train_torch", *map(str, args), "--epochs", "500", "--batch-size", "8", *ALL_FIT]
     with subprocess.Popen(command, start_new_session=True, **OPTIONS) as process:
         while not process.stdout.readline().startswith(f"epoch {epochs:>2}/500"):
             assert process.poll() is None, process.stderr.read()
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=120)  # which every worker holds open while it lives
+        _, errors = process.communicate(timeout=120)  # open as long as a worker lives
     return process.returncode, errors
 
 
-def test_ctrl_c_ends_the_run_and_its_workers_and_resume_goes_on_as_if_it_had_not(data, tmp_path):
-    """Status 130 and one line; a run that was stopped and resumed has the losses of one that was not."""
+def test_ctrl_c_ends_the_run_and_its_workers_and_resume_continues_as_if_uninterrupted(data, tmp_path):
+    """The status is 130, with one line; a run that was stopped and resumed has the losses of one that was not."""
     whole, stopped = ("--data", data, "--out", tmp_path / "a"), ("--data", data, "--out", tmp_path / "b")
     for epochs, args in ((2, (*whole, "--workers", 2)), (1, stopped), (2, (*stopped, "--resume"))):
         status, errors = stop_after(epochs, *args)
         assert (status, errors.count("\n")) == (130, 2), errors
-        assert "holds the epochs that are done, --resume goes on" in errors
+        assert "has the finished epochs, --resume continues after them" in errors
     rows = history(tmp_path / "a"), history(tmp_path / "b")
     shorter = min(map(len, rows))
     assert shorter >= 2
@@ -162,8 +162,8 @@ def test_ctrl_c_ends_the_run_and_its_workers_and_resume_goes_on_as_if_it_had_not
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_bad_picture_is_named_with_the_remedy(workers, data, tmp_path):
-    """Exit status 2, one message, no traceback, also where a worker process met it."""
+def test_a_bad_image_is_named_with_the_remedy(workers, data, tmp_path):
+    """The exit status is 2, with one message and no traceback, also if a worker process read it."""
     folder = tmp_path / "data"
     for path in data.rglob("*.jpg"):
         copy = folder / path.relative_to(data)
@@ -171,7 +171,7 @@ def test_a_bad_picture_is_named_with_the_remedy(workers, data, tmp_path):
         copy.write_bytes(b"GIF89a" if path.stem == "000007" else path.read_bytes())
     done = run("train_torch", "--data", folder, "--out", tmp_path / "run", "--workers", workers, "--seed", 1)
     assert done.returncode == 2
-    assert "000007.jpg: JpegError: expected" in done.stderr and "remove the file" in done.stderr
+    assert "000007.jpg: JpegError: expected" in done.stderr and "remove or replace the file" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -182,14 +182,14 @@ def test_a_bad_picture_is_named_with_the_remedy(workers, data, tmp_path):
         (["--workers", "-1"], "--workers must be 0 or more"),
         (["--size", "256"], "--size must be HEIGHTxWIDTH"),
         (["--seed", "-1"], "--seed must be 0 or more"),
-        (["--store", "README.md"], "the cache cannot be made"),
-        (["--store", "kept", "--cache", "none"], "--cache none holds nothing"),
-        (["--out", "README.md/run"], "must be a folder that can be written"),
+        (["--store", "README.md"], "the cache cannot be opened"),
+        (["--store", "kept", "--cache", "none"], "--cache none stores nothing"),
+        (["--out", "README.md/run"], "must be a writable folder"),
         (["--resume"], "--resume needs a run"),
     ],
 )
 def test_bad_options_are_refused(options, message, data, tmp_path, capsys, monkeypatch):
-    """Exit status 2 and what was expected, before anything is trained."""
+    """The exit status is 2, and the message says what was expected, before anything is trained."""
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv("BYTECACHE_RUN", raising=False)
     small = ["--maxbytes", "1 MB"]
@@ -197,29 +197,29 @@ def test_bad_options_are_refused(options, message, data, tmp_path, capsys, monke
     assert message in capsys.readouterr().err
 
 
-def test_the_ranks_share_each_batch_evenly(data, tmp_path, monkeypatch, capsys):
-    """A batch size that is no multiple of the ranks is refused."""
+def test_the_ranks_get_equal_parts_of_each_batch(data, tmp_path, monkeypatch, capsys):
+    """A batch size that is not a multiple of the number of ranks is refused."""
     from integrations.fish_count import train_torch
 
     monkeypatch.setattr(train_torch, "WORLD", 3)
     assert main(["train_torch", "--data", str(data), "--out", str(tmp_path / "run")]) == 2
-    assert "--batch-size must be a multiple of the 3 ranks" in capsys.readouterr().err
+    assert "--batch-size must be a multiple of the number of ranks, 3" in capsys.readouterr().err
 
 
-def test_the_network_begins_by_answering_the_mean():
-    """Whatever it is shown, of whatever size."""
+def test_the_untrained_network_predicts_the_mean():
+    """So it does for any image of any size."""
     net = FishCount(7.25)
     for height, width in ((64, 64), (33, 48)):
         pixels = torch.randint(0, 256, (5, 3, height, width), dtype=torch.uint8)
         assert net(pixels).tolist() == [7.25] * 5
 
 
-def test_the_network_is_that_of_keras():
-    """As many numbers in it, moving means and variances included, and the features of a picture in the same shape."""
+def test_the_network_is_the_same_as_in_keras():
+    """It has as many numbers, moving means and variances included, and features of the same shape."""
     pytest.importorskip("keras", reason="the comparison needs keras")
-    from integrations.fish_count.quiet import load_keras
+    from integrations.fish_count.keras_import import import_keras
 
-    load_keras()
+    import_keras()
     from integrations.fish_count.model import build_model
 
     model, net = build_model((72, 50), 7.25, 1e-3), FishCount(7.25)

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from .species import NOSE, TAIL_ROOT, TAILS, Coat, Colour, Points, Species
 
-STEPS = 14  # corners of the back and of the belly
+STEPS = 14  # points of the outline of the back, and of the belly
 
 
 def draw_fish(
@@ -15,26 +15,27 @@ def draw_fish(
 ) -> Image.Image:
     """Draw one fish as an RGBA image cropped to its pixels.
 
-    `pose` is the heading: degrees turned upwards, and +1 for a head on the right or -1 for one on the left.
+    `pose` is the heading: degrees turned upwards, and +1 if the head is on the right or -1 if it is on the left.
     """
-    over = 3 if length_px < 45 else 2  # small fish need the finer edge; large ones would cost too much
-    pen = _Pen(species, length_px * over, bend=0.35 * rng.standard_normal(), rng=rng)
-    pen.draw_fins(coat.fins)
-    pen.draw_body(coat)
-    pen.draw_details(coat)
-    image = pen.cut_out()
+    oversampling = 3 if length_px < 45 else 2  # small fish need the finer edge; large ones would cost too much
+    canvas = _FishCanvas(species, length_px * oversampling, bend=0.35 * rng.standard_normal(), rng=rng)
+    canvas.draw_fins(coat.fins)
+    canvas.draw_body(coat)
+    canvas.draw_details(coat)
+    image = canvas.cut_out()
     degrees, side = pose
     if side < 0:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     foreshortened = (max(1, round(image.width * rng.uniform(0.86, 1.0))), image.height)
     image = image.resize(foreshortened, Image.Resampling.BILINEAR)
     image = image.rotate(degrees * side, Image.Resampling.BILINEAR, expand=True)
-    image = image.resize((max(1, image.width // over), max(1, image.height // over)), Image.Resampling.BOX)
+    final_size = max(1, image.width // oversampling), max(1, image.height // oversampling)
+    image = image.resize(final_size, Image.Resampling.BOX)
     return image.crop(image.getchannel("A").getbbox())
 
 
-class _Pen:
-    """The canvas of one fish, seen from its right side with the head on the right."""
+class _FishCanvas:
+    """The drawing of one fish, seen from its right side with the head on the right."""
 
     def __init__(self, species: Species, scale: float, bend: float, rng: np.random.Generator) -> None:
         self.species, self.scale, self.bend, self.rng = species, scale, bend, rng
@@ -45,14 +46,14 @@ class _Pen:
         self.line = max(1, round(scale / 60))
 
     def draw_fins(self, fins: Colour) -> None:
-        """Tail, dorsal and anal fin: a little transparent, with darker rays."""
+        """Draw the tail, dorsal and anal fin: slightly transparent, with darker rays."""
         length, half = -0.5 - TAIL_ROOT, self.species.tail_height / 2
         self._fin([(TAIL_ROOT + 0.03 + x * (length - 0.03), y * half) for x, y in TAILS[self.species.tail]], fins)
         self._fin([self._on_body(along, -1, height) for along, height in self.species.dorsal], fins)
         self._fin([self._on_body(along, 1, height) for along, height in self.species.anal], fins)
 
     def draw_body(self, coat: Coat) -> None:
-        """The body: dark back, light belly, markings, and an outline that parts it from a fish of its own kind."""
+        """Draw the body: dark back, light belly, markings, and an outline that sets it off from others of its kind."""
         outline = self._pixels([*self.upper, *self.lower[::-1]])
         mask = Image.new("L", self.colour.size)
         ImageDraw.Draw(mask).polygon(outline, fill=255)
@@ -63,7 +64,7 @@ class _Pen:
         ImageDraw.Draw(self.colour).line([*outline, outline[0]], fill=_shade(coat.back, 0.55), width=self.line)
 
     def draw_details(self, coat: Coat) -> None:
-        """Gill, pectoral fin, mouth and eye: they show which end is the head."""
+        """Draw gill, pectoral fin, mouth and eye, which show where the head is."""
         draw, height = ImageDraw.Draw(self.colour), self.species.height
         gill = [(0.27 - 0.03 * np.cos(t), 0.27 * height * np.sin(t)) for t in np.linspace(-1.2, 1.2, 7)]
         draw.line(self._pixels(gill), fill=_shade(coat.flank, 0.6), width=self.line)
@@ -76,7 +77,7 @@ class _Pen:
         self._disc(draw, 0.39, -0.17 * height, 0.22 * radius, (255, 255, 255))
 
     def cut_out(self) -> Image.Image:
-        """The finished fish on a transparent ground."""
+        """Return the finished fish on a transparent background."""
         self.colour.putalpha(self.alpha)
         return self.colour
 
@@ -150,7 +151,7 @@ class _Pen:
         return x, float(np.interp(x, xs, ys)) + side * (height - inside)
 
     def _pixels(self, points: Points) -> list[tuple[float, float]]:
-        """Body lengths to pixels; a swimming fish is bent, most of all at the tail."""
+        """Convert body lengths to pixels; a swimming fish is bent, most of all at the tail."""
         middle_x, middle_y, bend = self.width / 2, self.height / 2, 0.25 * self.bend
         return [
             (middle_x + x * self.scale, middle_y + (y + bend * min(0.0, x - 0.1) ** 2) * self.scale) for x, y in points
@@ -158,8 +159,8 @@ class _Pen:
 
 
 def _outline(species: Species) -> tuple[Points, Points]:
-    """Back and belly from nose to tail root: a power curve for the head that tapers to a narrow root."""
-    along = np.linspace(0, 1, STEPS) ** 1.5  # closer at the nose, where the outline turns fast
+    """Return back and belly from nose to tail root: a power curve for the head that tapers to a narrow root."""
+    along = np.linspace(0, 1, STEPS) ** 1.5  # denser at the nose, where the outline bends most
     curve = along**species.blunt * (1.0 - along) ** 0.8
     half = species.height / 2 * (0.86 * curve / curve.max() + 0.14 * np.minimum(1.0, 6 * along))
     xs = NOSE + along * (TAIL_ROOT - NOSE)
@@ -167,5 +168,5 @@ def _outline(species: Species) -> tuple[Points, Points]:
     return upper, [(x, -0.92 * y) for x, y in upper]
 
 
-def _shade(colour: Colour, share: float) -> Colour:
-    return int(colour[0] * share), int(colour[1] * share), int(colour[2] * share)
+def _shade(colour: Colour, factor: float) -> Colour:
+    return int(colour[0] * factor), int(colour[1] * factor), int(colour[2] * factor)

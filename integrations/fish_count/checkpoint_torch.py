@@ -1,4 +1,4 @@
-"""What ``train_torch`` keeps of its epochs: the states to go on from, the best one, the rows of figures."""
+"""What ``train_torch`` saves after each epoch: the state to resume from, the best state, the row of metrics."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 
 import torch
 
-from .problem import Problem
+from .errors import UserError
 
-History = list[dict[str, float]]  # a row of figures per epoch
+History = list[dict[str, float]]  # a row of metrics per epoch
 
 
 def epochs_since_best(history: History) -> int:
-    """How many epochs have passed since the one with the least val_mae."""
+    """Return how many epochs have passed since the one with the lowest val_mae."""
     errors = [row["val_mae"] for row in history]
     return len(errors) - 1 - errors.index(min(errors)) if errors else 0
 
 
 def save(out: Path, history: History, **parts: Any) -> None:
-    """Writes the state of the network and the optimizer into last.pt, and model.pt if this epoch is the best so far.
+    """Write the state of `parts` to last.pt, also to model.pt if this epoch is the best; append to history.csv.
 
-    Adds the last row of `history` to history.csv.
+    parts: the network and the optimizer.
     """
     state = {name: part.state_dict() for name, part in parts.items()}
     for name in ["last.pt"] if epochs_since_best(history) else ["model.pt", "last.pt"]:
@@ -38,10 +38,10 @@ def save(out: Path, history: History, **parts: Any) -> None:
 
 
 def load(path: Path, **parts: Any) -> None:
-    """Gives the network, and the optimizer, the state that is saved there."""
+    """Restore the state of the network, and of the optimizer, from a file."""
     try:
         state = torch.load(path, weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(state[name])
     except (OSError, RuntimeError, LookupError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise Problem(f"{path} cannot be loaded: {error}: train anew into another --out") from None
+        raise UserError(f"{path} cannot be loaded: {error}: train again into another --out") from None

@@ -1,4 +1,4 @@
-"""The fish that there are: body plans, tails, fins, markings and coats, as plain data."""
+"""The species of fish: body plans, tails, fins, markings and coats, as plain data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Points = Sequence[tuple[float, float]]
 # All outlines are drawn in body lengths: the nose at x = 0.5, the tip of the tail at x = -0.5, y downwards.
 NOSE, TAIL_ROOT = 0.5, -0.27
 
-TAILS: dict[str, Points] = {  # upper root to lower root, in shares of tail length and half tail height
+TAILS: dict[str, Points] = {  # upper root to lower root, in fractions of tail length and half tail height
     "fork": [(0, -0.25), (0.95, -1), (0.8, -0.6), (0.5, 0), (0.8, 0.6), (0.95, 1), (0, 0.25)],
     "crescent": [  # as of fast swimmers
         (0, -0.18),
@@ -43,13 +43,13 @@ class Coat:
 
 @dataclass(frozen=True)
 class Species:
-    """A body plan. Heights are in body lengths; `blunt` rises from a pointed to a round head."""
+    """A body plan. Heights are in body lengths; `blunt` ranges from a pointed to a round head."""
 
     height: float
     blunt: float
     tail: str
     tail_height: float
-    dorsal: Points  # (place along the body from nose 0 to tail 1, height above the back)
+    dorsal: Points  # (position along the body from nose 0 to tail 1, height above the back)
     anal: Points
     marking: str
     coats: tuple[Coat, ...]

@@ -1,0 +1,171 @@
+"""What ``train`` and ``train_torch`` have in common: options, the run's folder, schedule, printed lines, results."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bytecache
+
+from .data import Split, delay_note
+from .errors import UserError
+
+LEARNING_RATE = 3e-3
+PATIENCE = 6  # epochs without a better val_mae after which training stops
+
+
+def add_options(parser: argparse.ArgumentParser, caches: list[str], workers: int, worker_kind: str) -> None:
+    """Add the options of both trainers to a parser."""
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="DIR", help="images DIR/COUNT/NAME.jpg, as make_data writes them")
+    add("--out", type=Path, required=True, metavar="RUN", help="folder for the model, the history and the report")
+    add("--cache", choices=caches, default="fill_once", help="how reads are cached (%(default)s)")
+    add("--maxbytes", default="50%", metavar="SIZE",
+        help='budget of the cache: "2 GiB", "50%%" of the available memory, "50%% of data" (%(default)s)')  # fmt: skip
+    add("--epochs", type=int, default=10, metavar="N", help="maximum number of epochs (%(default)s)")
+    add("--batch-size", type=int, default=32, metavar="B", help="images per step (%(default)s)")
+    add("--size", metavar="HxW", help="resize images to this height and width in pixels (default: as they are)")
+    add("--seed", type=int, default=0, metavar="S", help="of the split, the order and the weights (%(default)s)")
+    add("--workers", type=int, default=workers, metavar="W", help=f"{worker_kind} that prefetch batches (%(default)s)")
+    add("--storage-ms", type=float, default=0, metavar="MS", help="delay each read, to simulate remote storage")
+    add("--resume", action="store_true", help="continue the run in RUN after its last epoch")
+
+
+def check_options(args: argparse.Namespace, min_workers: int = 1) -> None:
+    """Raise UserError if an option is not valid."""
+    for name, minimum in (("epochs", 1), ("batch_size", 1), ("workers", min_workers), ("seed", 0)):
+        if getattr(args, name) < minimum:
+            raise UserError(f"--{name.replace('_', '-')} must be {minimum} or more, got {getattr(args, name)}")
+    if not 0 <= args.storage_ms < 60_000:
+        raise UserError(f"--storage-ms must be at least 0 and below 60000, got {args.storage_ms}")
+    parse_size(args.size)
+
+
+def open_run_folder(args: argparse.Namespace, checkpoint: str) -> list[dict[str, float]]:
+    """Create RUN/ and return an empty history; with --resume return that of the run in it.
+
+    checkpoint: the file's name from which a run is resumed.
+    """
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        in_use = any(args.out.iterdir())
+    except OSError as error:
+        raise UserError(f"--out {args.out} must be a writable folder: {error}") from None
+    options = {name: str(getattr(args, name)) for name in ("data", "seed", "size", "batch_size")}
+    if args.resume:
+        return _resumed_history(args, checkpoint, options)
+    if in_use:
+        raise UserError(f"--out {args.out} is not empty: choose another folder, remove this one, or add --resume")
+    (args.out / "options.json").write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
+    return []
+
+
+def _resumed_history(args: argparse.Namespace, checkpoint: str, options: dict[str, str]) -> list[dict[str, float]]:
+    """Return the history so far, or raise UserError if the run does not continue with these options.
+
+    options: those that decide the split and the order.
+    """
+    try:
+        original = json.loads((args.out / "options.json").read_text(encoding="utf-8"))
+        history = read_history(args.out)
+    except (OSError, ValueError):
+        original, history = None, []
+    if not history or not (args.out / checkpoint).is_file():
+        raise UserError(f"--resume needs a run that has finished an epoch, {args.out} does not contain one")
+    changed = [f"--{name.replace('_', '-')} {original[name]}" for name in options if original[name] != options[name]]
+    if changed:
+        raise UserError(
+            f"--resume: the run in {args.out} was started with {', '.join(changed)}: use the same, or a new --out"
+        )
+    if len(history) >= args.epochs:
+        raise UserError(f"--resume: the run in {args.out} already has {len(history)} epochs: use a larger --epochs")
+    return history
+
+
+def read_history(out: Path) -> list[dict[str, float]]:
+    """Return the rows of history.csv, one per epoch."""
+    with open(out / "history.csv", newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Return (height, width) for "HxW", None for None."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d*)[xX]([1-9]\d*)", text)
+    if match is None or min(int(match[1]), int(match[2])) < 16:
+        raise UserError(f"--size must be HEIGHTxWIDTH in pixels, at least 16x16, such as 256x256, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def parse_budget(text: str, training_bytes: int) -> int | str:
+    """Return what ``maxbytes=`` takes for --maxbytes, which may be a percentage of the training data."""
+    percentage = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*of\s+data\s*", text)
+    maxbytes: int | str = int(text) if text.isdigit() else text
+    if percentage:
+        maxbytes = int(training_bytes * float(percentage[1]) / 100)
+    try:
+        bytecache.fill_once(maxbytes=maxbytes)  # checks the size, creates no cache yet
+    except ValueError as error:
+        raise UserError(f'--{error}; a part of the training files is written "50% of data"') from None
+    return maxbytes
+
+
+def start_summary(
+    args: argparse.Namespace, splits: tuple[Split, Split, Split], maxbytes: int, training_bytes: int
+) -> dict[str, Any]:
+    """Print what is read through which cache; return the first entries of the summary."""
+    train, val, test = splits
+    fraction, note = maxbytes / training_bytes, delay_note(args.storage_ms)
+    print(
+        f"{len(train.paths)} training images, {training_bytes:,} bytes; {len(val.paths)} for validation, "
+        f"{len(test.paths)} for test; cache {args.cache}, {maxbytes:,} bytes = {fraction:.3f} of the training data"
+        + (f"; {note}" if note else ""),
+        flush=True,
+    )
+    predicted = bytecache.predict_hit_rate(args.cache, fraction)
+    return {"maxbytes": maxbytes, "training_bytes": training_bytes, "predicted_hit_rate": predicted}
+
+
+def learning_rate(epoch: int, epochs: int) -> float:
+    """Return the learning rate of an epoch, a function of it alone: half a cosine from LEARNING_RATE to nearly 0."""
+    progress = min(1.0, epoch / epochs)
+    return LEARNING_RATE * (0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def epoch_line(epoch: int, epochs: int, logs: dict[str, float], predicted_hit_rate: float) -> str:
+    """Format an epoch's metrics for the screen; `epoch` counts from 0."""
+    return (
+        f"epoch {epoch + 1:>2}/{epochs}  loss {logs['loss']:6.3f}  val MAE {logs['val_mae']:6.3f}  "
+        f"hit rate {logs['hit_rate']:.3f} (predicted {predicted_hit_rate:.3f})  "
+        f"{logs['images_per_s']:5.0f} images/s  load {logs['load_s']:5.1f} s"
+    )
+
+
+def write_results(
+    args: argparse.Namespace, splits: tuple[Split, Split], predictions: np.ndarray, summary: dict[str, Any],
+    framework: dict[str, str],
+) -> None:  # fmt: skip
+    """Write and print how good the predictions (n,) for the test images are, compared with the training median."""
+    from .report import write_report
+
+    train, test = splits
+    median = float(np.median(train.counts))
+    summary |= {
+        "test_mae": float(np.abs(predictions - test.counts).mean()),
+        "median_mae": float(np.abs(median - test.counts).mean()),
+        "options": {name: str(value) for name, value in vars(args).items()},
+        "versions": {"bytecache": bytecache.__version__, **framework, "numpy": np.__version__},
+    }
+    write_report(args.out, summary, predictions, test.counts)
+    print(
+        f"test MAE {summary['test_mae']:.3f}; always predicting the training median, {median:g}: "
+        f"{summary['median_mae']:.3f}; results in {args.out}/"
+    )

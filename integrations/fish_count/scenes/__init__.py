@@ -1,0 +1,1 @@
+"""Underwater scenes with a known number of fish: drawn, or composed of photographs."""
