@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...system.filesystem import filesystem_type
 from . import counters as tally
 from .handle import StoreHandle
 from .header import CREATED_NS, GENERATION, PROCESSES, USED
 from .index import COUNT
-from .run_folder import filesystem_type
 from .segment import Segment
 
 _BLOCK_BYTES = 512  # the unit of st_blocks, on every file system

@@ -15,10 +15,10 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
+from ...system.filesystem import is_memory_backed
 from ..codec import BYTES, NDARRAY, Encoded, decode
 from ..memory import MISSING
 from .index import COUNT, TAIL, UNVERIFIED, HashIndex, IndexEntry, create_file, open_owned, pwrite_all
-from .run_folder import is_memory_backed
 
 FILE_PATTERN = re.compile(r"([0-9]+)\.(?:arena|index|index\.part|slots[0-9]+)")
 _MAX_ARENA_BYTES = 8 << 40  # bytes of an arena: what every file system can do

@@ -12,13 +12,14 @@ from typing import Any
 
 from ...system.byte_sizes import parse_size
 from ...system.caller import call_site
+from ...system.filesystem import check_not_network
 from ...system.fork import at_fork
 from .attachment import Attachment, attach
 from .handle import Bound, HandleClosed, StoreHandle, User
 from .header import StoreHeader
 from .locks import AVAILABLE
 from .recovery import begin_empty, begin_kept
-from .run_folder import attach_run_folder, check_not_network
+from .run_folder import attach_run_folder
 
 
 class SharedStore:

@@ -29,7 +29,7 @@ from bytecache import SharedStore, fill_once
 from bytecache.cache import key_lease as turns
 from bytecache.stores.shared.header import FUNCTIONS, GENERATION, NEXT_GENERATION, PROCESSES, USED
 from bytecache.stores.shared.locks import ByteLocks, byte_of
-from bytecache.stores.shared.run_folder import is_memory_backed
+from bytecache.system.filesystem import is_memory_backed
 
 WORD = 8  # bytes
 
