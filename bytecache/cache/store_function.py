@@ -6,10 +6,9 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Hashable
-from hashlib import blake2b
 from typing import Any
 
-from ..keys.call_key import encode_call
+from ..keys.encoding import make_digest
 from ..keys.fingerprint import fingerprint
 from ..stores.memory import MISSING
 from ..stores.shared.store import SharedStore
@@ -52,7 +51,7 @@ class SharedFunction:
         self._typed = typed
         cache = self._cache = SharedCache(function, identity, store, maxsize)
         # With functions, not methods of this object: without a cycle a store that is dropped is let go at once.
-        digest_of = self._digest_of = _digester(identity[0], typed, key)
+        digest_of = self._digest_of = make_digest(identity[0], typed, key)
         self._bulk = Bulk(
             cache,
             functools.partial(_call, cache, digest_of, True),
@@ -102,20 +101,6 @@ class SharedFunction:
 
     def __repr__(self) -> str:
         return f"<{self.__module__}.{self.__qualname__} through {self._cache.store!r}>"
-
-
-def _digester(
-    function: bytes, typed: bool, key: Callable[..., Hashable] | None
-) -> Callable[[tuple[Any, ...], dict[str, Any]], bytes]:
-    """Gives the 16 bytes that stand for a call of this function, and for none of another one."""
-    start = blake2b(digest_size=16, person=function)
-
-    def digest_of(args: tuple[Any, ...], kwds: dict[str, Any]) -> bytes:
-        hasher = start.copy()  # half the price of making one
-        hasher.update(encode_call(args, kwds, typed) if key is None else encode_call((key(*args, **kwds),), {}, typed))
-        return hasher.digest()
-
-    return digest_of
 
 
 def _call(cache: SharedCache, digest_of: Callable[..., bytes], copy: bool, one: Any) -> Any:
