@@ -1,4 +1,4 @@
-"""The size of values in memory, by objects and by what the process really takes, and arrays made read-only."""
+"""The size of values, against sys.getsizeof and against the memory of a process; arrays made read-only."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ import pytest
 
 from bytecache.stores.values import make_read_only, sizeof
 
-# sizeof and freeze
-
 
 def test_sizeof_python_objects() -> None:
-    """Plain objects count as sys.getsizeof has them, containers with everything in them, an object met twice once."""
+    """Plain objects count as sys.getsizeof says, containers with everything in them, each object once."""
     text, data = "x" * 1000, b"y" * 5000
     assert sizeof(data) == sys.getsizeof(data)
     for container in (text, data), [text, data], {text, data}, frozenset([text, data]), {text: data}:
@@ -30,7 +28,7 @@ def test_sizeof_python_objects() -> None:
 
 
 def test_sizeof_ends_in_a_cycle() -> None:
-    """A list that holds itself has a size."""
+    """A list that contains itself has a size."""
     loop: list[Any] = []
     loop.append(loop)
     assert sizeof(loop) == sys.getsizeof(loop)
@@ -54,13 +52,13 @@ BUFFER = bytes(100_000)
     ids=["owner", "transposed", "strided", "view of a view", "of bytes", "view of bytes", "head of bytes", "tail"],
 )
 def test_sizeof_counts_the_buffer_an_array_keeps_alive(array: Any) -> None:
-    """A view counts as the whole buffer behind it, whoever owns that, and a little for the array itself."""
+    """A view counts as the whole buffer behind it, whatever owns that, plus a little for the array itself."""
     assert 100_000 < sizeof(array) < 100_000 + 300
     assert sizeof([array]) == sizeof(array) + sys.getsizeof([array])
 
 
-def test_freeze_reaches_into_containers() -> None:
-    """Arrays in tuples, lists and dicts become read-only, also in one that holds itself; the rest is left alone."""
+def test_make_read_only_reaches_into_containers() -> None:
+    """Arrays in tuples, lists and dicts become read-only, also in a list that contains itself; nothing else changes."""
     arrays = [np.zeros(2) for _ in range(4)]
     nested: list[Any] = [arrays[0], (arrays[1], {"a": [arrays[2]]}), "text", None]
     nested.append(nested)
@@ -69,8 +67,8 @@ def test_freeze_reaches_into_containers() -> None:
     make_read_only(b"bytes")
 
 
-def test_named_tuples_and_dict_subclasses_count_with_what_they_hold() -> None:
-    """What namedtuple, OrderedDict and a buffer hold is counted, and their arrays are frozen."""
+def test_named_tuples_and_dict_subclasses_count_with_their_contents() -> None:
+    """The contents of a namedtuple, an OrderedDict and a buffer count, and their arrays become read-only."""
     Sample = collections.namedtuple("Sample", "image label")
     for make in (lambda a: Sample(a, 1), lambda a: collections.OrderedDict(image=a), lambda a: [(a,)]):
         array = np.zeros(10_000)
@@ -81,7 +79,7 @@ def test_named_tuples_and_dict_subclasses_count_with_what_they_hold() -> None:
     assert 80_000 < sizeof(memoryview(bytes(80_000))) < 81_000
 
 
-# The promise about memory
+# Resident memory
 
 RESIDENT = """
 import json, os, random, sys
@@ -115,7 +113,7 @@ print(json.dumps([grown, stats.currbytes / maxbytes, stats.currsize]))
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
 @pytest.mark.parametrize(
-    "decorator, length, most",
+    "decorator, length, limit",
     [
         ("fill_once", (8192, 8192), 1.05),
         ("fill_once", (4096, 12288), 1.05),
@@ -123,12 +121,12 @@ print(json.dumps([grown, stats.currbytes / maxbytes, stats.currsize]))
         ("lru_cache", (4096, 12288), 1.10),  # malloc cannot use every gap that an evicted value of another size leaves
     ],
 )
-def test_resident_memory_keeps_the_budget(tmp_path: Path, decorator: str, length: Any, most: float) -> None:
-    """100,000 values of 8 KB under 400 MB: the process grows by 5 % more at most, in each of four epochs."""
+def test_resident_memory_keeps_the_budget(tmp_path: Path, decorator: str, length: Any, limit: float) -> None:
+    """A cache of 400 MB that is offered 800 MB grows the process by 400 MB and little more, in each of four epochs."""
     (tmp_path / "data").write_bytes(os.urandom(16384))
     script = [sys.executable, "-c", RESIDENT, decorator, str(tmp_path / "data"), str(400 * 10**6), json.dumps(length)]
     done = subprocess.run(script, capture_output=True, text=True, check=True)
-    grown, held, count = json.loads(done.stdout)
-    assert held > 0.99 and 40_000 < count < 60_000
+    grown, used, count = json.loads(done.stdout)
+    assert used > 0.99 and 40_000 < count < 60_000
     assert min(grown) > 0.95
-    assert max(grown) <= most, grown
+    assert max(grown) <= limit, grown
