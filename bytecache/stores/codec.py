@@ -70,5 +70,5 @@ def _name(value: Any) -> str:
 def _unsupported(what: str) -> TypeError:
     return TypeError(
         "the codec of a shared store takes bytes, bytearrays, memoryviews and ndarrays of plain dtypes (numbers, bool, "
-        f"text, dates), {what}: return such a value, or cache the function that reads its bytes instead"
+        f"text, dates), {what}: return such a value, or cache the function that reads the bytes instead"
     )

@@ -12,7 +12,7 @@ _CONTAINERS: tuple[Any, ...] = (tuple, list, set, frozenset)
 
 
 def sizeof(value: Any) -> int:
-    """Return the bytes of memory that `value` takes.
+    """Return how many bytes of memory `value` takes.
 
     An ndarray counts as the whole buffer that it keeps alive, even if it is a small view. Tuples, lists, sets and
     dicts, and subclasses of these, count with everything in them, each object once. Any other object counts as

@@ -83,7 +83,7 @@ def test_a_folder_without_files(tmp_path: Path, call: Any, what: str) -> None:
 
 
 def test_a_folder_that_cannot_be_read() -> None:
-    """The error names it, instead of a result from the other files alone."""
+    """The error names the folder; the other files alone do not count."""
     with tempfile.TemporaryDirectory() as temporary:
         photos = Path(temporary)
         photos.chmod(0o755)

@@ -112,7 +112,7 @@ def test_info_is_readable(store: SharedStore, call: Any) -> None:
 def test_info_leaves_out_processes_that_called_nothing_and_the_first_of_many(
     store: SharedStore, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of many processes the last are shown one by one, and how many came before; no calls are reported as such."""
+    """Of many processes the last are shown one by one, and how many came before; a function may have no calls."""
     monkeypatch.setattr(store_commands, "MAX_PROCESSES_SHOWN", 2)
     read = fill_once(store=store)(plain)
     read.cache_info()
@@ -216,18 +216,18 @@ def test_files_that_cannot_be_read_are_damage(store: SharedStore, call: Any, spo
 def test_a_job_may_write_meanwhile(store: SharedStore, call: Any) -> None:
     """While another process fills the store and its index grows, verify and info find nothing wrong."""
     read = fill_once(store=store)(plain)
-    begun, done = os.pipe(), os.pipe()
+    started, done = os.pipe(), os.pipe()
 
     def fill() -> int:
         for i in range(1000):
             read(i)
             if i == 10:
-                os.write(begun[1], b"1")
+                os.write(started[1], b"1")
         return os.write(done[1], b"1")
 
     end = start(lambda: in_child(fill))
     os.set_blocking(done[0], False)
-    os.read(begun[0], 1)
+    os.read(started[0], 1)
     rounds, ended = 0, b""
     while not ended:
         try:
@@ -237,7 +237,7 @@ def test_a_job_may_write_meanwhile(store: SharedStore, call: Any) -> None:
         assert call("verify", store.path)[0] == call("info", store.path)[0] == 0
         rounds += 1
     assert end() == 1
-    for fd in (*begun, *done):
+    for fd in (*started, *done):
         os.close(fd)
     assert rounds >= 1
     assert json.loads(call("verify", store.path, "--json")[1])["entries"] == 1000

@@ -31,7 +31,7 @@ VALUES = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3).map(tuple
 
 @settings(max_examples=500, deadline=None)
 @given(VALUES, VALUES)
-def test_keys_are_equal_where_the_values_are(one: Any, other: Any) -> None:
+def test_keys_are_equal_if_the_values_are(one: Any, other: Any) -> None:
     """Two values have the same bytes exactly if Python calls them equal."""
     assert (encode_key(one) == encode_key(other)) == (one == other)
 
@@ -43,7 +43,7 @@ CALLS = st.tuples(
 
 @settings(max_examples=500, deadline=None)
 @given(CALLS, CALLS, st.booleans())
-def test_calls_are_equal_where_their_plain_keys_are(one: Any, other: Any, typed: bool) -> None:
+def test_calls_are_equal_if_their_plain_keys_are(one: Any, other: Any, typed: bool) -> None:
     """encode_call_key distinguishes calls as make_key does, with and without typed=, by the order of keywords too."""
     equal = make_key(*one, typed) == make_key(*other, typed)
     assert (encode_call_key(*one, typed) == encode_call_key(*other, typed)) == equal

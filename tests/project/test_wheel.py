@@ -44,20 +44,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "bytecache", source / "bytecache", ignore=shutil.ignore_patterns("__pycache__"))
     for name in "pyproject.toml", "README.md", "LICENSE":
         shutil.copy(ROOT / name, source)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "-w",
-        out,
-        source,
-    ]
-    isolation = ["--no-build-isolation"] if has_setuptools() else []
-    done = subprocess.run([*command, *isolation], capture_output=True, text=True)
+    options = ["-q", "--disable-pip-version-check", "--no-deps"] + ["--no-build-isolation"] * has_setuptools()
+    command = [sys.executable, "-m", "pip", "wheel", *options, "-w", out, source]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (built,) = out.iterdir()
     return built

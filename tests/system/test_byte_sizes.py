@@ -61,7 +61,7 @@ def test_another_type_is_a_type_error(size: Any) -> None:
 
 
 def test_percent_is_of_the_memory_available() -> None:
-    """ "50%" is half of what available_memory gives, give or take what the machine does meanwhile."""
+    """ "50%" is half of available_memory, give or take what the machine does meanwhile."""
     assert parse_size("50%") == pytest.approx(available_memory() / 2, rel=0.05)
     assert parse_size("100 %") == pytest.approx(available_memory(), rel=0.05)
 

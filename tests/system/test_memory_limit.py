@@ -67,7 +67,7 @@ V1 = "35 31 0:32 / {groups} rw,relatime - cgroup cgroup rw,memory"
 OTHERS = ["22 1 8:1 / / rw - ext4 /dev/sda1 rw", "32 31 0:29 / /nowhere rw shared:9 - cgroup cgroup rw,cpu,cpuacct"]
 
 
-def test_the_machines_memory_bounds(machine: Machine) -> None:
+def test_the_machines_memory_is_a_bound(machine: Machine) -> None:
     """Without control groups it is MemAvailable."""
     assert machine.available == 8_192_000
 
@@ -202,7 +202,7 @@ def limited_group() -> Iterator[Path]:
 
 @pytest.mark.parametrize("where", [".", "inner"])
 def test_percent_in_a_real_group(limited_group: Path, where: str) -> None:
-    """In a group of 256 MiB, or in one inside it, "50%" is half of that, less the little the process uses."""
+    """In a group of 256 MiB, or in a group inside it, "50%" is half of that, minus the little that the process uses."""
     command = [sys.executable, "-c", IN_GROUP, str(limited_group / where)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert LIMIT / 2 * 0.8 < int(done.stdout) <= LIMIT / 2
