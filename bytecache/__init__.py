@@ -7,7 +7,8 @@ from .images.batch import decode_batch
 from .images.jpeg import JpegError, JpegHeader, decode_jpeg, jpeg_header
 from .images.shrink import shrink_jpeg
 from .keys.call_key import file_key
-from .planning.simulation import SimulationResult, predict_hit_rate, simulate
+from .planning.hit_rates import predict_hit_rate
+from .planning.simulation import SimulationResult, simulate
 from .stores.shared.store import SharedStore
 from .stores.values import sizeof
 

@@ -6,10 +6,9 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Hashable
-from hashlib import blake2b
 from typing import Any
 
-from ..keys.call_key import encode_call
+from ..keys.encoding import make_digest
 from ..keys.fingerprint import fingerprint
 from ..stores.base import MISSING, Store
 from .bulk import BulkReader
@@ -48,7 +47,7 @@ class StoreFunction:
         self._store, self._typed = store, typed
         partition = store.partition(*identity, maxsize)
         # With functions, not methods of this object: without a cycle a store that is dropped is closed at once.
-        digest_of = self._digest_of = _digester(identity[0], typed, key)
+        digest_of = self._digest_of = make_digest(identity[0], typed, key)
         self._cache = ReadThrough(function, partition)
         self._get, self._miss = partition.get, self._cache.miss
         self._bulk = BulkReader(self._cache, lambda one: digest_of((one,), {}), views=True)
@@ -95,17 +94,3 @@ class StoreFunction:
 
     def __repr__(self) -> str:
         return f"<{self.__module__}.{self.__qualname__} through {self._store!r}>"
-
-
-def _digester(
-    function: bytes, typed: bool, key: Callable[..., Hashable] | None
-) -> Callable[[tuple[Any, ...], dict[str, Any]], bytes]:
-    """Gives the 16 bytes that stand for a call of this function, and for none of another one."""
-    start = blake2b(digest_size=16, person=function)
-
-    def digest_of(args: tuple[Any, ...], kwds: dict[str, Any]) -> bytes:
-        hasher = start.copy()  # half the price of making one
-        hasher.update(encode_call(args, kwds, typed) if key is None else encode_call((key(*args, **kwds),), {}, typed))
-        return hasher.digest()
-
-    return digest_of

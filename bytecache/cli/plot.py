@@ -1,11 +1,11 @@
-"""The picture of a forecast: hit rate over cache size, a curve for each policy."""
+"""A plot of a simulation: hit rate over cache size, a curve for each policy."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..planning.folder import Curves, Facts
+from ..planning.folder import Curves, FolderReport
 from .text import format_bytes, plural
 
 if TYPE_CHECKING:
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FORMATS = (".png", ".svg", ".pdf")
-_LABELS = {"belady_bypass": "belady_bypass, knowing the future", "belady": "belady, knowing the future"}
-# Colours of Okabe and Ito, which colour-blind people tell apart. The bounds are broad and below: others lie on them.
+_LABELS = {"belady_bypass": "belady_bypass, which knows the future", "belady": "belady, which knows the future"}
+# The colours of Okabe and Ito, for colour-blind people. The bounds are wide and at the back: other curves cover them.
 _STYLES: dict[str, dict[str, Any]] = {
     "belady_bypass": {"color": "#cccccc", "linewidth": 9, "zorder": 1},
     "belady": {"color": "#888888", "linewidth": 6, "linestyle": ":", "zorder": 1},
@@ -28,58 +28,58 @@ _STYLES: dict[str, dict[str, Any]] = {
 
 
 def check_path(text: str) -> Path:
-    """The file to draw into; raises ValueError where that cannot be, ImportError where matplotlib is not installed."""
+    """Return the path of a plot; raise ValueError if it cannot be one, ImportError if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise ImportError("drawing needs the matplotlib package: pip install 'bytecache[plot]'") from None
+        raise ImportError("plotting needs the matplotlib package: pip install 'bytecache[plot]'") from None
     path = Path(text)
     if path.suffix.lower() not in _FORMATS:
         raise ValueError(f"expected a file that ends in {', '.join(_FORMATS)}, got {text!r}")
     if not path.parent.is_dir():
-        raise ValueError(f"expected a file in a folder that is there, got {text!r}")
+        raise ValueError(f"expected a file in a folder that exists, got {text!r}")
     return path
 
 
-def save_plot(path: Path, facts: Facts, curves: Curves) -> None:
-    """Writes the picture."""
-    make_figure(facts, curves).savefig(path, dpi=120)
+def save_plot(path: Path, report: FolderReport, curves: Curves) -> None:
+    """Write the plot to a file."""
+    make_figure(report, curves).savefig(path, dpi=120)
 
 
-def make_figure(facts: Facts, curves: Curves) -> Figure:
-    """The curves, and the budget of `facts` with each policy's hit rate there in the legend, the highest first."""
+def make_figure(report: FolderReport, curves: Curves) -> Figure:
+    """Return a figure of the curves and the budget; its legend has the hit rates at the budget, the highest first."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.5, 6), layout="constrained")
     axes = figure.add_subplot()
-    at_budget = {one["policy"]: one["hit_rate"] for one in facts["policies"]}
-    percents = [100 * share for share in curves.shares]
+    at_budget = {policy["policy"]: policy["hit_rate"] for policy in report["policies"]}
+    percents = [100 * fraction for fraction in curves.fractions]
     for name in sorted(at_budget, key=at_budget.__getitem__, reverse=True):
         label = f"{_LABELS.get(name, name)}: {at_budget[name]:.3f}"
         axes.plot(percents, curves.hit_rates[name], label=label, solid_capstyle="butt", **_STYLES[name])
-    _mark_budget(axes, facts, at_budget)
-    _label(axes, facts, curves)
+    _mark_budget(axes, report, at_budget)
+    _label(axes, report, curves)
     return figure
 
 
-def _mark_budget(axes: Axes, facts: Facts, at_budget: dict[str, float]) -> None:
-    percent = min(100.0, 100 * facts["fraction"])
+def _mark_budget(axes: Axes, report: FolderReport, at_budget: dict[str, float]) -> None:
+    percent = min(100.0, 100 * report["fraction"])
     axes.axvline(percent, color="#555555", linewidth=1, linestyle=(0, (4, 3)), zorder=0.5)
     for name, rate in at_budget.items():
         axes.plot(percent, rate, "o", color=_STYLES[name]["color"], markersize=6, clip_on=False)
     axes.legend(
-        title=f"hit rate at the budget of {format_bytes(facts['maxbytes'])}\n(dashed line)",
+        title=f"hit rate at the budget of {format_bytes(report['maxbytes'])}\n(dashed line)",
         loc="upper left",
         framealpha=1,
     )
 
 
-def _label(axes: Axes, facts: Facts, curves: Curves) -> None:
-    total = facts["bytes"]
-    drawn = "" if curves.files == facts["files"] else f"\ncurves: of {curves.files:,} of them, drawn at random"
+def _label(axes: Axes, report: FolderReport, curves: Curves) -> None:
+    total = report["bytes"]
+    sampled = "" if curves.files == report["files"] else f"\ncurves: {curves.files:,} of them, chosen at random"
     axes.set_title(
-        f"What a cache would hit, by its size and policy\n{plural(facts['files'], 'file')}, {format_bytes(total)}, "
-        f"each read once per epoch in a new random order{drawn}",
+        f"Hit rate by cache size and policy\n{plural(report['files'], 'file')}, {format_bytes(total)}, "
+        f"each read once per epoch in a new random order{sampled}",
         fontsize="medium",
     )
     axes.set(xlim=(0, 100), ylim=(0, 1), ylabel="hit rate after the first epoch (hits / reads)")

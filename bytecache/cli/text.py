@@ -1,12 +1,18 @@
-"""How the command line words things: tables, sizes, dates, ages, counts."""
+"""How commands print: reports, tables, sizes, dates, ages, counts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+
+def print_report(report: Mapping[str, object], lines: Iterable[str], as_json: bool) -> None:
+    """Print a report as JSON, or the lines that say the same to people."""
+    print(json.dumps(report, indent=2) if as_json else "\n".join(lines))
 
 
 def format_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Lines of rows under their columns; a column whose last cell begins with a digit stands at the right."""
+    """Return the lines of a table; a column whose last cell begins with a digit is aligned to the right."""
     cells = [list(columns), *([str(cell) for cell in row] for row in rows)]
     aligned = []
     for column in zip(*cells, strict=True):
@@ -16,19 +22,19 @@ def format_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> li
 
 
 def format_bytes(nbytes: float) -> str:
-    """Bytes in the unit that suits them."""
+    """Return bytes in a unit that leaves at most three digits before the point, up to TiB."""
     units = ("bytes", "KiB", "MiB", "GiB", "TiB")
     power = next((power for power in range(4) if nbytes < 1000 * 1024**power), 4)
     return f"{nbytes / 1024**power:.{min(power, 1)}f} {units[power]}"
 
 
 def format_date(text: str) -> str:
-    """A date of ISO 8601 in UTC, without the letters."""
+    """Return an ISO 8601 date in UTC without its letters."""
     return text.replace("T", " ").replace("+00:00", " UTC")
 
 
 def format_age(seconds: float) -> str:
-    """A time in the unit that suits it."""
+    """Return a duration in the largest unit of which it has two."""
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= 2 * length:
             return plural(int(seconds / length), unit)
@@ -36,5 +42,5 @@ def format_age(seconds: float) -> str:
 
 
 def plural(count: int, one: str, many: str = "") -> str:
-    """A number and what it counts."""
+    """Return a number and what it counts."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,1 +1,1 @@
-"""Under what a value is kept."""
+"""Keys: which call of which function a value belongs to."""

@@ -1,4 +1,4 @@
-"""Which function a value is of: the same answer in every process that has the same source, however it was started."""
+"""Fingerprints of functions, the same in every process with the same source, whatever its start method."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from typing import Any
 import numpy as np
 
 from ..system.caller import MAIN_NAMES, module_name
-from .call_key import encode_key
+from .encoding import encode_key
 
 _ARGUMENT_FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
-_MAX_DEPTH = 3  # objects in objects whose attributes are looked at
+_MAX_DEPTH = 3  # of objects inside objects whose state counts
 
 
 def fingerprint(function: Any, version: str | int | None) -> tuple[bytes, str]:
-    """(16 bytes that tell this function from others, its name for people).
+    """Return 16 bytes that identify a function, and its name for people.
 
-    The bytes are made of the module and qualified name; of the code, or of `version` in its place; and of the defaults,
-    the variables it closes over and the arguments bound to it, as they are now: numbers, text, paths, arrays,
-    containers and functions by value, other objects by their class and what they are made of, as pickle would see it;
-    locks, files and the like by their class. Global variables, and functions that it calls by name, do not count.
+    The bytes depend on the module and qualified name; on the code, or instead on `version` if that is given; and on the
+    defaults, the closed-over variables and the bound arguments, as they are now. Numbers, text, paths, arrays,
+    containers and functions count by value, other objects by their class and the state that pickle would save, locks,
+    files and the like by their class alone. Global variables, and functions called by name, do not count.
 
     Raises TypeError for a version that is neither str nor int.
     """
     if version is not None and (isinstance(version, bool) or not isinstance(version, (str, int))):
         raise TypeError(f"version must be a str, an int or None, got {version!r}")
-    describer = _Fingerprinter(with_code=version is None)
-    return _digest([encode_key(version), *describer.describe(function)]), _name(function)
+    fingerprinter = _Fingerprinter(with_code=version is None)
+    return _digest([encode_key(version), *fingerprinter.describe(function)]), _name(function)
 
 
 def _name(value: Any) -> str:
-    """The module and qualified name of a function or class, or of an object's class."""
+    """Return the module and qualified name of a function or class, or of an object's class."""
     if isinstance(value, functools.partial):
         return _name(value.func)
     owner = value if hasattr(value, "__qualname__") else type(value)
@@ -58,12 +58,15 @@ def _digest(parts: Iterable[bytes]) -> bytes:
 
 
 class _Fingerprinter:
-    """Says what tells a value from others. with_code: whether the code of functions does, but for nameless ones."""
+    """A walk over a value and everything it consists of, which turns them into bytes.
+
+    with_code: whether a function's code counts; a lambda's always does.
+    """
 
     def __init__(self, with_code: bool) -> None:
         self._with_code = with_code
-        self._seen: dict[int, tuple[int, Any]] = {}  # what was met before, by its id, and when: it may hold itself
-        self._depth = 0  # of objects in objects
+        self._seen: dict[int, tuple[int, Any]] = {}  # id -> (order of visit, value): a value may contain itself
+        self._depth = 0  # of objects inside objects
 
     def describe(self, value: Any) -> list[bytes]:
         kind = type(value).__name__.encode()
@@ -85,11 +88,11 @@ class _Fingerprinter:
         return [kind, *own, *(_digest(self.describe(part)) for part in parts)]
 
     def _components(self, value: Any) -> tuple[list[bytes], tuple[Any, ...]]:
-        """What a function, class or object is by itself, and what else it is made of."""
+        """Return a function, class or object's own bytes, and the values that it consists of."""
         name = [_name(value).encode()]
         if isinstance(value, type):
             return name, ()
-        if hasattr(value, "cache_info") and hasattr(value, "__wrapped__"):  # not what it has cached so far
+        if hasattr(value, "cache_info") and hasattr(value, "__wrapped__"):  # a cached function, without its cache
             return [], (value.__wrapped__,)
         if isinstance(value, types.FunctionType):
             code = _code(value.__code__) if self._with_code or value.__name__ == "<lambda>" else []
@@ -104,18 +107,18 @@ class _Fingerprinter:
         return name, self._pickle_state(value)
 
     def _pickle_state(self, value: Any) -> tuple[Any, ...]:
-        """What pickle would make an object of; nothing where it would not, or deep inside of others."""
+        """Return the state that pickle would save; nothing if it cannot, or below _MAX_DEPTH."""
         if self._depth == _MAX_DEPTH:
             return ()
         self._depth += 1
         try:
             reduce = copyreg.dispatch_table.get(type(value))
-            made: Any = reduce(value) if reduce is not None else value.__reduce_ex__(4)
-            if isinstance(made, str):
-                return (made,)
-            parts = made[:3] + tuple(list(more) for more in made[3:5] if more is not None)
+            reduced: Any = reduce(value) if reduce is not None else value.__reduce_ex__(4)
+            if isinstance(reduced, str):
+                return (reduced,)
+            parts = reduced[:3] + tuple(list(items) for items in reduced[3:5] if items is not None)
             return ([self.describe(part) for part in parts],)
-        except Exception:  # locks, files, what refuses to be pickled
+        except Exception:  # locks, files, whatever cannot be pickled
             return ()
         finally:
             self._depth -= 1
@@ -124,15 +127,15 @@ class _Fingerprinter:
 def _cell(cell: types.CellType) -> Any:
     try:
         return cell.cell_contents
-    except ValueError:  # not yet bound: the function refers to itself, or to what comes after it
+    except ValueError:  # not bound yet: the function refers to itself, or to a later definition
         return ()
 
 
 def _code(code: types.CodeType) -> list[bytes]:
-    """What a function does: its instructions, the names and constants in them; not where it stands in which file."""
+    """Return what a function does: its instructions, with their names and constants, but not its file and lines."""
     names = (*code.co_names, "", *code.co_varnames, "", *code.co_freevars)
     numbers = code.co_flags & _ARGUMENT_FLAGS, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount
-    handlers = getattr(code, "co_exceptiontable", b"")  # from Python 3.11
+    handlers = getattr(code, "co_exceptiontable", b"")  # since Python 3.11
     return [code.co_code, handlers, encode_key((*numbers, *names)), *(_digest(_constant(c)) for c in code.co_consts)]
 
 

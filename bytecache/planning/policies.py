@@ -1,7 +1,7 @@
-"""What leaves a full cache: the policies that a simulation compares, on items that are small ints.
+"""Replacement policies for simulations: what leaves a full cache. Items are small ints.
 
-A policy is told of every use of an item that is held, its admission included, and names who leaves when there is no
-room for one that is not: one held item after another, or the candidate itself, which is then refused, and all stay.
+A policy sees every use of a cached item, its admission included, and chooses victims until a candidate fits: one cached
+item after another, or the candidate itself, which is then rejected while all others stay.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 
 class Policy(Protocol):
-    """``now`` is the place in the trace."""
+    """A policy as a simulation calls it; ``now`` is the position in the trace."""
 
     def on_admit(self, item: int, now: int) -> None: ...
     def on_hit(self, item: int, now: int) -> None: ...
@@ -25,118 +25,118 @@ class Policy(Protocol):
 
 
 def replay(policy: Policy, items: list[int], sizes: list[int], budget: int) -> NDArray[np.bool_]:
-    """Which accesses of the trace `items` hit, bool (accesses,), when a miss enters as far as the policy lets it.
+    """Return which accesses of the trace `items` hit, bool (accesses,), if the policy decides on every miss.
 
-    sizes: of each item, in the unit of `budget`. An item larger than the whole budget evicts nothing and stays out.
+    sizes: of each item, in the unit of `budget`. An item larger than the whole budget evicts nothing and is rejected.
     """
-    hit, held, used = bytearray(len(items)), bytearray(len(sizes)), 0
+    hit, cached, used = bytearray(len(items)), bytearray(len(sizes)), 0
     on_admit, on_hit, choose_victim = policy.on_admit, policy.on_hit, policy.choose_victim
     for now, item in enumerate(items):
-        if held[item]:
+        if cached[item]:
             hit[now] = 1
             on_hit(item, now)
             continue
         size = sizes[item]
         if size > budget:
             continue
-        victims, room = [], budget - used
-        while room < size:
-            one = choose_victim(item, now)
-            if one == item:
+        victims, free = [], budget - used
+        while free < size:
+            victim = choose_victim(item, now)
+            if victim == item:
                 break
-            victims.append(one)
-            room += sizes[one]
+            victims.append(victim)
+            free += sizes[victim]
         else:
-            for one in victims:
-                held[one] = 0
+            for victim in victims:
+                cached[victim] = 0
             on_admit(item, now)
-            held[item], used = 1, budget - room + size
+            cached[item], used = 1, budget - free + size
     return np.frombuffer(hit, dtype=np.bool_)
 
 
 class FillOncePolicy:
-    """Nobody leaves, so the candidate is refused: what came first stays for ever."""
+    """Nothing leaves, so the candidate is rejected: what came first stays for ever."""
 
     def on_admit(self, item: int, now: int) -> None:
-        """Nothing to note."""
+        """Do nothing."""
 
     def on_hit(self, item: int, now: int) -> None:
-        """Nothing to note."""
+        """Do nothing."""
 
     def choose_victim(self, candidate: int, now: int) -> int:
-        """The candidate."""
+        """Return the candidate."""
         return candidate
 
 
 class FIFOPolicy:
-    """Who came first leaves first, whatever its uses."""
+    """The oldest item leaves, whatever its uses."""
 
     def __init__(self) -> None:
         self._queue: OrderedDict[int, None] = OrderedDict()
 
     def on_admit(self, item: int, now: int) -> None:
-        """At the end of the queue."""
+        """Append the item to the queue."""
         self._queue[item] = None
 
     def on_hit(self, item: int, now: int) -> None:
-        """Nothing to note."""
+        """Do nothing."""
 
     def choose_victim(self, candidate: int, now: int) -> int:
-        """The head of the queue."""
+        """Remove and return the first of the queue."""
         return self._queue.popitem(last=False)[0]
 
 
 class LRUPolicy(FIFOPolicy):
-    """A queue in which a use sends one to the end."""
+    """A queue in which a use moves an item to the end."""
 
     def on_hit(self, item: int, now: int) -> None:
-        """At the end of the queue."""
+        """Move the item to the end."""
         self._queue.move_to_end(item)
 
 
 class RandomPolicy:
-    """Each of those held leaves with equal probability."""
+    """Each cached item leaves with equal probability."""
 
     def __init__(self, seed: int) -> None:
-        self._held: list[int] = []
+        self._items: list[int] = []
         self._random = random.Random(seed).random
 
     def on_admit(self, item: int, now: int) -> None:
-        """One more to draw from."""
-        self._held.append(item)
+        """Add the item to those drawn from."""
+        self._items.append(item)
 
     def on_hit(self, item: int, now: int) -> None:
-        """Nothing to note."""
+        """Do nothing."""
 
     def choose_victim(self, candidate: int, now: int) -> int:
-        """The one drawn; the last one takes its place."""
-        at = int(self._random() * len(self._held))
-        self._held[at], drawn = self._held[-1], self._held[at]
-        self._held.pop()
+        """Draw an item; the last one takes its position."""
+        index = int(self._random() * len(self._items))
+        self._items[index], drawn = self._items[-1], self._items[index]
+        self._items.pop()
         return drawn
 
 
 class LFUPolicy:
-    """Who was used least since it came leaves; of several the one whose last use is longest ago.
+    """The item used least often since its admission leaves; of several, the one used least recently.
 
-    The heap holds each item under a rank that is no higher than its own, so a use costs no step in it.
+    The heap has each item under a rank no higher than its present one, so a use need not touch the heap.
     """
 
     def __init__(self) -> None:
-        self._rank: dict[int, tuple[int, int]] = {}  # of each item held: uses, place of the last one
+        self._rank: dict[int, tuple[int, int]] = {}  # of each cached item: uses, position of the last one
         self._heap: list[tuple[tuple[int, int], int]] = []
 
     def on_admit(self, item: int, now: int) -> None:
-        """The first use."""
+        """Count the first use."""
         self._rank[item] = rank = (1, now)
         heapq.heappush(self._heap, (rank, item))
 
     def on_hit(self, item: int, now: int) -> None:
-        """One use more."""
+        """Count one more use."""
         self._rank[item] = (self._rank[item][0] + 1, now)
 
     def choose_victim(self, candidate: int, now: int) -> int:
-        """The lowest in rank, found by putting back those who have risen."""
+        """Remove and return the item of the lowest rank; items whose rank has risen go back into the heap first."""
         while True:
             queued, item = self._heap[0]
             rank = self._rank[item]
@@ -148,31 +148,31 @@ class LFUPolicy:
 
 
 class BeladyPolicy:
-    """Who is used again latest leaves: Belady's MIN, which knows the future.
+    """The item whose next use is latest leaves: Belady's MIN, which knows the future.
 
-    bypass: the candidate is one of those who may leave. The heap holds the places of next uses. Places that have
-    passed stay in it, at the bottom, since they are the earliest.
+    bypass: the candidate may be the victim too. The heap has the positions of next uses. Positions that have passed
+    stay in it, at the bottom, since they are the earliest.
     """
 
     def __init__(self, items: list[int], bypass: bool) -> None:
         self._items, self._bypass = items, bypass
         self._next = next_uses(items)
         self._heap: list[int] = []  # negated: the latest on top
-        self._victims: list[int] = []  # what is to leave for the candidate, if that is not refused
+        self._victims: list[int] = []  # chosen for this candidate; they go back if it is rejected
 
     def on_admit(self, item: int, now: int) -> None:
-        """Held until its next use, if there is one."""
+        """Add the item's next use."""
         self._victims.clear()
         heapq.heappush(self._heap, -self._next[now])
 
     on_hit = on_admit
 
     def choose_victim(self, candidate: int, now: int) -> int:
-        """The one whose next use is latest."""
+        """Remove and return the item whose next use is latest, or return the candidate."""
         latest = -self._heap[0]
         if self._bypass and self._next[now] > latest:
-            for place in self._victims:
-                heapq.heappush(self._heap, place)
+            for next_use in self._victims:
+                heapq.heappush(self._heap, next_use)
             self._victims.clear()
             return candidate
         self._victims.append(heapq.heappop(self._heap))
@@ -180,7 +180,7 @@ class BeladyPolicy:
 
 
 def next_uses(items: list[int]) -> list[int]:
-    """Of each access the place of the item's next one; where it is the last one, len(items) + item: no two are equal.
+    """Return for each access the position of its item's next one, or len(items) + item: no two are equal.
 
     >>> next_uses([0, 1, 0])
     [2, 4, 3]
@@ -204,3 +204,8 @@ POLICIES: dict[str, Callable[[list[int], int], Policy]] = {  # from the trace an
     "fifo": lambda items, seed: FIFOPolicy(),
     "lru": lambda items, seed: LRUPolicy(),
 }
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Return names for an error message."""
+    return ", ".join(f'"{name}"' for name in names)

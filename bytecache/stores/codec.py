@@ -1,4 +1,4 @@
-"""Values as bytes that another process can read: no pickle, so nothing that is read can run."""
+"""Values as bytes that another process can read, without pickle: reading a value never runs code."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 BYTES, MEMORYVIEW, NDARRAY = range(3)
-_PLAIN_KINDS = frozenset("?biufcmMSU")  # kinds of dtypes whose bytes are their values: no objects, no fields
+_PLAIN_KINDS = frozenset("?biufcmMSU")  # of dtypes whose bytes are the values: no objects, no fields
 
 
 class Encoded(NamedTuple):
-    """payload: the value's bytes, C-contiguous. description: of an ndarray, its dtype and shape as text."""
+    """A value as bytes. payload: C-contiguous. description: of an ndarray, its dtype and shape as text."""
 
     kind: int
     payload: memoryview
@@ -20,9 +20,9 @@ class Encoded(NamedTuple):
 
 
 def encode(value: Any) -> Encoded:
-    """A bytes-like object or an ndarray, in a form that :func:`decode` makes the value of.
+    """Return a bytes-like object or an ndarray in the form that :func:`decode` reads.
 
-    Raises TypeError for anything else: objects, arrays of objects or of fields, subclasses of ndarray, typed buffers.
+    Raises TypeError for anything else: objects, arrays of objects or with fields, subclasses of ndarray, typed buffers.
     """
     if isinstance(value, np.ndarray):
         return _encode_array(value)
@@ -44,20 +44,20 @@ def _encode_array(array: np.ndarray[Any, Any]) -> Encoded:
 
 
 def decode(kind: int, view: memoryview, description: bytes = b"") -> Any:
-    """The value: bytes (also for a bytearray) as a copy, other bytes-like objects as the view, arrays lying on it.
+    """Return the value: bytes (also for a bytearray) as a copy, any other bytes-like object as `view`, arrays over it.
 
-    view: read-only, as what lies on it is. Raises ValueError or TypeError for bytes that :func:`encode` did not make.
+    view: read-only, and so are the arrays. Raises ValueError or TypeError for bytes that :func:`encode` did not make.
     """
     if kind == BYTES:
         return bytes(view)
     if kind == MEMORYVIEW:
         return view
     if kind != NDARRAY:
-        raise ValueError(f"the kind of a value must be 0 to 2, got {kind}")
-    text, *sides = description.decode().split(" ")
-    dtype, shape = np.dtype(text), [int(side) for side in sides if side]
+        raise ValueError(f"the kind of a value must be {BYTES}, {MEMORYVIEW} or {NDARRAY}, got {kind}")
+    text, *dimensions = description.decode().split(" ")
+    dtype, shape = np.dtype(text), [int(dimension) for dimension in dimensions if dimension]
     if dtype.kind not in _PLAIN_KINDS or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != view.nbytes:
-        raise ValueError(f"{view.nbytes} bytes are no array {description!r}")
+        raise ValueError(f"{view.nbytes} bytes do not fit the array {description!r}")
     array = np.ndarray(shape, dtype, view if view.nbytes else None)
     array.flags.writeable = False
     return array
@@ -70,5 +70,5 @@ def _name(value: Any) -> str:
 def _unsupported(what: str) -> TypeError:
     return TypeError(
         "the codec of a shared store takes bytes, bytearrays, memoryviews and ndarrays of plain dtypes (numbers, bool, "
-        f"text, dates), {what}: return such a value, or cache the function that makes it of the bytes"
+        f"text, dates), {what}: return such a value, or cache the function that reads the bytes instead"
     )

@@ -1,4 +1,4 @@
-"""Values in memory: the bytes that they take, and their arrays made read-only."""
+"""Values in memory: how many bytes they take, and how their arrays are made read-only."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _CONTAINERS: tuple[Any, ...] = (tuple, list, set, frozenset)
 
 
 def sizeof(value: Any) -> int:
-    """Bytes of memory that keeping `value` takes.
+    """Return how many bytes of memory `value` takes.
 
-    An ndarray counts as the whole buffer it keeps alive, also when it is a small view; tuples, lists, sets and
-    dicts, and subclasses of these, count with everything in them, an object met twice counts once. Other objects count
-    as ``sys.getsizeof`` says, and with their ``nbytes`` where they have them, as tensors do; what they refer to does
-    not count: pass ``sizeof=`` for classes that hold big things.
+    An ndarray counts as the whole buffer that it keeps alive, even if it is a small view. Tuples, lists, sets and
+    dicts, and subclasses of these, count with everything in them, each object once. Any other object counts as
+    ``sys.getsizeof`` says, plus its ``nbytes`` if it has them, as tensors do, but not what it refers to: pass
+    ``sizeof=`` for classes that refer to large objects.
     """
     if type(value) in _PLAIN:
         return sys.getsizeof(value)
@@ -31,7 +31,7 @@ def sizeof(value: Any) -> int:
         if isinstance(item, np.ndarray):
             total += _array_bytes(item)
         else:
-            nbytes = getattr(item, "nbytes", 0)  # of a memoryview or a tensor, beside its header
+            nbytes = getattr(item, "nbytes", 0)  # of a memoryview or a tensor, whose header is counted too
             total += sys.getsizeof(item) + (nbytes if isinstance(nbytes, int) else 0)
             pending.extend(_contents(item))
     return total
@@ -49,14 +49,14 @@ def _array_bytes(array: np.ndarray[Any, Any]) -> int:
 
 
 def _contents(item: Any) -> list[Any]:
-    # By the built-in methods, also of subclasses such as named tuples: none of the user's code runs here.
+    # By the built-in methods, even for subclasses such as named tuples: no code of the user's runs here.
     if isinstance(item, dict):
         return [*dict.keys(item), *dict.values(item)]
     return next((list(kind.__iter__(item)) for kind in _CONTAINERS if isinstance(item, kind)), [])
 
 
 def make_read_only(value: Any) -> None:
-    """Makes every ndarray in `value` read-only, also inside tuples, lists and dicts, but not what it is a view of."""
+    """Make every ndarray in `value` read-only, also inside tuples, lists and dicts, but not the base of a view."""
     if type(value) in _PLAIN:
         return
     pending, seen = [value], set()

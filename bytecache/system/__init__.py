@@ -1,1 +1,1 @@
-"""What the machine and the interpreter give."""
+"""What the machine and the interpreter provide."""

@@ -1,4 +1,4 @@
-"""Arguments checked at the door."""
+"""Checks of arguments that several functions have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def check_int(value: Any, name: str, least: int) -> int:
-    """`value` as an int; raises TypeError for another type, ValueError for less than `least`."""
+    """Return `value` as an int; raise TypeError for another type, ValueError for less than `least`."""
     try:
         number = -1 if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -18,7 +18,7 @@ def check_int(value: Any, name: str, least: int) -> int:
 
 
 def check_threads(threads: int | None, default: int) -> int:
-    """`threads` or, for None, the default; raises ValueError for anything below one, TypeError for no int."""
+    """Return `threads`, or the default for None; raise TypeError for another type, ValueError for less than one."""
     if threads is None:
         return default
     if not isinstance(threads, int) or isinstance(threads, bool):

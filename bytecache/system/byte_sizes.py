@@ -1,4 +1,4 @@
-"""Budgets and sizes in bytes: what a user asks for, and what the machine has."""
+"""Sizes in bytes, as users write them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*|%)\s*", re.IGNORECASE | re.ASC
 
 
 def parse_size(size: int | str, name: str = "maxbytes") -> int:
-    """A budget in bytes from an int, ``"2 GiB"``, ``"500 MB"`` or ``"50%"`` of :func:`available_memory`.
+    """Return the bytes that an int, ``"2 GiB"``, ``"500 MB"`` or ``"50%"`` (of :func:`available_memory`) stands for.
 
     >>> parse_size("2 KiB")
     2048
 
-    Raises ValueError for anything that is no size above zero, TypeError for another type.
+    Raises ValueError for anything but a size above zero, TypeError for another type.
     """
     if isinstance(size, bool) or not isinstance(size, (int, str)):
         raise TypeError(f"{_expected(name)}, got {size!r} of type {type(size).__name__}")
@@ -48,7 +48,7 @@ def _parse_text(text: str) -> int | None:
 
 
 def as_nbytes(size: Any) -> int | None:
-    """A number of bytes that a user's function gave, as an int; None for what is no int of 0 or more."""
+    """Return a size that a user's function returned as an int; None if it is not an int of 0 or more."""
     try:
         nbytes = index(size)
     except TypeError:

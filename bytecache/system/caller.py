@@ -1,4 +1,4 @@
-"""The caller's place in the source: for warnings, and for names that all processes agree on."""
+"""The line that called the library: for warnings, and for names on which all processes agree."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 MAIN_NAMES = ("__main__", "__mp_main__")
-_times_named: dict[str, int] = {}  # call site -> how often it was named
+_last_number: dict[str, int] = {}  # of the stores made at each call site, from 0
 
 
 def warn_caller(message: str) -> None:
-    """A RuntimeWarning at the line that called into the library."""
+    """Give a RuntimeWarning at the line that called the library."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and os.path.abspath(frame.f_code.co_filename).startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
@@ -23,7 +23,7 @@ def warn_caller(message: str) -> None:
 
 
 def module_name(names: dict[str, Any]) -> str:
-    """The name of the module with these globals: for the main module the one it would be imported by."""
+    """Return the name of the module with these globals; of the main module, the name it would be imported by."""
     name = names.get("__name__") or ""
     if name not in MAIN_NAMES:
         return str(name)
@@ -34,7 +34,7 @@ def module_name(names: dict[str, Any]) -> str:
 
 
 def call_site(frame: Any) -> str:
-    """A name for a store that is made at this place in the source, the same in all processes that run these lines."""
-    place = f"{module_name(frame.f_globals)}:{frame.f_code.co_name}:{frame.f_lineno}"
-    number = _times_named[place] = _times_named.get(place, -1) + 1
-    return blake2b(f"{place}:{number}".encode(), digest_size=8).hexdigest()
+    """Return a name for a store made at the line of `frame`, equal in all processes that run the same lines."""
+    site = f"{module_name(frame.f_globals)}:{frame.f_code.co_name}:{frame.f_lineno}"
+    number = _last_number[site] = _last_number.get(site, -1) + 1
+    return blake2b(f"{site}:{number}".encode(), digest_size=8).hexdigest()

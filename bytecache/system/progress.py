@@ -1,4 +1,4 @@
-"""A progress bar by tqdm where it is installed, else a plain line; on stderr."""
+"""A progress bar on stderr: by tqdm if that is installed, else a plain line."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_LINE_EVERY_S = 1.0
+_INTERVAL_S = 1.0
 
 
 @contextmanager
 def progress_bar(name: str, total: int | None, shown: bool) -> Iterator[Callable[[], None]]:
-    """Gives a function to call once per finished item, from any thread."""
+    """Show progress while the block runs; yield a function to call once per finished item, from any thread."""
     if not shown:
         yield lambda: None
         return
@@ -30,18 +30,20 @@ def progress_bar(name: str, total: int | None, shown: bool) -> Iterator[Callable
 
 
 class _PlainProgress:
+    """A line that is rewritten about once per second."""
+
     def __init__(self, name: str, total: int | None) -> None:
-        self._name, self._of = name, f" of {total}" if total else ""
-        self._done, self._next_s = 0, time.monotonic() + _LINE_EVERY_S
+        self._name, self._of_total = name, f" of {total}" if total else ""
+        self._done, self._next_s = 0, time.monotonic() + _INTERVAL_S
 
     def advance(self) -> None:
         self._done += 1
         if time.monotonic() >= self._next_s:
-            self._next_s = time.monotonic() + _LINE_EVERY_S
+            self._next_s = time.monotonic() + _INTERVAL_S
             self._write("\r")
 
     def close(self) -> None:
         self._write("\n")
 
     def _write(self, end: str) -> None:
-        print(f"{self._name}: {self._done}{self._of}", end=end, file=sys.stderr, flush=True)
+        print(f"{self._name}: {self._done}{self._of_total}", end=end, file=sys.stderr, flush=True)

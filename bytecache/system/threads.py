@@ -1,8 +1,8 @@
-"""Work on threads: the calling thread and helpers take the next item from one iterator.
+"""A parallel loop: the calling thread and helper threads take the next item from one iterator.
 
-The helpers are daemon threads of one pool for the whole process, as many as were ever asked for at one time; a forked
-child starts a pool of its own. The caller works too and never waits for a helper that has not begun, so nested and
-concurrent use cannot starve.
+The helpers are daemon threads of one pool for the whole process, as many as were ever needed at one time; a forked
+child starts a pool of its own. The caller works too and never waits for a helper that has not started, so nested and
+concurrent loops cannot starve.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _MAX_HELPERS = 128
 
 
 def cpu_count() -> int:
-    """The processors that this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def run_on_threads(work: Callable[[T], None], items: Iterable[T], threads: int) -> None:
-    """Calls ``work(item)`` once for each item, on the calling thread and ``threads - 1`` helpers.
+    """Call ``work(item)`` once for each item, on the calling thread and ``threads - 1`` helpers.
 
-    Items are begun in order. After an exception none is begun; when all that run have ended, the exception of the
-    first such item, in the order of the items, is raised; a KeyboardInterrupt and its like before any other. No call
-    of `work` outlives this function, unless a second Ctrl-C comes while it waits for those that were begun.
+    Items start in order. After an exception no further item starts; once the running ones have ended, the exception of
+    the first failed item, in the order of the items, is raised, KeyboardInterrupt and the like before all others. No
+    call of `work` outlives this function, unless a second Ctrl-C comes while it waits for the running ones.
     """
     run = _ParallelRun(work, items)
     _running.add(run)
@@ -50,45 +50,43 @@ def run_on_threads(work: Callable[[T], None], items: Iterable[T], threads: int) 
         try:
             raise min(run.failures, key=lambda failure: (isinstance(failure[1], Exception), failure[0]))[1]
         finally:
-            run.failures.clear()  # the traceback holds the frames that hold them
+            run.failures.clear()  # a traceback refers to the frames, and they to the failures: a cycle
 
 
-next_tick = itertools.count().__next__  # orders in time what begins
+next_tick = itertools.count().__next__  # orders events in time
 
 
 def helpers_working_for(thread: int, since: int = -1) -> list[int]:
-    """The threads that work for `thread` now, called up after `since`: what it began earlier cannot end before them."""
+    """Return the helpers in loops that `thread` began after `since`: what it began earlier cannot end before them."""
     return [helper for helper, (caller, when) in list(_callers.items()) if caller == thread and when > since]
 
 
 def caller_of(helper: int) -> tuple[int, int] | None:
-    """The thread that a helper works for now, and when it was called up; None for any other thread."""
+    """Return the thread that a helper works for now, and when that began its loop; None for any other thread."""
     return _callers.get(helper)
 
 
-_callers: dict[int, tuple[int, int]] = {}  # helper -> the thread it works for, and when it was called up
-
-
+_callers: dict[int, tuple[int, int]] = {}  # helper -> (the thread it works for, when that began its loop)
 _running: set[_ParallelRun[Any]] = set()  # the calls of run_on_threads that have not ended
 
 
 class _ParallelRun(Generic[T]):
-    """One ``run_on_threads``: its items, its failures, and how many helpers are at work."""
+    """One call of ``run_on_threads``: its items, its failures, and the number of helpers at work."""
 
     def __init__(self, work: Callable[[T], None], items: Iterable[T]) -> None:
         self._work, self._items, self._caller = work, enumerate(items), (threading.get_ident(), next_tick())
         self._next = threading.Lock()  # guards _items: a generator runs in one thread at a time
-        self._changed = threading.Condition()  # guards _helping, and _over for those that begin
-        self._over, self._helping = False, 0
+        self._changed = threading.Condition()  # guards _helping, and _stopped while a helper starts
+        self._stopped, self._helping = False, 0
         self.failures: list[tuple[float, BaseException]] = []
 
     def work(self) -> None:
-        """Works on one item after the other until none is left, or anybody failed."""
+        """Work on one item after the other until none is left or one has failed."""
         while True:
-            index: float = math.inf  # a failure of the iterator comes after all items
+            index: float = math.inf  # a failure of the iterator sorts after all items
             try:
                 with self._next:
-                    if self._over:
+                    if self._stopped:
                         return
                     index, item = next(self._items)
                 self._work(item)
@@ -100,13 +98,13 @@ class _ParallelRun(Generic[T]):
                 self._fail(index, exc)
 
     def _fail(self, index: float, exc: BaseException) -> None:
-        self._over = True
+        self._stopped = True
         self.failures.append((index, exc))
 
     def help(self) -> None:
-        """What a helper does: nothing, if all is over before it begins."""
+        """Work as a helper; do nothing if the loop has stopped before."""
         with self._changed:
-            if self._over:
+            if self._stopped:
                 return
             self._helping += 1
         _callers[threading.get_ident()] = self._caller
@@ -119,17 +117,17 @@ class _ParallelRun(Generic[T]):
                 self._changed.notify_all()
 
     def finish(self) -> None:
-        """Lets no helper begin, and waits for those that have; a first interrupt is raised after that."""
-        self._over = True
+        """Let no further helper start, and wait for the others; a first interrupt is raised after that."""
+        self._stopped = True
         try:
             self._wait()
         except BaseException:
-            self._wait()  # a read that hangs must not hold a user who asks twice
+            self._wait()  # a read that hangs must not block a user who interrupts twice
             raise
         del self._work, self._items  # a helper that comes too late still refers to this object
 
     def after_fork_in_child(self) -> None:
-        """In a forked child: the helpers are not here, and locks may have been copied while they held them."""
+        """Drop the helpers, which a forked child does not have, and the locks that they may have held."""
         self._next, self._changed, self._helping = threading.Lock(), threading.Condition(), 0
 
     def _wait(self) -> None:
@@ -141,14 +139,14 @@ class _Pool:
     """Daemon threads that wait for tasks."""
 
     def __init__(self) -> None:
-        # Guards _asked and _threads; re-entrant, for a signal handler that has work shared.
+        # Guards _asked and _threads; re-entrant, for a signal handler that runs a loop of its own.
         self._lock = threading.RLock()
         self._asked = self._threads = 0
         self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
     @contextmanager
     def running(self, task: Callable[[], None], helpers: int) -> Iterator[None]:
-        """Has `task` run by so many helpers meanwhile, or by fewer where no more threads can be had."""
+        """Have so many helpers run `task` during the block, or fewer if no more threads can be started."""
         with self._lock:
             self._asked += helpers
             wanted = min(self._asked, _MAX_HELPERS)
@@ -162,13 +160,13 @@ class _Pool:
                 self._asked -= helpers
 
     def _start(self, wanted: int) -> int:
-        """Starts threads until there are so many; returns how many there are."""
+        """Start threads until there are `wanted`; return how many there are."""
         with self._lock:
             while self._threads < wanted:
                 name = f"bytecache helper {self._threads}"
                 try:
                     threading.Thread(target=self._serve, name=name, daemon=True).start()
-                except RuntimeError:  # no more threads, or the interpreter is ending: the caller does it
+                except RuntimeError:  # too many threads, or the interpreter is exiting: the caller does the work
                     break
                 self._threads += 1
             return self._threads
@@ -182,7 +180,7 @@ _pool = _Pool()
 
 
 def _reset_after_fork() -> None:
-    # A forked child has none of its parent's threads, and a lock may have been held.
+    # A forked child has none of its parent's threads, and one of them may have held the pool's lock.
     global _pool
     _pool = _Pool()
     _callers.clear()

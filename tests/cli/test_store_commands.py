@@ -1,4 +1,4 @@
-"""``bytecache info``, ``verify`` and ``clear``: what they say of a store, and that looking changes nothing."""
+"""``bytecache info``, ``verify`` and ``clear``: what they print of a store, and that looking changes nothing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import pytest
 from helpers.processes import in_child
 from helpers.threads import start
 
-from bytecache import SharedStore, __main__ as cli, fill_once
-from bytecache.stores.shared import admin as inspection
+from bytecache import SharedStore, fill_once
+from bytecache.cli import store as store_commands
+from bytecache.cli.main import main
+from bytecache.stores.shared import admin
 from bytecache.stores.shared.locks import AVAILABLE
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="shared stores are for Linux")
@@ -40,17 +42,17 @@ def store(tmp_path: Path) -> Iterator[SharedStore]:
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs a command: its exit status, and what it printed on stdout and stderr."""
+    """Run a command; return its exit status, and what it printed on stdout and stderr."""
 
     def run(*argv: Any) -> tuple[int, str, str]:
-        status = cli.main([str(one) for one in argv])
+        status = main([str(one) for one in argv])
         return status, *capsys.readouterr()
 
     return run
 
 
 def damage(path: Path, offset: int) -> None:
-    """Changes one byte of a file."""
+    """Change one byte of a file."""
     with open(path, "r+b") as file:
         file.seek(offset)
         byte = file.read(1)[0]
@@ -59,15 +61,15 @@ def damage(path: Path, offset: int) -> None:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Modification time and content of each file."""
+    """Return modification time and content of each file."""
     return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
 
 
 # info
 
 
-def test_info_has_the_figures_of_each_process(store: SharedStore, call: Any) -> None:
-    """Entries, bytes and counts are those of the calls, for each process and for all together."""
+def test_info_has_the_counters_of_each_process(store: SharedStore, call: Any) -> None:
+    """Entries, bytes and counters are those of the calls, for each process and for all together."""
     read, broken = fill_once(store=store)(plain), fill_once(store=store)(failing)
     for i in (1, 2, 3, 1):
         read(i)
@@ -75,12 +77,12 @@ def test_info_has_the_figures_of_each_process(store: SharedStore, call: Any) -> 
         broken(1)
     child = in_child(lambda: [read(i) for i in (1, 2, 3, 4, 4)] and os.getpid())
     status, out, _ = call("info", store.path, "--json")
-    facts = json.loads(out)
+    report = json.loads(out)
     assert status == 0
-    assert (facts["path"], facts["entries"], facts["held_bytes"]) == (str(store.path), 4, 4000)
-    assert (facts["maxbytes"], facts["held_share"]) == (2**20, 4000 / 2**20)
-    assert facts["age_s"] >= 0 and facts["beside_bytes"] > 0 and facts["filesystem"]
-    first, second = facts["functions"]
+    assert (report["path"], report["entries"], report["currbytes"]) == (str(store.path), 4, 4000)
+    assert (report["maxbytes"], report["used_fraction"]) == (2**20, 4000 / 2**20)
+    assert report["age_s"] >= 0 and report["overhead_bytes"] > 0 and report["filesystem"]
+    first, second = report["functions"]
     assert (first["name"], second["name"]) == (f"{__name__}.plain", f"{__name__}.failing")
     assert [first[name] for name in ("hits", "misses", "stored", "hit_rate")] == [5, 4, 4, 5 / 9]
     assert [(one["pid"], one["hits"], one["misses"]) for one in first["processes"]] == [
@@ -91,16 +93,17 @@ def test_info_has_the_figures_of_each_process(store: SharedStore, call: Any) -> 
 
 
 def test_info_is_readable(store: SharedStore, call: Any) -> None:
-    """People get units, a line for all processes together and one for each."""
+    """The text has units, a line for all processes together and one for each."""
     read = fill_once(store=store)(plain)
     for i in range(10):
         read(i % 8)
     in_child(lambda: [read(i) for i in range(8)])
     lines = call("info", store.path)[1].splitlines()
     assert lines[0] == str(store.path)
-    assert lines[1] == "  held    7.8 KiB of 1.0 MiB (0.8 %), 8 values"
+    assert lines[1] == "  used        7.8 KiB of 1.0 MiB (0.8 %), 8 values"
+    assert [line.split()[0] for line in lines[2:5]] == ["overhead", "created", "filesystem"]
     at = lines.index(f"{__name__}.plain: 8 values (7.8 KiB)")
-    assert lines[at + 1].split() == ["process", "since", "hits", "misses", "hit", "rate", "s", "in", "reads"]
+    assert lines[at + 1].split() == ["process", "since", "hits", "misses", "hit", "rate", "load", "s"]
     assert lines[at + 2].split()[:4] == ["all", "10", "8", "0.556"]
     assert lines[at + 3].split()[0] == str(os.getpid()) and lines[at + 4].split()[4:7] == ["8", "0", "1.000"]
     assert len({line.rindex(".") for line in lines[at + 2 : at + 5]}) == 1
@@ -109,8 +112,8 @@ def test_info_is_readable(store: SharedStore, call: Any) -> None:
 def test_info_leaves_out_processes_that_called_nothing_and_the_first_of_many(
     store: SharedStore, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of many processes the last are shown one by one, and how many came before; of none that is said."""
-    monkeypatch.setattr(cli, "MOST_PROCESSES", 2)
+    """Of many processes the last are shown one by one, and how many came before; a function may have no calls."""
+    monkeypatch.setattr(store_commands, "MAX_PROCESSES_SHOWN", 2)
     read = fill_once(store=store)(plain)
     read.cache_info()
     assert "  not called yet" in call("info", store.path)[1].splitlines()
@@ -130,11 +133,11 @@ def test_looking_changes_nothing(store: SharedStore, call: Any) -> None:
     assert snapshot(path) == before
 
 
-def test_a_run_that_begins_while_one_looks_is_the_first(store: SharedStore) -> None:
-    """Who looks does not hold the store: a run that begins sets its budget and looks over what is there."""
+def test_a_run_that_starts_during_an_inspection_is_the_first(store: SharedStore) -> None:
+    """An inspection does not attach to the store: a run that starts meanwhile sets the budget and checks the files."""
     path = store.path
     store.close()
-    with inspection._open_unattached(path):
+    with admin._open_unattached(path):
         fresh = SharedStore(path, maxbytes="2 MiB")
         assert fresh.maxbytes == 2 * 2**20
         fresh.close()
@@ -144,37 +147,37 @@ def test_a_run_that_begins_while_one_looks_is_the_first(store: SharedStore) -> N
 
 
 def test_verify_reads_everything(store: SharedStore, call: Any) -> None:
-    """A store without damage: status 0, and how many entries and bytes were read."""
+    """Without damage the status is 0, and the output says how many entries and bytes were read."""
     read = fill_once(store=store)(plain)
     for i in range(600):  # the index grows once
         read(i)
     status, out, _ = call("verify", store.path)
-    assert (status, out) == (0, "read 600 entries, 585.9 KiB: all are as they were written\n")
+    assert (status, out) == (0, "read 600 entries, 585.9 KiB: all match their checksums\n")
     assert json.loads(call("verify", store.path, "--json")[1])["read_bytes"] == 600_000
 
 
 def test_verify_lists_what_is_damaged(store: SharedStore, call: Any) -> None:
-    """A byte that changed, in a value or in an entry: status 1, the function and the entry's number."""
+    """If a byte of a value or an entry has changed, the status is 1, with the function and the entry's number."""
     read = fill_once(store=store)(plain)
     for i in range(5):
         read(i)
     damage(store.path / "1.arena", 2500)
     damage(store.path / "1.index", 4096 + 4 * 48)
     status, out, _ = call("verify", store.path, "--json")
-    facts = json.loads(out)
+    report = json.loads(out)
     assert status == 1
-    assert [(one["function"], one["entry"]) for one in facts["damaged"]] == [
+    assert [(one["function"], one["entry"]) for one in report["damaged"]] == [
         (f"{__name__}.plain", 3),
         (f"{__name__}.plain", 5),
     ]
-    assert (facts["entries"], facts["read_bytes"]) == (5, 3000)
+    assert (report["entries"], report["read_bytes"]) == (5, 3000)
     lines = call("verify", store.path)[1].splitlines()
-    assert lines[0] == "read 5 entries, 2.9 KiB; damaged: 2"
-    assert lines[3].split(maxsplit=2) == [f"{__name__}.plain", "3", "it does not fit its checksum"]
+    assert lines[0] == "read 5 entries, 2.9 KiB: 2 damaged"
+    assert lines[3].split(maxsplit=2) == [f"{__name__}.plain", "3", "does not match its checksum"]
 
 
-def test_an_entry_that_was_replaced_is_no_damage(store: SharedStore, call: Any) -> None:
-    """The next run reads a damaged value anew; the store is clean then, though the old entry is still in it."""
+def test_an_entry_that_was_replaced_is_not_damage(store: SharedStore, call: Any) -> None:
+    """The next run reads a damaged value again; then the store is clean, though the old entry is still in it."""
     read = fill_once(store=store)(plain)
     values = [read(i) for i in range(3)]
     path = store.path
@@ -182,7 +185,7 @@ def test_an_entry_that_was_replaced_is_no_damage(store: SharedStore, call: Any) 
     damage(path / "1.arena", 1500)
     assert call("verify", path)[0] == 1
     assert [read(i) for i in range(3)] == values
-    assert call("verify", store.path)[:2] == (0, "read 4 entries, 2.9 KiB: all are as they were written\n")
+    assert call("verify", store.path)[:2] == (0, "read 4 entries, 2.9 KiB: all match their checksums\n")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +199,7 @@ def test_an_entry_that_was_replaced_is_no_damage(store: SharedStore, call: Any) 
     ids=["index cut", "arena cut", "no slots", "no free slot"],
 )
 def test_files_that_cannot_be_read_are_damage(store: SharedStore, call: Any, spoil: Any) -> None:
-    """Where a function's files cannot be what they should, verify says so of all its entries, and info goes on."""
+    """If a function's files are invalid, verify reports all its entries, and info goes on."""
     fill_once(store=store)(plain)(1)
     fill_once(store=store)(failing).cache_info()
     path = store.path
@@ -211,20 +214,20 @@ def test_files_that_cannot_be_read_are_damage(store: SharedStore, call: Any, spo
 
 
 def test_a_job_may_write_meanwhile(store: SharedStore, call: Any) -> None:
-    """While another process fills the store its index grows, and verify and info find nothing wrong."""
+    """While another process fills the store and its index grows, verify and info find nothing wrong."""
     read = fill_once(store=store)(plain)
-    begun, done = os.pipe(), os.pipe()
+    started, done = os.pipe(), os.pipe()
 
     def fill() -> int:
         for i in range(1000):
             read(i)
             if i == 10:
-                os.write(begun[1], b"1")
+                os.write(started[1], b"1")
         return os.write(done[1], b"1")
 
     end = start(lambda: in_child(fill))
     os.set_blocking(done[0], False)
-    os.read(begun[0], 1)
+    os.read(started[0], 1)
     rounds, ended = 0, b""
     while not ended:
         try:
@@ -234,19 +237,19 @@ def test_a_job_may_write_meanwhile(store: SharedStore, call: Any) -> None:
         assert call("verify", store.path)[0] == call("info", store.path)[0] == 0
         rounds += 1
     assert end() == 1
-    for fd in (*begun, *done):
+    for fd in (*started, *done):
         os.close(fd)
     assert rounds >= 1
     assert json.loads(call("verify", store.path, "--json")[1])["entries"] == 1000
 
 
 def test_the_store_of_a_running_job(call: Any) -> None:
-    """The folder that a store without a path has is a store like any other, and is gone with its job."""
+    """The folder of a store without a path is a store like any other, and is gone with its job."""
     read = fill_once(shared=True, maxbytes="1 MiB")(plain)
     read(1)
     path = read._cache.store.path
-    facts = json.loads(call("info", path, "--json")[1])
-    assert (facts["entries"], facts["functions"][0]["misses"]) == (1, 1)
+    report = json.loads(call("info", path, "--json")[1])
+    assert (report["entries"], report["functions"][0]["misses"]) == (1, 1)
     assert call("verify", path)[0] == 0
     read._cache.store.close()
     assert not path.exists()
@@ -256,17 +259,17 @@ def test_the_store_of_a_running_job(call: Any) -> None:
 
 
 def test_clear_empties_the_store_for_all(store: SharedStore, call: Any) -> None:
-    """What was freed is said; a job that uses the store goes on with an empty cache."""
+    """The output says what was freed; a job that uses the store goes on with an empty cache."""
     read = fill_once(store=store)(plain)
     for i in range(5):
         read(i)
     status, out, _ = call("clear", store.path)
-    assert status == 0 and out.startswith("cleared 5 values (4.9 KiB) of 1 function; ")
+    assert status == 0 and out.startswith("cleared 5 values (4.9 KiB) of 1 function, freed ")
     assert read.cache_info() == (0, 0, None, 0)
     read(1)
-    facts = json.loads(call("clear", store.path, "--json")[1])
-    assert (facts["entries"], facts["held_bytes"], facts["functions"]) == (1, 1000, 1)
-    assert facts["freed_bytes"] >= 4096
+    report = json.loads(call("clear", store.path, "--json")[1])
+    assert (report["entries"], report["currbytes"], report["functions"]) == (1, 1000, 1)
+    assert report["freed_bytes"] >= 4096
     assert store.currbytes == 0
 
 
@@ -276,7 +279,7 @@ def test_clear_empties_the_store_for_all(store: SharedStore, call: Any) -> None:
 @pytest.mark.parametrize("command", ["info", "verify", "clear"])
 @pytest.mark.parametrize("what", ["nothing", "a file", "empty", "other", "version", "cut"])
 def test_where_there_is_no_store(tmp_path: Path, call: Any, command: str, what: str) -> None:
-    """Status 2, what was expected and what came on stderr, nothing on stdout, and nothing is made or changed."""
+    """The status is 2, stderr says what was expected and what is there, stdout is empty, and nothing changes."""
     path = tmp_path / "store"
     if what == "a file":
         path.write_text("text")
@@ -291,7 +294,7 @@ def test_where_there_is_no_store(tmp_path: Path, call: Any, command: str, what: 
     assert (status, out) == (2, "")
     assert err.startswith(f"bytecache {command}: expected the folder of a shared store") and str(path) in err
     came = {
-        "nothing": "nothing is there",
+        "nothing": "it does not exist",
         "a file": "that is a file",
         "empty": "an empty folder",
         "other": "a folder without the file 'head', with 'photo.jpg' in it",
@@ -303,18 +306,18 @@ def test_where_there_is_no_store(tmp_path: Path, call: Any, command: str, what: 
 
 
 def test_no_command_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a command, or with an unknown one, the status is 2 and the usage is shown."""
+    """Without a command, or with an unknown one, the status is 2 and stderr shows the usage."""
     for argv in ([], ["train"]):
         with pytest.raises(SystemExit) as caught:
-            cli.main(argv)
+            main(argv)
         assert caught.value.code == 2 and "usage: bytecache" in capsys.readouterr().err
 
 
-# The ways in
+# Entry points
 
 
 def test_python_m_bytecache(store: SharedStore) -> None:
-    """``python -m bytecache`` gives main's exit status to the shell."""
+    """``python -m bytecache`` exits with main's status."""
     command = [sys.executable, "-m", "bytecache", "info"]
     done = subprocess.run([*command, store.path], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "") and str(store.path) in done.stdout
@@ -322,32 +325,8 @@ def test_python_m_bytecache(store: SharedStore) -> None:
 
 
 def test_the_console_script_leads_to_main() -> None:
-    """What pyproject.toml names for the command ``bytecache`` is there."""
+    """pyproject.toml names main for the command ``bytecache``."""
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     target = next(line for line in text.splitlines() if line.startswith("bytecache = ")).split('"')[1]
     module, _, name = target.partition(":")
-    assert getattr(importlib.import_module(module), name) is cli.main
-
-
-@pytest.mark.parametrize(
-    "nbytes, text",
-    [
-        (0, "0 bytes"),
-        (999, "999 bytes"),
-        (1000, "1.0 KiB"),
-        (2**20, "1.0 MiB"),
-        (8 * 2**30, "8.0 GiB"),
-        (2**50, "1024.0 TiB"),
-    ],
-)
-def test_sizes_have_units(nbytes: int, text: str) -> None:
-    """At most three digits before the point, up to TiB."""
-    assert cli.format_bytes(nbytes) == text
-
-
-@pytest.mark.parametrize(
-    "seconds, text", [(0.4, "0 seconds"), (1, "1 second"), (119, "119 seconds"), (121, "2 minutes"), (2e5, "2 days")]
-)
-def test_ages_have_units(seconds: float, text: str) -> None:
-    """In the largest unit of which there are two."""
-    assert cli.format_age(seconds) == text
+    assert getattr(importlib.import_module(module), name) is main

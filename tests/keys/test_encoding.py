@@ -1,4 +1,4 @@
-"""Keys that other processes understand: equal for equal calls, different for different ones."""
+"""Keys as bytes: equal for equal calls, different for different ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from bytecache import file_key
-from bytecache.keys.call_key import encode_call, encode_key, make_key
+from bytecache.keys.call_key import make_key
+from bytecache.keys.encoding import encode_call_key, encode_key
 
 PLAIN = st.one_of(
     st.none(),
@@ -30,8 +31,8 @@ VALUES = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3).map(tuple
 
 @settings(max_examples=500, deadline=None)
 @given(VALUES, VALUES)
-def test_keys_are_equal_where_the_values_are(one: Any, other: Any) -> None:
-    """Two keys have the same bytes exactly when Python says they are equal."""
+def test_keys_are_equal_if_the_values_are(one: Any, other: Any) -> None:
+    """Two values have the same bytes exactly if Python calls them equal."""
     assert (encode_key(one) == encode_key(other)) == (one == other)
 
 
@@ -42,10 +43,10 @@ CALLS = st.tuples(
 
 @settings(max_examples=500, deadline=None)
 @given(CALLS, CALLS, st.booleans())
-def test_calls_are_equal_where_their_plain_keys_are(one: Any, other: Any, typed: bool) -> None:
-    """encode_call tells calls apart as make_key does, with and without typed=, keywords in their order."""
+def test_calls_are_equal_if_their_plain_keys_are(one: Any, other: Any, typed: bool) -> None:
+    """encode_call_key distinguishes calls as make_key does, with and without typed=, by the order of keywords too."""
     equal = make_key(*one, typed) == make_key(*other, typed)
-    assert (encode_call(*one, typed) == encode_call(*other, typed)) == equal
+    assert (encode_call_key(*one, typed) == encode_call_key(*other, typed)) == equal
 
 
 class Name(str):
@@ -81,14 +82,14 @@ class Kind(str, Enum):
     ],
 )
 def test_subclasses_and_numpy_scalars_are_the_value(one: Any, other: Any) -> None:
-    """What equals a plain value has its key."""
+    """Whatever equals a plain value has the same bytes."""
     assert one == other
     assert encode_key(one) == encode_key(other)
 
 
 @pytest.mark.parametrize("one, other", [(np.True_, True), (np.float32(0.5), 0.5)])
-def test_numpy_scalars_are_taken_or_named_by_their_type(one: Any, other: Any) -> None:
-    """A numpy scalar that is a bool or a float has the key of its value."""
+def test_numpy_scalars_are_the_python_value(one: Any, other: Any) -> None:
+    """A bool or a float of numpy has the bytes of the same Python value."""
     assert encode_key(one) == encode_key(other)
 
 
@@ -112,35 +113,35 @@ def test_values_that_differ_have_keys_that_differ(one: Any, other: Any) -> None:
 
 
 def test_any_file_name_is_a_key() -> None:
-    """Names that are no text, and paths of bytes, have keys of their own."""
+    """File names that are not UTF-8, and paths of bytes, have keys of their own."""
     names = [os.fsdecode(b"\xff"), os.fsdecode(b"\xfe"), b"\xff", "\0", "ÿ"]
-    assert len({encode_call((name,), {}) for name in names}) == len(names)
+    assert len({encode_call_key((name,), {}) for name in names}) == len(names)
 
 
 def test_an_int_of_any_length_is_a_key() -> None:
-    """Python's limit on the digits of an int that is written as text does not reach keys."""
+    """Python's limit on the digits of an int as text does not apply."""
     assert encode_key(1 << 20_000) != encode_key((1 << 20_000) + 1)
-    assert encode_call((1 << 20_000,), {}) != encode_call(((1 << 20_000) + 1,), {})
+    assert encode_call_key((1 << 20_000,), {}) != encode_call_key(((1 << 20_000) + 1,), {})
 
 
 @pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, 1j, object(), bytearray(b"a"), (1, [2]), np.zeros(2)])
 def test_other_keys_are_refused(value: Any) -> None:
-    """Anything else raises a TypeError that names what may be a key, what came, and key=."""
-    with pytest.raises(TypeError, match=r"under str, bytes, int, float, bool, None, PathLike and tuples.*got .*key="):
-        encode_call((value,), {})
+    """Anything else raises a TypeError with what a key may be, what it got, and key=."""
+    with pytest.raises(TypeError, match=r"of str, bytes, int, float, bool, None, PathLike and tuples.*got .*key="):
+        encode_call_key((value,), {})
     with pytest.raises(TypeError, match="key="):
-        encode_call((), {"x": value})
+        encode_call_key((), {"x": value})
 
 
 def test_typed_tells_equal_arguments_of_different_types() -> None:
-    """With typed=, 1.0, True and np.int64(1) are three calls; without, they are one."""
+    """With typed=, 1.0, True and np.int64(1) are three calls; without it they are one."""
     calls = [(1.0,), (True,), (np.int64(1),)]
-    assert len({encode_call(call, {}, True) for call in calls}) == 3
-    assert len({encode_call(call, {}) for call in calls}) == 1
+    assert len({encode_call_key(call, {}, True) for call in calls}) == 3
+    assert len({encode_call_key(call, {}) for call in calls}) == 1
 
 
 def test_a_file_that_changes_has_another_key(tmp_path: Path) -> None:
-    """file_key is path, size and time of change; it can be encoded, and OSError says where there is no file."""
+    """file_key is path, size and time of change, and can be encoded; a missing file is an OSError."""
     path = tmp_path / "a"
     path.write_bytes(b"12")
     os.utime(path, ns=(1, 5))

@@ -1,4 +1,4 @@
-"""Which function a value is of: one answer in all processes with one source, another for another source."""
+"""Fingerprints of functions: equal in all processes with the same source, different for different sources."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bytecache.keys.fingerprint import fingerprint
 
 
 def made(source: str, name: str = "f", module: str = "m") -> Any:
-    """What `source` calls `name`, in a module of its own."""
+    """Return the object that `source` calls `name`, in a module of its own."""
     names: dict[str, Any] = {"__name__": module}
     exec(compile(textwrap.dedent(source), "m.py", "exec"), names)
     return names[name]
@@ -44,7 +44,7 @@ PLAIN = "def f(x, y=1):\n    return g(x) + [n for n in (1, 2) if n in {1, 2}] + 
     ids=["line", "types"],
 )
 def test_what_does_not_change_the_values_does_not_count(other: str) -> None:
-    """Where a function stands, and its annotations, are not part of it."""
+    """A function's position in its file, and its annotations, are not part of the fingerprint."""
     assert same(PLAIN, other)
 
 
@@ -83,12 +83,12 @@ DIFFERENT = {
 
 @pytest.mark.parametrize("case", DIFFERENT)
 def test_what_changes_the_values_counts(case: str) -> None:
-    """Two sources of one function that give different values are told apart without version=."""
+    """Two sources that give different values have different fingerprints without version=."""
     assert not same(*DIFFERENT[case])
 
 
 def test_a_version_stands_for_the_code() -> None:
-    """With version= only it and the name count; 1 and "1" are two versions, other types are refused."""
+    """With version= the code does not count; 1 and "1" are two versions, other types raise."""
     one, other = "def f(x): return 1", "def f(x): return 2"
     assert same(one, other, version=1)
     assert fingerprint(made(one), 1) != fingerprint(made(one), 2)
@@ -99,16 +99,16 @@ def test_a_version_stands_for_the_code() -> None:
             fingerprint(made(one), wrong)
 
 
-def test_partials_and_methods_are_told_by_their_arguments() -> None:
-    """What a partial binds counts, positional and by name, in whatever order the names came."""
+def test_partials_differ_by_their_arguments() -> None:
+    """The bound arguments of a partial count, by position and by name, in any order of the names."""
     f = made("def f(*a, **k): ...")
     assert fingerprint(functools.partial(f, 1), None) != fingerprint(functools.partial(f, 2), None)
     assert fingerprint(functools.partial(f, a=1, b=2), None) == fingerprint(functools.partial(f, b=2, a=1), None)
     assert fingerprint(functools.partial(f, a=1), None) != fingerprint(functools.partial(f, b=1), None)
 
 
-def test_functions_that_refer_to_each_other_end() -> None:
-    """Circles of closures, and a function that is cached twice, have an identity too."""
+def test_functions_that_refer_to_each_other_have_fingerprints() -> None:
+    """Cycles of closures, and a function that is cached twice, are no obstacle."""
 
     def ping(x: int) -> Any:
         return pong(x)
@@ -151,8 +151,8 @@ class CallableArchive(Archive):
     [reader_of_a_method, reader_that_closes_over, reader_of_a_partial, CallableArchive],
     ids=lambda f: f.__name__,
 )
-def test_two_objects_of_one_type_do_not_answer_for_each_other(tmp_path: Path, reader: Any) -> None:
-    """Readers of two archives give each its own bytes, or are refused by a TypeError that names version=."""
+def test_methods_of_two_objects_do_not_share_values(tmp_path: Path, reader: Any) -> None:
+    """Readers of two archives each return their own bytes, or raise a TypeError that names version=."""
     store = SharedStore(tmp_path / "store", maxbytes=1000)
     try:
         one, other = (bytecache.fill_once(store=store)(reader(content)) for content in (b"one", b"other"))
@@ -190,7 +190,7 @@ LEAVES = [
 
 @pytest.mark.parametrize("one, other", LEAVES, ids=lambda value: type(value).__name__)
 def test_closed_over_values_count_by_value(one: Any, other: Any) -> None:
-    """Whatever pickle can take to pieces tells functions apart; a copy of it does not."""
+    """A closed-over value counts by what pickle would save; an equal copy makes no difference."""
 
     def over(value: Any) -> Any:
         return lambda x: value
@@ -200,14 +200,14 @@ def test_closed_over_values_count_by_value(one: Any, other: Any) -> None:
 
 
 def test_a_version_stands_for_the_code_alone() -> None:
-    """What a function closes over, or is bound to, counts beside a version."""
+    """Closed-over variables and bound arguments count in addition to a version."""
     one, other = (made("def make(n):\n def f(x): return n\n return f", "make")(n) for n in ("train", "val"))
     assert fingerprint(one, 1) != fingerprint(other, 1)
     assert fingerprint(functools.partial(one, 1), 1) != fingerprint(functools.partial(one, 2), 1)
 
 
-def test_what_cannot_be_taken_to_pieces_counts_by_its_class() -> None:
-    """A lock or a file that a function closes over is no hindrance."""
+def test_what_cannot_be_pickled_counts_by_its_class() -> None:
+    """A function may close over a lock or a file."""
     lock, other = threading.Lock(), threading.Lock()
 
     def over(value: Any) -> Any:
@@ -259,7 +259,7 @@ SCRIPT = """
 
 
 def test_the_main_module_is_the_same_in_a_spawned_child(tmp_path: Path) -> None:
-    """__main__ and __mp_main__ give one identity, for functions, classes, objects of them, and callables."""
+    """__main__ and __mp_main__ give equal fingerprints, for functions, classes, their objects, and callables."""
     script = tmp_path / "train.py"
     script.write_text(textwrap.dedent(SCRIPT))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""What importing bytecache costs."""
+"""What importing bytecache loads, and what it exports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEAVY = {"keras", "tensorflow", "torch", "redis", "matplotlib", "PIL", "cv2", "t
 
 
 def modules_after(statement: str) -> set[str]:
-    """The top-level names of the modules a fresh interpreter has loaded after `statement`."""
+    """Return the top-level names of the modules that a fresh interpreter has loaded after `statement`."""
     code = f"import sys, json; {statement}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return {name.split(".")[0] for name in json.loads(done.stdout)}

@@ -1,4 +1,4 @@
-"""What the documentation says is so: its examples run, its commands and links lead somewhere."""
+"""The documentation: its examples run, its commands and links exist."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def blocks(language):
 
 
 def test_the_first_example_runs_as_it_stands(tmp_path, capsys):
-    """Ten lines or so, on real files: an epoch reads each of them once."""
+    """On real files, an epoch reads each of them once."""
     paths = [tmp_path / f"{i}.jpg" for i in range(3)]
     for i, path in enumerate(paths):
         path.write_bytes(make_jpeg(32, 48, seed=i))
@@ -34,7 +34,7 @@ def test_the_first_example_runs_as_it_stands(tmp_path, capsys):
 
 
 def test_the_shrinking_example_runs_as_it_stands(tmp_path):
-    """What it reads is at most 512 pixels long."""
+    """It returns images of at most 512 pixels a side."""
     pytest.importorskip("PIL", reason="shrinking needs Pillow")
     (tmp_path / "a.jpg").write_bytes(make_jpeg(300, 700))
     names = {"bytecache": bytecache}
@@ -43,14 +43,14 @@ def test_the_shrinking_example_runs_as_it_stands(tmp_path):
 
 
 def example(containing):
-    """The block of Python with this line in it."""
+    """Return the block of Python that contains this text."""
     return next(block for block in blocks("python") if containing in block)
 
 
 @pytest.mark.foreign_threads
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on a single processor
 def test_the_examples_for_many_processes_run_as_they_stand(tmp_path, capsys):
-    """One cache for two DataLoader workers: each file is read once, and the report has the figures of both."""
+    """Two DataLoader workers share a cache: each file is read once, and the report counts both."""
     torch = pytest.importorskip("torch", reason="the PyTorch example needs torch")
     paths = [str(tmp_path / f"{i}.jpg") for i in range(64)]
     for i, path in enumerate(paths):
@@ -65,7 +65,7 @@ def test_the_examples_for_many_processes_run_as_they_stand(tmp_path, capsys):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files_and_headings(page):
-    """Every relative link names a file of the project, every anchor a heading of the page."""
+    """Every relative link leads to a file of the project, every anchor to a heading of the page."""
     text = page.read_text()
     headings = {
         re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.*)$", text, re.M)
@@ -78,7 +78,7 @@ def test_links_lead_to_files_and_headings(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_that_are_named_exist(page):
-    """python -m MODULE finds a module, make TARGET a target."""
+    """Every python -m MODULE names a module, every make TARGET a target."""
     text, targets = page.read_text(), re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     for module in set(re.findall(r"python -m ((?:benchmarks|integrations)[\w.]*)", text)):
         path = ROOT / module.replace(".", "/")
@@ -90,7 +90,7 @@ def test_commands_that_are_named_exist(page):
 
 
 def test_every_public_name_is_in_the_api_table():
-    """What bytecache exports is described, but for the types of what functions return."""
+    """The table describes every export, except for the types that functions return."""
     returned = {"CacheInfo", "CacheStats", "CachedFunction", "JpegHeader"}
     table = README[README.index("## API") :]
     assert [name for name in bytecache.__all__ if name not in table and name not in returned] == []

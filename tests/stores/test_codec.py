@@ -1,4 +1,4 @@
-"""Values as bytes: what goes in comes out, read-only, and what cannot is refused by name."""
+"""Values as bytes: what goes in comes out, read-only; anything else raises an error that names it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ ARRAYS = {
 
 @pytest.mark.parametrize("name", ARRAYS)
 def test_an_array_comes_out_as_it_went_in(name: str) -> None:
-    """dtype with byte order, shape and values are kept, and the array is C-contiguous and read-only."""
+    """dtype with byte order, shape and values stay the same; the array is C-contiguous and read-only."""
     value = ARRAYS[name]
     out = there_and_back(value)
     assert type(out) is np.ndarray and out.flags.c_contiguous
@@ -113,7 +113,7 @@ def test_a_mapped_file_is_bytes_like() -> None:
     ids=["b", "c", "cast b"],
 )
 def test_bytes_with_a_sign_are_not_changed(value: Any) -> None:
-    """A buffer of signed bytes or characters comes out with equal items, or is refused as a typed buffer."""
+    """A buffer of signed bytes or characters comes out with equal items, or raises as a typed buffer."""
     try:
         out = there_and_back(value)
     except TypeError:
@@ -151,13 +151,13 @@ class Sub(np.ndarray[Any, Any]):
     ids=lambda value: type(value).__name__,
 )
 def test_what_has_no_plain_bytes_is_refused(value: Any) -> None:
-    """Anything else raises a TypeError that names the codec, what it takes, what came, and a way out."""
+    """Anything else raises a TypeError that names the codec, what it takes, what it got, and a way out."""
     with pytest.raises(TypeError, match=r"the codec of a shared store takes bytes.*got a .*: (return|give)"):
         encode(value)
 
 
 def test_an_extension_dtype_is_refused() -> None:
-    """A dtype that numpy itself does not know by its text, such as bfloat16, is refused and not changed to another."""
+    """A dtype that numpy cannot make from its text, such as bfloat16, raises; it is not changed to another."""
     ml_dtypes = pytest.importorskip("ml_dtypes")
     for name in "bfloat16", "float8_e4m3fn", "int4":
         with pytest.raises(TypeError, match="codec"):
@@ -177,7 +177,7 @@ def test_an_extension_dtype_is_refused() -> None:
         (NDARRAY, b"abcdefgh", b"|O 1"),
     ],
 )
-def test_bytes_that_are_no_encoded_value_raise(kind: int, data: bytes, description: bytes) -> None:
-    """decode raises ValueError or TypeError for what encode did not make, and makes no objects of addresses."""
+def test_bytes_that_are_not_an_encoded_value_raise(kind: int, data: bytes, description: bytes) -> None:
+    """decode raises ValueError or TypeError for what encode did not make; it never turns bytes into object pointers."""
     with pytest.raises((ValueError, TypeError)):
         decode(kind, memoryview(data), description)

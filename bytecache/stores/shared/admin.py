@@ -1,4 +1,4 @@
-"""What a shared store holds and how it was used, looked at from outside while jobs go on using it."""
+"""A shared store seen from outside: inspected, verified and cleared while jobs go on using it."""
 
 from __future__ import annotations
 
@@ -11,33 +11,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...system.filesystem import filesystem_type
 from .counters import CounterRow, counts_of
 from .handle import StoreHandle
 from .index import COUNT
-from .run_folder import filesystem_type
+from .reports import ClearReport, CounterReport, DamagedEntry, FunctionReport, StoreReport, VerifyReport
 from .segment import Segment
 
 _BLOCK_BYTES = 512  # the unit of st_blocks, on every file system
-Facts = dict[str, Any]
 
 
 class StoreNotFound(Exception):
-    """There is no shared store at a path: says what was expected and what came."""
+    """There is no shared store at a path; the message says what was expected and what is there."""
 
 
-def describe(path: str | os.PathLike[str]) -> Facts:
-    """What is held of each function, and what each process did; sizes in bytes, times in seconds, dates in UTC.
-
-    beside_bytes: what the files of the store take on disk, but for the values. Raises StoreNotFound.
-    """
+def describe(path: str | os.PathLike[str]) -> StoreReport:
+    """Return what a store contains, and what each process did with each function. Raises StoreNotFound."""
     with _open_unattached(path) as files:
         return _describe(files)
 
 
-def _describe(files: StoreHandle) -> Facts:
+def _describe(files: StoreHandle) -> StoreReport:
     header, space = files.header, os.statvfs(files.folder)
-    functions = [_describe_function(files, row) for row in files.header.function_rows()]
-    held = header.used_bytes
+    functions = [_describe_function(files, row) for row in header.function_rows()]
+    used = header.used_bytes
     return {
         "path": str(files.folder),
         "filesystem": filesystem_type(files.folder),
@@ -45,57 +42,61 @@ def _describe(files: StoreHandle) -> Facts:
         "created": _date(header.created_ns),
         "age_s": max(0.0, (time.time_ns() - header.created_ns) / 1e9),
         "entries": sum(function["entries"] for function in functions),
-        "held_bytes": held,
+        "currbytes": used,
         "maxbytes": header.maxbytes,
-        "held_share": held / header.maxbytes if header.maxbytes else 0.0,
-        "beside_bytes": _disk_bytes(files.folder, values=False),
+        "used_fraction": used / header.maxbytes if header.maxbytes else 0.0,
+        "overhead_bytes": _disk_bytes(files.folder, values=False),
         "functions": functions,
     }
 
 
-def verify(path: str | os.PathLike[str]) -> Facts:
-    """Reads every entry against its checksum; ``damaged`` lists those that do not fit, or are not found by their key.
+def verify(path: str | os.PathLike[str]) -> VerifyReport:
+    """Read every entry and check it against its checksum.
 
-    An entry that a run found damaged, and put another one in the place of, is not in the list. An entry of None
-    there stands for all of a function whose files cannot be read. Raises StoreNotFound.
+    An entry that a run found damaged and has replaced is not reported. Raises StoreNotFound.
     """
     entries, read_bytes = 0, 0
-    damaged: list[Facts] = []
+    damaged: list[DamagedEntry] = []
     with _open_unattached(path) as files:
         for row in files.header.function_rows():
             name = files.header.function_name(row)
             try:
-                section = _open_segment(files, row)
+                segment = _open_segment(files, row)
             except ValueError as exc:
                 damaged.append({"function": name, "entry": None, "problem": str(exc)})
                 continue
-            if section is None:
+            if segment is None:
                 continue
-            for number in _entry_numbers(section):
-                nbytes, problem = _verify_entry(section, number)
+            for number in _entry_numbers(segment):
+                nbytes, problem = _verify_entry(segment, number)
                 entries, read_bytes = entries + 1, read_bytes + nbytes
                 if problem:
                     damaged.append({"function": name, "entry": number, "problem": problem})
         return {"path": str(files.folder), "entries": entries, "read_bytes": read_bytes, "damaged": damaged}
 
 
-def clear(path: str | os.PathLike[str]) -> Facts:
-    """Forgets the values and figures of all functions; what they were, in entries, bytes, and bytes of files.
+def clear(path: str | os.PathLike[str]) -> ClearReport:
+    """Remove the values and reset the counters of all functions.
 
     A process that uses the store keeps the memory of what it has mapped until its next call. Raises StoreNotFound.
     """
     with _open_unattached(path) as files:
-        facts = _describe(files)
+        report = _describe(files)
         before = _disk_bytes(files.folder)
         files.clear()
         freed = before - _disk_bytes(files.folder)
-    kept = {name: facts[name] for name in ("path", "entries", "held_bytes")}
-    return {**kept, "functions": len(facts["functions"]), "freed_bytes": max(0, freed)}
+    return {
+        "path": report["path"],
+        "entries": report["entries"],
+        "currbytes": report["currbytes"],
+        "functions": len(report["functions"]),
+        "freed_bytes": max(0, freed),
+    }
 
 
 @contextmanager
 def _open_unattached(path: str | os.PathLike[str]) -> Iterator[StoreHandle]:
-    """The files of the store at a path, not held: who looks on must not keep a run from being the first one there."""
+    """Open the store at a path without attaching to it: an inspection must not keep a run from being the first one."""
     try:
         files = StoreHandle(Path(os.path.abspath(path)))
     except (FileNotFoundError, NotADirectoryError, ValueError) as exc:
@@ -113,46 +114,52 @@ def _explain_missing(path: Path, exc: Exception) -> str:
     if isinstance(exc, ValueError):
         return str(exc)
     if not path.exists():
-        return "nothing is there"
+        return "it does not exist"
     if not path.is_dir():
         return "that is a file"
     found = sorted(os.listdir(path))
     return f"a folder without the file 'head', with {found[0]!r} in it" if found else "an empty folder"
 
 
-def _describe_function(files: StoreHandle, row: int) -> Facts:
+def _describe_function(files: StoreHandle, row: int) -> FunctionReport:
     problem, entries = None, 0
     try:
-        section = _open_segment(files, row)
-        entries = len(section) if section is not None else 0
+        segment = _open_segment(files, row)
+        entries = len(segment) if segment is not None else 0
     except ValueError as exc:
         problem = str(exc)
     header = files.header
-    mine = files.counters.rows(header.counter_rows, row, header.generation_of(row))
+    counter_rows = files.counters.rows(header.counter_rows, row, header.generation_of(row))
     return {
         "name": files.header.function_name(row),
         "entries": entries,
-        "held_bytes": header.used_bytes_of(row),
-        **_counters(mine.sum(axis=0)),
+        "currbytes": header.used_bytes_of(row),
+        **_counters(counter_rows.sum(axis=0)),
         "problem": problem,
         "processes": [
             {"pid": int(one[CounterRow.PID]), "started": _date(int(one[CounterRow.STARTED_NS])), **_counters(one)}
-            for one in mine
+            for one in counter_rows
         ],
     }
 
 
-def _counters(row: Any) -> Facts:
-    """Return the counters of a row, by name."""
-    counts = counts_of(row)
+def _counters(counter_row: Any) -> CounterReport:
+    """Return the counters of a counter row by name."""
+    counts = counts_of(counter_row)
     calls = counts.hits + counts.misses
-    names = ("hits", "misses", "errors", "stored", "rejected")
-    counted = {name: getattr(counts, name) for name in names}
-    return {**counted, "hit_rate": counts.hits / calls if calls else 0.0, "read_s": counts.load_s}
+    return {
+        "hits": counts.hits,
+        "misses": counts.misses,
+        "errors": counts.errors,
+        "stored": counts.stored,
+        "rejected": counts.rejected,
+        "hit_rate": counts.hits / calls if calls else 0.0,
+        "load_s": counts.load_s,
+    }
 
 
 def _open_segment(files: StoreHandle, row: int) -> Segment | None:
-    """A function's values, None where it has none; raises ValueError where the files cannot be what they should."""
+    """Return a function's segment, None if it has no values; raise ValueError if its files are invalid."""
     while True:
         generation = files.header.generation_of(row)
         if not Segment.exists(files.folder, generation):
@@ -160,33 +167,33 @@ def _open_segment(files: StoreHandle, row: int) -> Segment | None:
         try:
             return files.with_writer_lock(partial(_open_checked, files.folder, generation))
         except FileNotFoundError as exc:
-            if generation == files.header.generation_of(row):  # else it was cleared a moment ago
+            if generation == files.header.generation_of(row):  # otherwise it was cleared a moment ago
                 raise ValueError(f"{exc.filename} is missing") from None
 
 
 def _open_checked(folder: Path, generation: int) -> Segment:
-    section = Segment(folder, generation)
-    section.index.check()
-    return section
+    segment = Segment(folder, generation)
+    segment.index.check()
+    return segment
 
 
-def _entry_numbers(section: Segment) -> range:
-    """The numbers of all entries, replaced ones among them; what they stand for can be read."""
-    return range(1, section.index.header[COUNT] + 1)
+def _entry_numbers(segment: Segment) -> range:
+    """Return the numbers of all entries, replaced ones among them."""
+    return range(1, segment.index.header[COUNT] + 1)
 
 
-def _verify_entry(section: Segment, number: int) -> tuple[int, str]:
-    """The bytes of an entry's value, and what is wrong with it."""
-    entry = section.index.entry(number)
-    found = section.index.find(entry.digest)
-    if section.verify(entry):
-        return entry.end - entry.offset, "" if found else "it is not found by its key"
+def _verify_entry(segment: Segment, number: int) -> tuple[int, str]:
+    """Return the bytes of an entry's value, and what is wrong with it, "" if nothing is."""
+    entry = segment.index.entry(number)
+    found = segment.index.find(entry.digest)
+    if segment.verify(entry):
+        return entry.end - entry.offset, "" if found else "is not found under its key"
     replaced = entry.intact() and found is not None and found[0] != number
-    return 0, "" if replaced else "it does not fit its checksum"
+    return 0, "" if replaced else "does not match its checksum"
 
 
 def _disk_bytes(folder: Path, values: bool = True) -> int:
-    """Bytes that the files of a store take on disk, with those of values or without."""
+    """Return the bytes that the files of a store take on disk, with or without those of the values."""
     total = 0
     for file in folder.iterdir():
         if values or file.suffix != ".arena":
@@ -198,5 +205,5 @@ def _disk_bytes(folder: Path, values: bool = True) -> int:
 
 
 def _date(ns: int) -> str:
-    ns = min(ns, 1 << 62)  # the year 2116, where it is damaged
+    ns = min(ns, 1 << 62)  # a damaged date becomes the year 2116
     return datetime.fromtimestamp(ns / 1e9, timezone.utc).isoformat(timespec="seconds")

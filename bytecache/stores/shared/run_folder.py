@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,17 +10,13 @@ from hashlib import blake2b
 from pathlib import Path
 
 from ...system.caller import warn_caller
-from ...system.memory_limit import available_memory
+from ...system.filesystem import free_bytes, is_on_network
 from .attachment import Attachment, is_still_at, remove_if_orphaned
 from .locks import fcntl
 
 RUN_VARIABLE = "BYTECACHE_RUN"
 _MEMORY = Path("/dev/shm")
 _PREFIX = "bytecache"
-_NETWORK = frozenset(
-    "9p afs beegfs ceph cifs coda fuse.ceph fuse.glusterfs fuse.gcsfuse fuse.juicefs fuse.rclone fuse.s3fs fuse.sshfs "
-    "glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs pvfs2 smb3 smbfs".split()
-)
 # Variables that are the same for all processes that one launcher has started for one job on one machine.
 _LAUNCHERS = (
     ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT"),
@@ -104,7 +99,7 @@ def _selection_lock(base: Path) -> Iterator[None]:
 
 
 def _usable(base: Path) -> bool:
-    return os.access(base, os.W_OK | os.X_OK) and filesystem_type(base) not in _NETWORK
+    return os.access(base, os.W_OK | os.X_OK) and not is_on_network(base)
 
 
 def _choose(bases: list[Path], maxbytes: int) -> Path:
@@ -118,40 +113,3 @@ def _choose(bases: list[Path], maxbytes: int) -> Path:
         )
         return last
     return first
-
-
-def free_bytes(folder: Path) -> int:
-    """Bytes that can still be written there; in memory no more than this process may use."""
-    status = os.statvfs(folder)
-    free = status.f_bavail * status.f_frsize
-    return min(free, available_memory()) if is_memory_backed(folder) else free
-
-
-def is_memory_backed(folder: Path) -> bool:
-    """Whether what is written there stays in memory."""
-    return filesystem_type(folder) in ("tmpfs", "ramfs")
-
-
-def check_not_network(folder: Path) -> None:
-    """Raises ValueError for a folder on a network file system, where memory cannot be shared by mapping files."""
-    kind = filesystem_type(folder)
-    if kind in _NETWORK:
-        raise ValueError(
-            f"path must be on a local disk or in memory, {folder} is on {kind}: processes on several machines do not "
-            "see each other's writes there. Give a folder in /dev/shm, in /tmp or on a local disk"
-        )
-
-
-def filesystem_type(folder: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str:
-    """The type of the file system that a folder lies on, or will lie on; empty where the system does not tell."""
-    path, best, kind = os.path.realpath(folder), "", ""
-    try:
-        lines = mountinfo.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return ""
-    for line in lines:
-        fields, _, rest = line.partition(" - ")
-        mount = re.sub(r"\\([0-7]{3})", lambda escaped: chr(int(escaped[1], 8)), fields.split()[4])
-        if (path + "/").startswith(mount.rstrip("/") + "/") and len(mount) >= len(best):
-            best, kind = mount, rest.split()[0]
-    return kind

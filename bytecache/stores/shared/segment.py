@@ -15,11 +15,11 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
+from ...system.filesystem import is_memory_backed
 from ..base import MISSING
 from ..codec import BYTES, NDARRAY, Encoded, decode
 from .file_io import create_file, open_owned, pwrite_all
 from .index import COUNT, TAIL, UNVERIFIED, HashIndex, IndexEntry
-from .run_folder import is_memory_backed
 
 FILE_PATTERN = re.compile(r"([0-9]+)\.(?:arena|index|index\.part|slots[0-9]+)")
 _MAX_ARENA_BYTES = 8 << 40  # bytes of an arena: what every file system can do

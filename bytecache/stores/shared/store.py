@@ -12,6 +12,7 @@ from typing import Any
 
 from ...system.byte_sizes import parse_size
 from ...system.caller import call_site
+from ...system.filesystem import check_not_network
 from ...system.fork import at_fork
 from ..base import Store
 from .attachment import Attachment, attach
@@ -20,7 +21,7 @@ from .header import StoreHeader
 from .locks import AVAILABLE
 from .partition import SharedPartition
 from .recovery import prepare_empty, prepare_kept
-from .run_folder import attach_run_folder, check_not_network
+from .run_folder import attach_run_folder
 
 
 class SharedStore(Store):

@@ -29,7 +29,7 @@ from bytecache import SharedStore, fill_once
 from bytecache.cache import key_lease
 from bytecache.stores.shared.header import FunctionRow, Word
 from bytecache.stores.shared.locks import ByteLocks, KeyLease
-from bytecache.stores.shared.run_folder import is_memory_backed
+from bytecache.system.filesystem import is_memory_backed
 
 WORD = 8  # bytes
 

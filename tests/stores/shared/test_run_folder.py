@@ -1,4 +1,4 @@
-"""Where a shared store lies: the run's name, file systems, free_bytes, and the folder that the run's processes find."""
+"""The name of a run, and the folder that all its processes find."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.mounts import mounted_tmpfs
 from helpers.threads import PATIENCE_S
 
 from bytecache import SharedStore
 from bytecache.stores.shared import run_folder as place
 from bytecache.stores.shared.attachment import attach
-from bytecache.stores.shared.run_folder import attach_run_folder, check_not_network, filesystem_type, free_bytes, run_id
+from bytecache.stores.shared.run_folder import attach_run_folder, run_id
 
 VARIABLES = {name for names in place._LAUNCHERS for name in names} | {place.RUN_VARIABLE}
 
@@ -33,24 +34,14 @@ def no_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     os.environ.pop(place.RUN_VARIABLE, None)
 
 
-def mounted(folder: Path, options: str) -> Any:
-    """Mounts a tmpfs with these options; skips the test where that is not permitted."""
-    folder.mkdir(exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"mounting a tmpfs is not permitted here: {done.stderr.strip()}")
-    return folder
-
-
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A memory file system of 64 KiB in the place of /dev/shm, with the temporary directory beside it."""
-    folder = mounted(tmp_path / "shm", "size=64k")
     (tmp_path / "temp").mkdir()
-    monkeypatch.setattr(place, "_MEMORY", folder)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with mounted_tmpfs(tmp_path / "shm", "size=64k") as folder:
+        monkeypatch.setattr(place, "_MEMORY", folder)
+        yield folder
 
 
 # The run
@@ -111,71 +102,6 @@ def test_two_programs_are_two_runs(no_run: Any) -> None:
     tokens = [*one.stdout.split(), *two.stdout.split()]
     assert len(tokens) == 4 and len(set(tokens)) == 2
     assert tokens[0] == tokens[1] and tokens[2] == tokens[3]
-
-
-# File systems
-
-MOUNTS = """\
-22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw
-30 22 0:5 / /dev/shm rw - tmpfs tmpfs rw
-31 22 0:6 / /data rw shared:2 master:3 - nfs4 server:/data rw,vers=4.2
-32 31 8:2 / /data/local rw - xfs /dev/sdb rw
-33 22 0:7 / /with\\040space\\134 rw - lustre x rw
-34 22 0:8 / /twice rw - nfs x rw
-35 22 0:9 / /twice rw - tmpfs tmpfs rw
-"""
-
-
-@pytest.mark.parametrize(
-    "folder, kind",
-    [
-        ("/", "ext4"),
-        ("/home/a", "ext4"),
-        ("/data", "nfs4"),
-        ("/data/a/b", "nfs4"),
-        ("/database", "ext4"),
-        ("/data/local/x", "xfs"),
-        ("/data/locally", "nfs4"),
-        ("/with space\\/a", "lustre"),
-        ("/twice/a", "tmpfs"),
-    ],
-)
-def test_a_folder_is_on_its_nearest_mount(tmp_path: Path, folder: str, kind: str) -> None:
-    """The deepest mount above counts, the last of several at one place, whole components, escapes undone."""
-    mountinfo = tmp_path / "mountinfo"
-    mountinfo.write_text(MOUNTS)
-    assert filesystem_type(Path(folder), mountinfo) == kind
-
-
-def test_a_system_that_does_not_tell_is_taken_as_local(tmp_path: Path) -> None:
-    """Without mountinfo the type is empty, and nothing is refused."""
-    assert filesystem_type(tmp_path, tmp_path / "none") == ""
-
-
-def test_the_type_is_that_of_the_target_of_a_link(tmp_path: Path) -> None:
-    """A link to a folder in memory is in memory, and a folder that is not there yet lies where it will."""
-    (tmp_path / "link").symlink_to("/dev/shm")
-    assert filesystem_type(tmp_path / "link" / "not" / "yet") == filesystem_type(Path("/dev/shm")) == "tmpfs"
-
-
-@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "lustre", "9p", "fuse.sshfs"])
-def test_network_file_systems_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str) -> None:
-    """A store on a network file system is a ValueError that names path, type, reason and way out; nothing is made."""
-    mountinfo = tmp_path / "mountinfo"
-    mountinfo.write_text(f"22 1 8:1 / / rw - {kind} x rw\n")
-    monkeypatch.setattr(place, "filesystem_type", lambda folder: filesystem_type(folder, mountinfo))
-    with pytest.raises(ValueError, match=f"store is on {kind}: .*local disk"):
-        SharedStore(tmp_path / "store", maxbytes=100)
-    assert not (tmp_path / "store").exists()
-    with pytest.raises(ValueError, match=kind):
-        check_not_network(tmp_path)
-
-
-def test_room_in_memory_is_at_most_what_the_process_may_use(small: Path) -> None:
-    """On a tmpfs what is free there counts, where that is less than the machine's memory."""
-    assert free_bytes(small) == 64 << 10
-    (small / "a").write_bytes(bytes(10_000))
-    assert free_bytes(small) == (64 << 10) - 3 * 4096
 
 
 # The run's folder

@@ -1,0 +1,98 @@
+"""The command simulate: what each policy makes of a folder's files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from ..planning.folder import DEFAULT_POLICIES, FolderReport, file_sizes, hit_rate_curves, simulate_folder
+from ..planning.simulation import check_policies
+from ..system.byte_sizes import parse_size
+from .plot import check_path, save_plot
+from .text import format_bytes, format_table, print_report
+
+
+def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command; invalid ones are rejected before the folder is read."""
+    add, policies = parser.add_argument, ",".join(DEFAULT_POLICIES)
+    add("path", metavar="DIR", help="folder whose files, also in subfolders, are read once per epoch")
+    add(
+        "--maxbytes",
+        metavar="SIZE",
+        type=argparse_type(parse_size),
+        required=True,
+        help='size of the cache, such as "2 GiB"',
+    )
+    add("--glob", metavar="PATTERN", default="*", help='names of the files to read, such as "*.jpg" (default: all)')
+    add("--epochs", metavar="N", type=int_at_least(2), default=5, help="number of epochs, 2 or more (default: 5)")
+    add("--seed", metavar="N", type=int_at_least(0), default=0, help="seed of the shuffles (default: 0)")
+    default = f"policies, separated by commas (default: {policies})"
+    add("--policies", metavar="NAMES", type=argparse_type(parse_policies), default=policies, help=default)
+    add("--plot", metavar="FILE", type=argparse_type(check_path), help="plot hit rate over cache size: png, svg, pdf")
+    add("--json", action="store_true", help="print all fields as JSON")
+
+
+def argparse_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return `parse` as a type for argparse, which shows the messages of its errors."""
+
+    def parse_argument(text: str) -> Any:
+        try:
+            return parse(text)
+        except (ImportError, ValueError) as problem:
+            raise argparse.ArgumentTypeError(str(problem)) from None
+
+    return parse_argument
+
+
+def int_at_least(least: int) -> Callable[[str], int]:
+    """Return a type for argparse: an int of `least` or more; `least` is not negative."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise ValueError(f"expected an int of {least} or more, got {text!r}")
+        return int(text)
+
+    return argparse_type(parse)
+
+
+def parse_policies(text: str) -> list[str]:
+    """Return the names of policies in a text with commas; raise ValueError for an unknown one."""
+    return check_policies(name.strip() for name in text.split(","))
+
+
+def simulate(args: argparse.Namespace) -> int:
+    """Print, and plot if asked, what each policy makes of a folder's files; return the exit status."""
+    nbytes = file_sizes(args.path, args.glob)
+    report = simulate_folder(nbytes, args.maxbytes, args.policies, args.epochs, args.seed)
+    lines = format_simulation(args.path, args.glob, report)
+    print_report({"path": args.path, "glob": args.glob, **report}, lines, args.json)
+    if args.plot:
+        save_plot(args.plot, report, hit_rate_curves(nbytes, report))
+    return 0
+
+
+def format_simulation(path: str, pattern: str, report: FolderReport) -> list[str]:
+    """Return a simulation as text, with a table of files and one of bytes."""
+    by_files, by_bytes = [], []
+    for policy in report["policies"]:
+        name, predicted = policy["policy"], policy["predicted_hit_rate"]
+        formula = "-" if predicted is None else f"{predicted:.3f}"
+        by_files.append((name, f"{policy['hit_rate']:.3f}", formula, f"{policy['misses']:,.0f}"))
+        by_bytes.append((name, f"{policy['byte_hit_rate']:.3f}", format_bytes(policy["missed_bytes"])))
+    bound = ("bound", f"{min(1.0, report['fraction']):.3f}", format_bytes(report["least_missed_bytes"]))
+    named = "" if pattern == "*" else f" named {pattern}"
+    return [
+        path,
+        f"  files   {report['files']:,}{named}, {format_bytes(report['bytes'])}",
+        f"  budget  {format_bytes(report['maxbytes'])}, {100 * report['fraction']:.1f} % of that",
+        f"  epochs  {report['epochs']}, each in a new random order; below: means per epoch without the first",
+        "",
+        *format_table(("policy", "hit rate", "predicted", "misses"), by_files),
+        "",
+        *format_table(("policy", "byte hit rate", "missed bytes"), [bound, *by_bytes]),
+        "",
+        "predicted: by formula, for many files of equal size",
+        "bound: no policy can hit more bytes than fit in the cache",
+        "misses, missed bytes: what is read from the storage",
+    ]

@@ -1,0 +1,94 @@
+"""The commands on a shared store: info, verify, clear."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..stores.shared import admin
+from ..stores.shared.reports import ClearReport, CounterReport, FunctionReport, StoreReport
+from .text import format_age, format_bytes, format_date, format_table, plural, print_report
+
+MAX_PROCESSES_SHOWN = 12  # of a function; --json has all
+EXIT_DAMAGED = 1
+
+
+def add_store_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a command on a store."""
+    parser.add_argument("path", metavar="PATH", help="folder of a shared store")
+    parser.add_argument("--json", action="store_true", help="print all fields as JSON")
+
+
+def info(args: argparse.Namespace) -> int:
+    """Print what a store contains and how it was used; return the exit status."""
+    report = admin.describe(args.path)
+    print_report(report, format_info(report), args.json)
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Read every entry of a store and print what is damaged; return the exit status, EXIT_DAMAGED if anything is."""
+    report = admin.verify(args.path)
+    damaged = [(entry["function"], entry["entry"] or "all", entry["problem"]) for entry in report["damaged"]]
+    lines = [f"read {plural(report['entries'], 'entry', 'entries')}, {format_bytes(report['read_bytes'])}: "]
+    if damaged:
+        lines[0] += f"{len(damaged):,} damaged"
+        lines += ["", *format_table(("function", "entry", "problem"), damaged)]
+    else:
+        lines[0] += "all match their checksums"
+    print_report(report, lines, args.json)
+    return EXIT_DAMAGED if damaged else 0
+
+
+def clear(args: argparse.Namespace) -> int:
+    """Empty a store and print what was in it; return the exit status."""
+    report = admin.clear(args.path)
+    functions, freed = plural(report["functions"], "function"), format_bytes(report["freed_bytes"])
+    print_report(report, [f"cleared {format_values(report)} of {functions}, freed {freed}"], args.json)
+    return 0
+
+
+def format_info(report: StoreReport) -> list[str]:
+    """Return a store's report as text."""
+    used = f"{format_bytes(report['currbytes'])} of {format_bytes(report['maxbytes'])}"
+    percent, values = f"{100 * report['used_fraction']:.1f} %", plural(report["entries"], "value")
+    filesystem = report["filesystem"] or "of unknown type"
+    lines = [
+        report["path"],
+        f"  used        {used} ({percent}), {values}",
+        f"  overhead    {format_bytes(report['overhead_bytes'])} for index and counters",
+        f"  created     {format_age(report['age_s'])} ago, {format_date(report['created'])}",
+        f"  filesystem  {filesystem}, {format_bytes(report['free_bytes'])} free",
+    ]
+    for function in report["functions"]:
+        lines += ["", *format_function(function)]
+    return lines
+
+
+def format_function(function: FunctionReport) -> list[str]:
+    """Return a function's report as text: the last processes that called it one by one, and all together."""
+    lines = [f"{function['name']}: {format_values(function)}"]
+    if function["problem"]:
+        lines.append(f"  its files cannot be read: {function['problem']}")
+    called = [process for process in function["processes"] if process["hits"] + process["misses"]]
+    if not called:
+        return [*lines, "  not called yet"]
+    rows = [("all", "", *format_counters(function))]
+    for process in called[-MAX_PROCESSES_SHOWN:]:
+        rows.append((str(process["pid"]), format_date(process["started"]), *format_counters(process)))
+    header = ("process", "since", "hits", "misses", "hit rate", "load s")
+    lines += [f"  {line}" for line in format_table(header, rows)]
+    if len(called) > MAX_PROCESSES_SHOWN:
+        earlier = plural(len(called) - MAX_PROCESSES_SHOWN, "earlier process", "earlier processes")
+        lines.append(f"  and {earlier} (--json)")
+    return lines
+
+
+def format_counters(counters: CounterReport) -> tuple[str, str, str, str]:
+    """Return hits, misses, hit rate and load seconds as text."""
+    hits, misses = f"{counters['hits']:,}", f"{counters['misses']:,}"
+    return hits, misses, f"{counters['hit_rate']:.3f}", f"{counters['load_s']:,.2f}"
+
+
+def format_values(report: FunctionReport | ClearReport) -> str:
+    """Return the number of values and their bytes as text."""
+    return f"{plural(report['entries'], 'value')} ({format_bytes(report['currbytes'])})"

@@ -1,0 +1,80 @@
+"""Keys as bytes that are the same in every process."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Hashable
+from hashlib import blake2b
+from pathlib import PureWindowsPath
+from typing import Any
+
+import numpy as np
+
+_len = len  # bound early: a user may cache builtins.len itself
+
+
+def make_digest(
+    function: bytes, typed: bool, key: Callable[..., Hashable] | None
+) -> Callable[[tuple[Any, ...], dict[str, Any]], bytes]:
+    """Return a function of (args, kwds) that gives a call's digest: 16 bytes that no call of another function has.
+
+    function: its fingerprint, 16 bytes. key: makes the key of a call's arguments; None: the arguments are the key.
+    """
+    seeded = blake2b(digest_size=16, person=function)
+
+    def digest_of(args: tuple[Any, ...], kwds: dict[str, Any]) -> bytes:
+        hasher = seeded.copy()  # half the cost of a new one
+        if key is None:
+            hasher.update(encode_call_key(args, kwds, typed))
+        else:
+            hasher.update(encode_call_key((key(*args, **kwds),), {}, typed))
+        return hasher.digest()
+
+    return digest_of
+
+
+def encode_call_key(args: tuple[Any, ...], kwds: dict[str, Any], typed: bool = False) -> bytes:
+    """Return the key of one call as bytes: equal if :func:`~bytecache.keys.call_key.make_key` gives equal keys.
+
+    Raises TypeError for anything but str, bytes, int, float, bool, None, PathLike and tuples of these.
+    """
+    if not kwds and _len(args) == 1 and type(args[0]) in (str, int):
+        return b"s" + _utf8(args[0]) if type(args[0]) is str else b"i%x" % args[0]
+    parts = [encode_key(args)]
+    for name, value in kwds.items():
+        parts += [b"k", encode_key(name), encode_key(value)]
+    if typed:
+        kinds = (f"{type(value).__module__}.{type(value).__qualname__}" for value in (*args, *kwds.values()))
+        parts += [b"T", encode_key(tuple(kinds))]
+    return b"".join(parts)
+
+
+def encode_key(value: Any) -> bytes:
+    """Return a value as bytes: equal for equal values, and for no others.
+
+    Raises TypeError for the same values as :func:`encode_call_key`.
+    """
+    if value is None:
+        return b"n"
+    if isinstance(value, (int, np.integer, np.bool_)) and not isinstance(value, np.timedelta64):
+        return b"i%x;" % int(value)
+    if isinstance(value, (float, np.float16, np.float32)):
+        number = float(value)
+        return b"i%x;" % int(number) if number.is_integer() else b"f" + struct.pack("<d", number)
+    if isinstance(value, tuple):
+        return b"t%d:" % _len(value) + b"".join([encode_key(part) for part in value])
+    if isinstance(value, os.PathLike):
+        return (b"w" if isinstance(value, PureWindowsPath) else b"p") + encode_key(os.fspath(value))
+    if isinstance(value, (str, bytes)):
+        data, kind = (value, b"b") if isinstance(value, bytes) else (_utf8(value), b"s")
+        return b"%b%d:%b" % (kind, _len(data), data)
+    raise TypeError(
+        "the key of a value that processes share must be of str, bytes, int, float, bool, None, PathLike and tuples of "
+        f"these, got {value!r} of type {type(value).__name__}: give key=, a function that makes such a key of the "
+        "call's arguments"
+    )
+
+
+def _utf8(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")  # file names may hold bytes that are not text

@@ -1,0 +1,80 @@
+"""Reports on a shared store: sizes in bytes, times in seconds, dates in ISO 8601 and UTC."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class CounterReport(TypedDict):
+    """Counters under the names that CacheStats has for them."""
+
+    hits: int
+    misses: int
+    errors: int
+    stored: int
+    rejected: int
+    hit_rate: float
+    load_s: float
+
+
+class ProcessReport(CounterReport):
+    """One process that used a function."""
+
+    pid: int
+    started: str
+
+
+class FunctionReport(CounterReport):
+    """One function's values, and its counters over all processes. problem: why its files cannot be read."""
+
+    name: str
+    entries: int
+    currbytes: int
+    problem: str | None
+    processes: list[ProcessReport]
+
+
+class StoreReport(TypedDict):
+    """A store, its file system and its functions.
+
+    overhead_bytes: what the files of the store take on disk, without the values. used_fraction: currbytes / maxbytes.
+    """
+
+    path: str
+    filesystem: str
+    free_bytes: int
+    created: str
+    age_s: float
+    entries: int
+    currbytes: int
+    maxbytes: int
+    used_fraction: float
+    overhead_bytes: int
+    functions: list[FunctionReport]
+
+
+class DamagedEntry(TypedDict):
+    """An entry with a problem. entry: its number; None: all entries of a function whose files cannot be read."""
+
+    function: str
+    entry: int | None
+    problem: str
+
+
+class VerifyReport(TypedDict):
+    """What was read, and which of it is damaged."""
+
+    path: str
+    entries: int
+    read_bytes: int
+    damaged: list[DamagedEntry]
+
+
+class ClearReport(TypedDict):
+    """What was in a store before it was cleared. freed_bytes: of its files, on disk."""
+
+    path: str
+    entries: int
+    currbytes: int
+    functions: int
+    freed_bytes: int

@@ -1,0 +1,51 @@
+"""The file system of a folder: its type, its free space, whether it is in memory or on a network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .memory_limit import available_memory
+from .mounts import read_mounts
+
+_MEMORY = frozenset({"tmpfs", "ramfs"})
+_NETWORK = frozenset(
+    "9p afs beegfs ceph cifs coda fuse.ceph fuse.glusterfs fuse.gcsfuse fuse.juicefs fuse.rclone fuse.s3fs fuse.sshfs "
+    "glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs pvfs2 smb3 smbfs".split()
+)
+
+
+def filesystem_type(folder: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str:
+    """Return the type of the file system that a folder is on, or will be on; "" if the system does not say."""
+    path, deepest, kind = os.path.realpath(folder), "", ""
+    for mount in read_mounts(mountinfo):
+        if (path + "/").startswith(mount.path.rstrip("/") + "/") and len(mount.path) >= len(deepest):
+            deepest, kind = mount.path, mount.filesystem
+    return kind
+
+
+def is_memory_backed(folder: Path) -> bool:
+    """Return whether files in a folder stay in memory."""
+    return filesystem_type(folder) in _MEMORY
+
+
+def is_on_network(folder: Path) -> bool:
+    """Return whether a folder is on a network file system, where mapped files are not shared between machines."""
+    return filesystem_type(folder) in _NETWORK
+
+
+def check_not_network(folder: Path) -> None:
+    """Raise ValueError if a folder is on a network file system."""
+    kind = filesystem_type(folder)
+    if kind in _NETWORK:
+        raise ValueError(
+            f"path must be on a local disk or in memory, {folder} is on {kind}: processes on several machines do not "
+            "see each other's writes there. Give a folder in /dev/shm, in /tmp or on a local disk"
+        )
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes can still be written to a folder; in memory, at most what this process may still use."""
+    status = os.statvfs(folder)
+    free = status.f_bavail * status.f_frsize
+    return min(free, available_memory()) if is_memory_backed(folder) else free
