@@ -57,11 +57,6 @@ def evicts(cached: Any) -> bool:
     return cache_of(cached).evicts
 
 
-def entry_count(cached: Any) -> int:
-    """Return how many entries a cache in memory has, without its lock."""
-    return len(cache_of(cached).store.entries)
-
-
 @contextmanager
 def all_locks(cached: Any) -> Iterator[None]:
     """Hold the locks that guard a cache in memory and the waiting threads."""

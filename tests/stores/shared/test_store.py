@@ -95,53 +95,6 @@ del _ctrl_c_in_bulk, _fractions, _child_of_threads, _fork_inside, _rejected_for_
 ROOM = 1 << 22
 
 
-class OfAnyValue:
-    """A function of any values through a shared store of bytes, for contract tests that return lists and the like."""
-
-    def __init__(self, function: Callable[..., Any], decorate: Callable[..., Any]) -> None:
-        bytecache.decorators._check_function(function)
-        functools.update_wrapper(self, function)
-
-        @functools.wraps(function)
-        def as_bytes(*args: Any, **kwds: Any) -> bytes:
-            return pickle.dumps(function(*args, **kwds))
-
-        self.shared = decorate(as_bytes)
-        cache = self.shared._cache
-        self.cache_info, self.cache_stats, self.cache_clear = cache.info, cache.stats, cache.clear
-        self.cache_parameters = self.shared.cache_parameters
-
-    def __call__(self, /, *args: Any, **kwds: Any) -> Any:
-        return pickle.loads(self.shared(*args, **kwds))
-
-    def map(self, keys: Any, threads: Any = None, **options: Any) -> list[Any]:  # noqa: F811
-        return [
-            pickle.loads(one) if isinstance(one, bytes) else one for one in self.shared.map(keys, threads, **options)
-        ]
-
-    def warm(self, keys: Any, threads: Any = None, **options: Any) -> Any:  # noqa: F811
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            result = self.shared.warm(keys, threads, **options)
-        for one in caught:
-            warnings.warn(one.message, one.category, stacklevel=2)
-        return result
-
-
-@pytest.fixture
-def stores(tmp_path: Path) -> Iterator[Callable[..., SharedStore]]:
-    """Makes stores in folders of their own, or in the given one, and closes them at the end."""
-    made: list[SharedStore] = []
-
-    def make(maxbytes: int = ROOM, name: str | None = None) -> SharedStore:
-        made.append(SharedStore(tmp_path / (name or str(len(made))), maxbytes=maxbytes))
-        return made[-1]
-
-    yield make
-    for store in made:
-        store.close()
-
-
 @pytest.fixture(params=["shared=True", "store="])
 def shared(request: pytest.FixtureRequest, stores: Callable[..., SharedStore]) -> Iterator[Any]:
     """A decorator in both its forms, for functions that return bytes or arrays."""
@@ -162,19 +115,6 @@ def shared(request: pytest.FixtureRequest, stores: Callable[..., SharedStore]) -
     yield decorator
     for store in made:
         store.close()
-
-
-@pytest.fixture
-def both(shared: Any) -> Any:
-    """The same, for functions that return anything."""
-    return lambda *args, **options: lambda function: OfAnyValue(function, shared(*args, **options))
-
-
-@pytest.fixture(autouse=True)
-def at_rest() -> Iterator[None]:
-    """After each test no thread is noted as one that other processes wait for."""
-    yield
-    assert {thread: calls for thread, calls in turns._leading.items() if calls} == {}
 
 
 @pytest.fixture
@@ -301,16 +241,6 @@ def test_simultaneous_misses_run_once_and_share_the_value(shared: Any) -> None:
     assert f._cache._flights == {}
 
 
-def test_waiters_get_a_value_that_was_rejected(shared: Any) -> None:
-    """Also a value that does not fit is shared by the calls of this process that waited for it."""
-    gate = Gate()
-    f = shared(maxbytes=1)(lambda key: bytes(gate(key).__len__() + 9))
-    calls = crowd(f, gate)
-    gate.open()
-    assert [call() for call in calls] == [bytes(10)] * N
-    assert figures(f, "hits", "misses", "rejected", "currsize") == (N - 1, 1, 1, 0)
-
-
 def test_a_value_that_does_not_fit_is_returned_and_rejected(shared: Any) -> None:
     """What exceeds the budget is passed on and counted; smaller ones that come later are still stored."""
     f, ran = counting(shared(maxbytes=10), text)
@@ -422,45 +352,6 @@ def test_two_functions_may_be_called_with_one_key_inside_each_other(stores: Any)
     decode, decodes = counting(bytecache.fill_once(store=store), lambda key: np.frombuffer(read(key), np.uint8))
     assert decode("a").tobytes() == decode("a").tobytes() == b"a"
     assert (reads, decodes) == (["a"], ["a"])
-
-
-def test_an_inner_call_does_not_end_the_outer_calls_turn(stores: Any) -> None:
-    """While decode(path) runs, another process's decode(path) waits, also after read(path) of the same store ended."""
-    other = stores(name="one")
-    waits: list[bool] = []
-    read = bytecache.fill_once(store=stores(name="one"))(text)
-
-    @bytecache.fill_once(store=read._cache.store)
-    def decode(key: str) -> bytes:
-        before = held_bytes(other)
-        inner = read(key)
-        waits.append(before == held_bytes(other) != [])
-        return inner
-
-    assert (decode("a"), waits, held_bytes(other)) == (b"a", [True], [])
-
-
-def held_bytes(store: SharedStore, writers: bool = False) -> list[int]:
-    """The bytes of a store's lock file that anybody holds now, but the writer's unless that is asked for."""
-    inode = os.stat(store.path / "locks").st_ino
-    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-    here = [fields for fields in lines if "->" not in fields and fields[5].rpartition(":")[2] == str(inode)]
-    return sorted(int(fields[6]) for fields in here if writers or fields[6] != "0")
-
-
-def test_two_functions_with_one_key_do_not_wait_for_each_other(stores: Any) -> None:
-    """While f("a") runs, g("a") of the same store is answered, also through another process's locks."""
-    gate = Gate()
-    f = bytecache.fill_once(store=stores(name="one"))(lambda key: text(*gate(key)))
-    g = bytecache.fill_once(store=stores(name="one"))(lambda key: b"g")
-    call = start(lambda: f("a"))
-    gate.wait_entered()
-    other = start(lambda: g("a"))
-    try:
-        assert other() == b"g"
-    finally:
-        gate.open()
-    assert (call(), other()) == (b"a", b"g")
 
 
 def test_typed_equal_and_named_arguments(shared: Any) -> None:
@@ -649,54 +540,6 @@ def test_warm_stops_when_the_store_is_full(shared: Any) -> None:
     assert (ran, next(keys)) == ([0, 1, 2], 4)
 
 
-@pytest.mark.parametrize("method", ["map", "warm"])
-@pytest.mark.parametrize("count", [1, 4])
-def test_ctrl_c_leaves_the_cache_sound(shared: Any, method: str, count: int) -> None:
-    """A real SIGINT in the middle of a bulk read ends it; what was read is kept, the rest can be read."""
-    interrupted = []
-
-    @shared()
-    def f(key: int) -> bytes:
-        if key == 50 and not interrupted:
-            interrupted.append(key)
-            os.kill(os.getpid(), signal.SIGINT)
-        return text(key)
-
-    with pytest.raises(KeyboardInterrupt):
-        getattr(f, method)(range(100_000), threads=count)
-    stats = f.cache_stats()
-    assert stats.stored == stats.currsize < 100_000 and stats.hits == 0
-    assert f._cache._flights == {}
-    assert f.map(range(100)) == [text(key) for key in range(100)]
-
-
-def entries_into_bytecache(call: Callable[[], Any], interrupt_at: int | None = None) -> int:
-    """How many Python functions of the shared cache `call` enters; raises at the one that is asked for."""
-    entered = 0
-    modules = {
-        *(f"bytecache.cache.{name}" for name in ("singleflight", "shared_cache", "key_lease")),
-        *(f"bytecache.stores.shared.{name}" for name in ("index", "locks", "segment", "handle")),
-    }
-
-    def trace(frame: Any, event: str, arg: Any) -> None:
-        nonlocal entered
-        # A generator that goes on is entered too, but there CPython raises inside of it, and tracing outside of it.
-        if frame.f_globals.get("__name__") in modules and not frame.f_code.co_flags & inspect.CO_GENERATOR:
-            entered += 1
-            if entered == interrupt_at:
-                raise KeyboardInterrupt
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.settrace(before)
-    return entered
-
-
 @pytest.mark.parametrize("body", [text, lambda key: 1 // 0], ids=["value", "exception"])
 def test_an_interrupt_anywhere_in_a_miss_strands_nobody(stores: Any, body: Any) -> None:
     """Wherever in the miss path a KeyboardInterrupt strikes, the next call is answered, here and elsewhere."""
@@ -745,24 +588,6 @@ def test_what_was_read_before_a_clear_is_not_found_after_it(shared: Any) -> None
     later.open()
     assert after() == b"a" and f.cache_info() == (0, 1, None, 1)
     assert f._cache._flights == {}
-
-
-def test_a_call_of_before_a_clear_does_not_end_the_turn_of_one_after_it(stores: Any) -> None:
-    """When the read of before the clear ends, other processes still wait for the one that began after it."""
-    gate, later = Gate(), Gate()
-    bodies = iter([gate, later])
-    f = bytecache.fill_once(store=stores())(lambda key: text(*next(bodies)(key)))
-    before = start(lambda: f("a"))
-    gate.wait_entered()
-    f.cache_clear()
-    after = start(lambda: f("a"))
-    later.wait_entered()
-    gate.open()
-    assert before() == b"a"
-    assert len(held_bytes(f._cache.store)) == 1
-    later.open()
-    assert after() == b"a"
-    assert held_bytes(f._cache.store) == []
 
 
 @pytest.mark.parametrize("value", [text, lambda key: np.zeros(3)], ids=["bytes", "array"])
@@ -987,60 +812,6 @@ def test_a_fork_while_another_thread_opens_a_store_does_not_lock_the_door() -> N
 
 
 # Circles through another process's locks, each process played by a store of its own
-
-
-def test_neighbours_that_need_each_others_parts_do_not_stand_still(stores: Any) -> None:
-    """decode(a) reads b and decode(b) reads a, in two processes, while other threads wait to read a and b."""
-    inside, reading = threading.Barrier(2), threading.Event()
-
-    def process() -> Any:
-        store = stores(name="one")
-        read = bytecache.fill_once(store=store, version="read")(text)
-
-        @bytecache.fill_once(store=store, version="decode")
-        def decode(key: str) -> bytes:
-            inside.wait(PATIENCE_S)
-            assert reading.wait(PATIENCE_S)
-            return read("b" if key == "a" else "a")
-
-        return read, decode
-
-    (read_1, decode_1), (read_2, decode_2) = process(), process()
-    calls = [start(lambda: decode_1("a")), start(lambda: decode_2("b"))]
-    until(lambda: len(held_bytes(read_1._cache.store)) == 2)
-    reads = [start(lambda: read_1("b")), start(lambda: read_2("a"))]
-    # Either they are answered, or they are in flight and wait for the other process's decode.
-    until(lambda: all(read._cache._flights or read.cache_info("process").misses for read in (read_1, read_2)))
-    reading.set()
-    assert [call() for call in calls + reads] == [b"b", b"a", b"b", b"a"]
-
-
-def test_a_circle_through_waiting_threads_of_two_processes_gets_an_error(stores: Any) -> None:
-    """f(1) calls f(2) calls f(1), each led by one process while a thread of the other waits for it: RecursionError."""
-    two = stores(name="one"), stores(name="one")
-
-    def circle() -> list[str]:
-        inside, waiting = threading.Barrier(2), threading.Event()
-
-        def process(store: SharedStore) -> Any:
-            @bytecache.fill_once(store=store, version=1)
-            def f(key: int) -> bytes:
-                if not waiting.is_set():
-                    inside.wait(PATIENCE_S)
-                    assert waiting.wait(PATIENCE_S)
-                return f(3 - key)
-
-            return f
-
-        first, second = map(process, two)
-        calls = [start(lambda: first(1)), start(lambda: second(2))]
-        until(lambda: len(held_bytes(two[0])) == 2)
-        calls += [start(lambda: first(2)), start(lambda: second(1))]
-        until(lambda: len(first._cache._flights) == len(second._cache._flights) == 2)
-        waiting.set()
-        return [type(call()).__name__ for call in calls]
-
-    assert in_child(circle, patience_s=10) == ["RecursionError"] * 4  # in a child, since a hang cannot be ended here
 
 
 # Layers
