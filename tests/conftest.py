@@ -1,18 +1,23 @@
-"""What the tests share: a watch on leaks, both decorators, threads that must end, a child that is forked."""
+"""Fixtures of all tests: a check of what a test leaves behind, decorators in memory, stores in temporary folders."""
 
 from __future__ import annotations
 
 import gc
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.processes import open_files
-from helpers.threads import PATIENCE_S
 
-import bytecache
+pytest.register_assert_rewrite("contracts", "helpers")  # before either is imported
+
+from helpers.internals import leasing_threads, waiting_threads  # noqa: E402
+from helpers.processes import Children, open_files  # noqa: E402
+from helpers.threads import PATIENCE_S  # noqa: E402
+
+import bytecache  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,15 +28,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fails a test that leaves a thread or an open file; the shared pool's threads may stay."""
+    """Fail a test that leaves a waiting call, a lease, a thread or an open file; threads of the pool may stay."""
     threads, files = set(threading.enumerate()), open_files()
     yield
+    Children.kill_all()
     if request.node.get_closest_marker("foreign_threads"):
         return
-    fresh = [one for one in threading.enumerate() if one not in threads and not one.name.startswith("bytecache")]
-    for one in fresh:
-        one.join(PATIENCE_S)
-    assert [one.name for one in fresh if one.is_alive()] == [], "threads left behind"
+    started = [one for one in threading.enumerate() if one not in threads and not one.name.startswith("bytecache")]
+    for thread in started:
+        thread.join(PATIENCE_S)
+    assert [thread.name for thread in started if thread.is_alive()] == [], "threads left behind"
+    assert waiting_threads() == set(), "threads that wait for a flight"
+    assert leasing_threads() == set(), "threads that have a lease"
     if open_files() - files:
         gc.collect()
     assert open_files() - files == set(), "files left open"
@@ -43,14 +51,28 @@ def roomy_lru_cache(maxsize: Any = 10**6, *args: Any, **kwds: Any) -> Any:
 
 
 @pytest.fixture(params=[bytecache.fill_once, roomy_lru_cache], ids=["fill_once", "lru_cache"])
-def both(request: pytest.FixtureRequest) -> Any:
-    """Each decorator in turn, with room for everything unless told otherwise."""
+def in_memory(request: pytest.FixtureRequest) -> Any:
+    """Each decorator that keeps values in memory, without a limit unless the test sets one."""
     return request.param
 
 
 @pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Callable[..., bytecache.SharedStore]]:
+    """A factory of shared stores, each in a folder of its own or of the given name; closes them at the end."""
+    made: list[bytecache.SharedStore] = []
+
+    def make(maxbytes: int = 4 << 20, name: str | None = None) -> bytecache.SharedStore:
+        made.append(bytecache.SharedStore(tmp_path / (name or str(len(made))), maxbytes=maxbytes))
+        return made[-1]
+
+    yield make
+    for store in made:
+        store.close()
+
+
+@pytest.fixture
 def plain_gc() -> Iterator[None]:
-    """No cyclic collection while the test runs: what dies, dies by its reference count."""
+    """Run no cyclic collection during the test: what dies, dies by its reference count."""
     gc.collect()
     gc.disable()
     yield

@@ -9,7 +9,7 @@ import pytest
 
 import bytecache
 
-suite = pytest.importorskip("test.test_functools", reason="this Python comes without its test package")
+suite = pytest.importorskip("test.test_functools", reason="this Python has no test package")
 
 
 @bytecache.lru_cache()
@@ -18,7 +18,7 @@ def cached_func(x, y):
 
 
 class Module:
-    """What the suite takes from the functools module."""
+    """The names that the suite uses of the functools module."""
 
     lru_cache = staticmethod(bytecache.lru_cache)
     partial = functools.partial
@@ -28,11 +28,11 @@ class Module:
 
 
 class TestDropIn(suite.TestLRU, unittest.TestCase):
-    """All of it, but for the one difference that is meant, and for annotations."""
+    """All of its tests except for one intended difference, and annotations."""
 
     module = Module
     cached_func = (cached_func,)
-    test_lru_cache_threaded2 = None  # asserts that simultaneous calls with equal arguments each run the function
+    test_lru_cache_threaded2 = None  # asserts that each of simultaneous calls with equal arguments runs the function
     test_common_signatures = None  # asserts that cache_info and cache_clear have no annotations; ours have
 
     @bytecache.lru_cache()

@@ -1,4 +1,4 @@
-"""Many threads, one cache: every call is counted once, every key is read once."""
+"""Many threads and one cache in memory: every call is counted once, every key is read once."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ THREADS, CALLS, KEYS = 8, 200_000, 10_000
 
 @pytest.fixture(params=[None, 1e-6], ids=["usual switching", "switching all the time"])
 def switching(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Threads that switch as usual, or all the time."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(request.param or before)
     yield
@@ -24,7 +25,7 @@ def switching(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def hammer(cached: Any, calls: int = CALLS) -> None:
-    """`calls` calls in random order from each of THREADS threads, answers checked."""
+    """Make `calls` calls in random order from each of THREADS threads, and check the answers."""
     names = [f"/data/{key}.jpg" for key in range(KEYS)]
 
     def call(seed: int) -> None:
@@ -35,11 +36,11 @@ def hammer(cached: Any, calls: int = CALLS) -> None:
     assert together(*[lambda seed=seed: call(seed) for seed in range(THREADS)]) == [None] * THREADS
 
 
-def test_every_call_is_counted_and_every_key_read_once(both: Any, switching: None) -> None:
-    """hits + misses == calls, exactly, and while there is room the function ran once per key."""
+def test_every_call_is_counted_and_every_key_read_once(in_memory: Any, switching: None) -> None:
+    """hits + misses == calls, exactly, and if everything fits the function runs once per key."""
     ran: list[str] = []
 
-    @both()
+    @in_memory()
     def read(name: str) -> str:
         ran.append(name)
         return name
@@ -52,8 +53,8 @@ def test_every_call_is_counted_and_every_key_read_once(both: Any, switching: Non
 
 
 @pytest.mark.parametrize("decorate", [bytecache.fill_once, bytecache.lru_cache])
-def test_counts_stay_exact_where_not_everything_fits(decorate: Any) -> None:
-    """With room for half the keys each run is one miss, and what was stored, evicted and rejected adds up."""
+def test_counts_stay_exact_if_not_everything_fits(decorate: Any) -> None:
+    """If half the keys fit each run is one miss, and what was stored, evicted and rejected adds up."""
     ran: list[str] = []
 
     @decorate(maxsize=KEYS // 2, maxbytes=10**9)

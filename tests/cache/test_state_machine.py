@@ -1,4 +1,4 @@
-"""Both decorators against models of a few lines, under random calls."""
+"""Both decorators in memory against a model of a few lines, under random calls."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ LIMIT = st.none() | st.integers(1, 6)
 
 
 class Model:
-    """What a cache of `maxsize` entries and `maxbytes` bytes ought to hold, least recently used first."""
+    """The value sizes that a cache of `maxsize` entries and `maxbytes` bytes should have, in the order of last use."""
 
     def __init__(self, evicts: bool, maxsize: int | None, maxbytes: int | None) -> None:
         self.evicts, self.maxsize, self.maxbytes = evicts, maxsize or 10**9, maxbytes or 10**9
-        self.held: OrderedDict[int, int] = OrderedDict()
+        self.sizes: OrderedDict[int, int] = OrderedDict()
         self.counts = dict.fromkeys(("hits", "misses", "errors", "stored", "rejected", "evicted"), 0)
 
     def call(self, key: int, size: int | None) -> None:
-        if key in self.held:
-            self.held.move_to_end(key)
+        if key in self.sizes:
+            self.sizes.move_to_end(key)
             self.counts["hits"] += 1
             return
         self.counts["misses"] += 1
         if size is None:
             self.counts["errors"] += 1
-        elif size > self.maxbytes or not self.evicts and not self._fits({**self.held, key: size}):
+        elif size > self.maxbytes or not self.evicts and not self._fits({**self.sizes, key: size}):
             self.counts["rejected"] += 1
         else:
-            self.held[key] = size
+            self.sizes[key] = size
             self.counts["stored"] += 1
-            while not self._fits(self.held):
-                self.held.popitem(last=False)
+            while not self._fits(self.sizes):
+                self.sizes.popitem(last=False)
                 self.counts["evicted"] += 1
 
-    def _fits(self, held: dict[int, int]) -> bool:
-        return len(held) <= self.maxsize and sum(held.values()) <= self.maxbytes
+    def _fits(self, sizes: dict[int, int]) -> bool:
+        return len(sizes) <= self.maxsize and sum(sizes.values()) <= self.maxbytes
 
 
 class CacheMachine(RuleBasedStateMachine):
@@ -57,7 +57,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     def _call(self, read: Any, key: int, size: int | None) -> None:
         self.size = size
-        expected = [key, self.model.held.get(key, size)]
+        expected = [key, self.model.sizes.get(key, size)]
         try:
             value = read(key)
         except LookupError:
@@ -78,16 +78,16 @@ class CacheMachine(RuleBasedStateMachine):
         self._call(lambda key: self.read.map([key], threads=1)[0], key, size)
 
     @rule()
-    @precondition(lambda self: self.model.held)
+    @precondition(lambda self: self.model.sizes)
     def clear(self) -> None:
         self.read.cache_clear()
         self.model = Model(self.model.evicts, self.model.maxsize, self.model.maxbytes)
 
     @invariant()
-    def figures_agree(self) -> None:
+    def counters_agree(self) -> None:
         stats = self.read.cache_stats()
         assert {name: getattr(stats, name) for name in self.model.counts} == self.model.counts
-        assert (stats.currsize, stats.currbytes) == (len(self.model.held), sum(self.model.held.values()))
+        assert (stats.currsize, stats.currbytes) == (len(self.model.sizes), sum(self.model.sizes.values()))
 
 
 CacheMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)

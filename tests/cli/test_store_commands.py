@@ -247,11 +247,11 @@ def test_the_store_of_a_running_job(call: Any) -> None:
     """The folder of a store without a path is a store like any other, and is gone with its job."""
     read = fill_once(shared=True, maxbytes="1 MiB")(plain)
     read(1)
-    path = read._cache.store.path
+    path = read._cache.partition._store.path
     report = json.loads(call("info", path, "--json")[1])
     assert (report["entries"], report["functions"][0]["misses"]) == (1, 1)
     assert call("verify", path)[0] == 0
-    read._cache.store.close()
+    read._cache.partition._store.close()
     assert not path.exists()
 
 
@@ -298,8 +298,8 @@ def test_where_there_is_no_store(tmp_path: Path, call: Any, command: str, what: 
         "a file": "that is a file",
         "empty": "an empty folder",
         "other": "a folder without the file 'head', with 'photo.jpg' in it",
-        "version": "is no shared store of format 1",
-        "cut": "its head is not of 65536 bytes",
+        "version": "is not a shared store of format 1",
+        "cut": "its head is not 65536 bytes",
     }[what]
     assert came in err
     assert sorted(str(one) for one in tmp_path.rglob("*")) == before

@@ -1,4 +1,4 @@
-"""Functions that note their runs, and the counters of their caches."""
+"""Functions that record their runs, and the counters of their caches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def counting(decorate: Any, function: Any = lambda x: x) -> tuple[Any, list[Any]]:
-    """The decorated function, and the list of the arguments it ran with."""
+    """Return the decorated function, and the list of the arguments it ran with."""
     ran: list[Any] = []
 
     @decorate
@@ -17,7 +17,7 @@ def counting(decorate: Any, function: Any = lambda x: x) -> tuple[Any, list[Any]
     return run, ran
 
 
-def figures(cached: Any, *names: str) -> tuple[Any, ...]:
-    """These figures of ``cache_stats()``."""
+def stats_of(cached: Any, *names: str) -> tuple[Any, ...]:
+    """Return these fields of ``cache_stats()``."""
     stats = cached.cache_stats()
     return tuple(getattr(stats, name) for name in names)

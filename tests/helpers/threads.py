@@ -8,19 +8,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE_S = 20  # for what ought to happen at once; reached only by a failing test
+PATIENCE_S = 20  # for what should happen at once; reached only by a failing test
 
 
 def until(condition: Callable[[], Any]) -> None:
-    """Returns as soon as the condition holds; for states that no event announces."""
-    give_up = time.monotonic() + PATIENCE_S
+    """Return as soon as the condition holds; for states that no event announces."""
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < give_up, "it never came to be"
+        assert time.monotonic() < deadline, "the condition never held"
         os.sched_yield()
 
 
 def start(function: Callable[[], Any]) -> Callable[[], Any]:
-    """Runs a function in a thread; the result waits for its outcome, a value or the exception it raised."""
+    """Run a function in a thread; return a function that waits for its result or the exception it raised."""
     outcome: list[Any] = []
 
     def run() -> None:
@@ -41,12 +41,12 @@ def start(function: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def together(*functions: Callable[[], Any]) -> list[Any]:
-    """The outcomes of functions that run in a thread each and begin at once."""
+    """Return the outcomes of functions that run in one thread each and start at once."""
     barrier = threading.Barrier(len(functions))
 
-    def begin(function: Callable[[], Any]) -> Any:
+    def run(function: Callable[[], Any]) -> Any:
         barrier.wait(PATIENCE_S)
         return function()
 
-    ends = [start(lambda function=function: begin(function)) for function in functions]
+    ends = [start(lambda function=function: run(function)) for function in functions]
     return [end() for end in ends]

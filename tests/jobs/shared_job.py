@@ -1,7 +1,7 @@
-"""Run as a script, by path or by -m: the jobs whose processes share one cache, for test_shared_processes.
+"""Jobs of tests/stores/shared/test_processes.py, whose processes share a cache: run as a script, by path or by -m.
 
-Each run of the function is a line in the file that READS_LOG names, whatever the cache counts itself. The last line of
-the output is JSON.
+Each run of a cached function is a line in the file that READS_LOG names, whatever the cache itself counts. The last
+line of the output is JSON.
 """
 
 from __future__ import annotations
@@ -16,62 +16,72 @@ import time
 from pathlib import Path
 from typing import Any
 
+from helpers.internals import store_of
+
 import bytecache
 
 STORE = bytecache.SharedStore(maxbytes="1 MiB")
 
 
-def note_read(key: Any) -> None:
+def log_read(key: Any) -> None:
     fd = os.open(os.environ["READS_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(fd, f"{key}\n".encode())
     os.close(fd)
 
 
+def logged_reads() -> int:
+    log = Path(os.environ["READS_LOG"])
+    return log.read_text().count("\n") if log.exists() else 0
+
+
 @bytecache.fill_once(shared=True, maxbytes="1 MiB")
 def read(key: int) -> bytes:
-    note_read(key)
+    log_read(key)
     return b"%d" % key * 100
 
 
 @bytecache.fill_once(store=STORE)
-def read_too(key: int) -> bytes:
-    note_read(key)
+def read_in_store(key: int) -> bytes:
+    log_read(key)
     return b"%d" % key * 50
 
 
-def plain(key: int) -> bytes:
-    note_read(key)
+def plain_read(key: int) -> bytes:
+    log_read(key)
     return b"%d" % key * 100
 
 
-def value_of(key: int) -> bytes:
-    note_read(key)
+def read_item(key: int) -> bytes:
+    log_read(key)
     return bytes([key]) * 1000
 
 
 def paths() -> list[str]:
-    return [str(read._cache.store.path), str(STORE.path)]
+    return [str(store_of(read).path), str(STORE.path)]
 
 
-def read_all(function: Any = read, keys: Any = range(50)) -> None:
-    for key in keys:
-        assert function(key) == b"%d" % key * (50 if function is read_too else 100)
+def read_all(function: Any = read) -> None:
+    for key in range(50):
+        assert function(key) == b"%d" % key * (50 if function is read_in_store else 100)
 
 
 def work(barrier: Any, pickled: Any) -> None:
     barrier.wait(60)
-    read_all(), read_all(read_too), read_all(pickled)
+    read_all(), read_all(read_in_store), read_all(pickled)
 
 
 def workers(method: str) -> Any:
-    """Two processes that read the same keys at once, through functions by name, and one that came pickled."""
+    """Return exit codes of two processes that read the same keys at once, and the counters of their three functions.
+
+    Two functions are found by name, the third comes pickled.
+    """
     context = multiprocessing.get_context(method)
     barrier = context.Barrier(2)
-    pickled = bytecache.fill_once(shared=True, maxbytes="1 MiB", version="pickled")(plain)
-    both = [context.Process(target=work, args=(barrier, pickled)) for _ in range(2)]
-    [one.start() for one in both], [one.join() for one in both]
-    figures = [[*one.cache_info("all")[:2], *one.cache_info()[:2]] for one in (read, read_too, pickled)]
-    return [[one.exitcode for one in both], figures]
+    pickled = bytecache.fill_once(shared=True, maxbytes="1 MiB", version="pickled")(plain_read)
+    processes = [context.Process(target=work, args=(barrier, pickled)) for _ in range(2)]
+    [process.start() for process in processes], [process.join() for process in processes]
+    counts = [[*one.cache_info("all")[:2], *one.cache_info()[:2]] for one in (read, read_in_store, pickled)]
+    return [[process.exitcode for process in processes], counts]
 
 
 class Items:
@@ -90,31 +100,30 @@ class Items:
 
 
 def epochs(method: str) -> Any:
-    """Runs of the function in each of three epochs, for (room for all or half) x (persistent workers or not)."""
+    """Return the reads in each of three epochs, for a budget of all items or half, and persistent workers or not."""
     from torch.utils.data import DataLoader
 
     multiprocessing.set_forkserver_preload(["__main__", "torch.utils.data"])
-    found = {}
-    for room in "all", "half":
+    results = {}
+    for fitting in "all", "half":
         for persistent in (False, True):
-            if room == "half" and method != "fork":
+            if fitting == "half" and method != "fork":
                 continue  # what fits does not depend on how workers start
-            # A budget of its own for each: the version makes it another function.
-            budget = 100_000 if room == "all" else 50_000
-            load = bytecache.fill_once(shared=True, maxbytes=budget, version=f"{room} {persistent}")(value_of)
+            # The version makes it another function, with a budget of its own.
+            budget = 100_000 if fitting == "all" else 50_000
+            load = bytecache.fill_once(shared=True, maxbytes=budget, version=f"{fitting} {persistent}")(read_item)
             loader = DataLoader(
                 Items(load), 5, shuffle=True, num_workers=2, multiprocessing_context=method,
                 persistent_workers=persistent,
             )  # fmt: skip
-            log = Path(os.environ["READS_LOG"])
             counts = []
             for _ in range(3):
-                before = log.stat().st_size and log.read_text().count("\n") if log.exists() else 0
+                before = logged_reads()
                 assert sorted(int(item) for batch in loader for item in batch) == list(range(100))
-                counts.append(log.read_text().count("\n") - before)
-            found[f"{room} {persistent}"] = [counts, list(load.cache_info("all")[:2]), list(load.cache_info()[:2])]
+                counts.append(logged_reads() - before)
+            results[f"{fitting} {persistent}"] = [counts, load.cache_info("all")[:2], load.cache_info()[:2]]
             del loader
-    return found
+    return results
 
 
 def sleep_for_ever(ready: Any) -> None:
@@ -124,8 +133,8 @@ def sleep_for_ever(ready: Any) -> None:
 
 
 def end(how: str) -> Any:
-    """Fills both stores, prints where they are, and ends in one way or the other."""
-    read_all(), read_all(read_too)
+    """Fill both stores, print their paths, and end in one of the ways."""
+    read_all(), read_all(read_in_store)
     print(json.dumps(paths()), flush=True)
     if how == "sys.exit":
         sys.exit(3)
@@ -134,17 +143,16 @@ def end(how: str) -> Any:
     if how.startswith("daemons"):
         context = multiprocessing.get_context(how.split()[1])
         ready = [context.Event() for _ in range(2)]
-        for one in ready:
-            context.Process(target=sleep_for_ever, args=(one,), daemon=True).start()
-        [one.wait(60) for one in ready]
+        for event in ready:
+            context.Process(target=sleep_for_ever, args=(event,), daemon=True).start()
+        [event.wait(60) for event in ready]
     if how == "exec":
         os.execv(sys.executable, [sys.executable, __file__, "end", "normal"])
     if how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if how.startswith("orphan"):
         context = multiprocessing.get_context(how.split()[1])
-        parent_gone, ready = os.pipe(), context.Event()
-        os.set_inheritable(parent_gone[0], True)
+        ready = context.Event()
         context.Process(target=outlive, args=(os.getpid(), ready)).start()
         ready.wait(60)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -159,11 +167,10 @@ def outlive(parent: int, ready: Any) -> None:
 
 
 def daemonize() -> None:
-    """Fills, forks a child that goes on alone, and ends; the child prints how it fares."""
+    """Fill a store, fork a child, and end; the child goes on alone and prints its counters."""
     read_all()
-    if pid := os.fork():
+    if os.fork():
         print(json.dumps(paths()), flush=True)
-        del pid
         return
     parent = os.getppid()
     while os.getppid() == parent:
@@ -173,7 +180,7 @@ def daemonize() -> None:
 
 
 def rank() -> Any:
-    """What one of a launcher's processes sees; it stays until its standard input ends."""
+    """Print the paths, as one of a launcher's processes; return the counters once standard input ends."""
     read_all()
     print(json.dumps(paths()), flush=True)
     sys.stdin.read()
@@ -181,7 +188,7 @@ def rank() -> Any:
 
 
 def children() -> Any:
-    """A run that runs this script again, which is of the same run."""
+    """Return the counters that a program sees which this run starts: this script again."""
     read_all()
     done = subprocess.run([sys.executable, __file__, "rank"], input="", capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])

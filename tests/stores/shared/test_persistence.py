@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.counting import figures
+from helpers.counting import stats_of
 from helpers.processes import in_child
 from helpers.threads import start, together, until
 
@@ -165,10 +165,10 @@ def test_the_budget_is_the_later_run_s(opened: Any) -> None:
     (f,) = cached(store, lambda x: bytes(40))
     for key in range(3):
         f(key)
-    assert figures(f, "stored", "rejected", "currbytes", "maxbytes") == (2, 1, 80, 100)
+    assert stats_of(f, "stored", "rejected", "currbytes", "maxbytes") == (2, 1, 80, 100)
     store.close()
     (g,) = cached(opened(1000), lambda x: bytes(40))
-    assert (g.cache_info().currsize, g(2), figures(g, "stored", "maxbytes")) == (2, bytes(40), (1, 1000))
+    assert (g.cache_info().currsize, g(2), stats_of(g, "stored", "maxbytes")) == (2, bytes(40), (1, 1000))
 
 
 def test_a_budget_larger_than_the_disk(opened: Any, folder: Path) -> None:
@@ -424,7 +424,7 @@ def test_what_a_killed_writer_reserved_is_given_back(folder: Path) -> None:
     row = next(iter(handle.header.function_rows()))
     handle.header.words[row + FunctionRow.USED_BYTES] = 60  # as put does before it writes
     f(1)
-    assert figures(f, "stored", "rejected", "currbytes") == (1, 0, 60)
+    assert stats_of(f, "stored", "rejected", "currbytes") == (1, 0, 60)
     handle.header.words[row + FunctionRow.USED_BYTES] = 90
     store.close()
     again = SharedStore(folder, maxbytes=100)
@@ -651,10 +651,10 @@ def test_functions_share_the_budget(opened: Any) -> None:
     store = opened(100)
     f, g = cached(store, bytes, bytearray)
     f(60), g(50)
-    assert figures(g, "stored", "rejected") == (0, 1) and store.currbytes == 60
+    assert stats_of(g, "stored", "rejected") == (0, 1) and store.currbytes == 60
     f.cache_clear()
     g(50)
-    assert figures(g, "stored", "rejected") == (1, 1) and store.currbytes == 50
+    assert stats_of(g, "stored", "rejected") == (1, 1) and store.currbytes == 50
 
 
 def test_maxsize_holds_for_all_processes(opened: Any) -> None:
@@ -662,7 +662,7 @@ def test_maxsize_holds_for_all_processes(opened: Any) -> None:
     f = fill_once(2, store=opened())(text)
     in_child(lambda: f(1))
     f(2), f(3)
-    assert figures(f, "stored", "rejected", "currsize") == (1, 1, 2)
+    assert stats_of(f, "stored", "rejected", "currsize") == (1, 1, 2)
     assert in_child(lambda: (f(4), f.cache_stats().rejected)) == (text(4), 1)
 
 
@@ -688,7 +688,7 @@ def test_errors_for_values_and_keys_name_the_way_out(opened: Any) -> None:
         f(1)
     with pytest.raises(TypeError, match="key="):
         f([1])
-    assert figures(f, "misses", "errors", "stored") == (1, 1, 0)
+    assert stats_of(f, "misses", "errors", "stored") == (1, 1, 0)
 
 
 # Closing, clearing and forking in the midst of a call

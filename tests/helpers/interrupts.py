@@ -1,0 +1,60 @@
+"""Interrupts and kills at every place of some modules in turn."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Callable, Collection
+from typing import Any
+
+
+def entries_into(modules: Collection[str], call: Callable[[], Any], interrupt_at: int | None = None) -> int:
+    """Return how many Python functions of these modules `call` enters; interrupt it at the entry that is asked for.
+
+    CPython handles a signal where a function is entered, so these are places where Ctrl-C really strikes.
+    """
+    entered = 0
+
+    def trace(frame: Any, event: str, arg: Any) -> None:
+        nonlocal entered
+        # A generator that goes on is entered too, but there CPython raises inside of it, and tracing outside of it.
+        if frame.f_globals.get("__name__") in modules and not frame.f_code.co_flags & inspect.CO_GENERATOR:
+            entered += 1
+            if entered == interrupt_at:
+                raise KeyboardInterrupt
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return entered
+
+
+def killed_at(line: int, modules: Collection[str], call: Callable[[], Any]) -> bool:
+    """Run `call` in a child that is killed at the n-th line of these modules; return False if it ends before."""
+
+    def trace(frame: Any, event: str, arg: Any) -> Any:
+        nonlocal lines
+        if frame.f_globals.get("__name__") not in modules:
+            return None
+        if event == "line":
+            lines += 1
+            if lines == line:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    lines = 0
+    pid = os.fork()
+    if pid == 0:
+        try:
+            sys.settrace(trace)
+            call()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
