@@ -25,10 +25,12 @@ def make_digest(
 
     def digest_of(args: tuple[Any, ...], kwds: dict[str, Any]) -> bytes:
         hasher = seeded.copy()  # half the cost of a new one
-        if key is None:
-            hasher.update(encode_call_key(args, kwds, typed))
+        if key is not None:
+            args, kwds = (key(*args, **kwds),), {}
+        if not kwds and _len(args) == 1 and type(args[0]) is str:  # as encode_call_key would, here for speed
+            hasher.update(b"s" + args[0].encode("utf-8", "surrogatepass"))
         else:
-            hasher.update(encode_call_key((key(*args, **kwds),), {}, typed))
+            hasher.update(encode_call_key(args, kwds, typed))
         return hasher.digest()
 
     return digest_of
