@@ -195,7 +195,7 @@ def _wrap_in_memory(function: Callable[..., Any], maxsize: int | None, options: 
     # functools lets a function re-enter its own key, so lru_cache does
     cache = ReadThrough(function, kind(maxsize, options.maxbytes, options.sizeof), reentrant=options.evicts)
     wrapper = functools.update_wrapper(make_wrapper(cache, typed, key), function)
-    bulk = BulkReader(cache, make_key_of(typed, key))
+    bulk = BulkReader(cache, make_key_of(typed, key), uncached=maxsize == 0)
     _attach_cache_methods(wrapper, cache, options, bulk)
     return wrapper
 

@@ -21,11 +21,14 @@ _DEFAULT_READ_THREADS = min(32, cpu_count() + 4)  # reading waits more than it c
 class BulkReader:
     """``map`` and ``warm`` for one cached function of one argument.
 
-    key_of: from the argument to the key of the cache. views: whether bytes come as views with ``copy=False``.
+    key_of: from the argument to the key of the cache. uncached: whether nothing is ever stored, as with ``maxsize=0``.
+    views: whether bytes come as views with ``copy=False``.
     """
 
-    def __init__(self, cache: ReadThrough, key_of: Callable[[Any], Hashable], views: bool = False) -> None:
-        self._cache, self._key_of, self._views = cache, key_of, views
+    def __init__(
+        self, cache: ReadThrough, key_of: Callable[[Any], Hashable], *, uncached: bool = False, views: bool = False
+    ) -> None:
+        self._cache, self._key_of, self._uncached, self._views = cache, key_of, uncached, views
 
     def map(
         self,
@@ -109,7 +112,7 @@ class BulkReader:
                 self._cache.partition.counters.hit(len(others))
 
     def _load(self, cache_key: Hashable, key: Any) -> Any:
-        if self._cache.partition.maxsize == 0 and not self._views:
+        if self._uncached:
             return self._cache.run_uncached(key)
         return self._cache.miss(cache_key, (key,), {})
 
