@@ -42,6 +42,28 @@ class BulkContract:
         assert typed.map([1, 1.0, True], 1) == [[1], [1.0], [True]]
         assert list(map(type, ran)) == [int, float, bool]
 
+    def test_each_key_is_made_once(self, decorate: Any) -> None:
+        """key= runs once per item of a map or a warm, hit or miss: file_key asks the file system no more often."""
+        made: list[str] = []
+        f, _ = counting(decorate(key=lambda x: made.append(x) or x.lower()), lambda x: [x])
+        f("a")
+        made.clear()
+        f.map(["A", "b", "B", "c"], 2)
+        assert made == ["A", "b", "B", "c"]
+        made.clear()
+        f.warm(["C", "d"], 1)
+        assert made == ["C", "d"]
+
+    def test_keys_that_cannot_be_made_leave_the_others_in_order(self, decorate: Any) -> None:
+        """With return_exceptions what key= raised is in its key's position, beside hits, misses and errors."""
+        f, ran = counting(decorate(key=lambda x: 10 // x), lambda x: [10 // (x - 5)])
+        f(1)
+        values = f.map([0, 1, 3, 0, 5, 3], 1, return_exceptions=True)
+        kinds = [type(value) for value in values]
+        assert kinds == [ZeroDivisionError, list, list, ZeroDivisionError, ZeroDivisionError, list]
+        assert values[1:3] == [[-3], [-5]] and values[5] == [-5] and ran == [1, 3, 5]
+        assert stats_of(f, "hits", "misses", "errors") == (2, 3, 1)
+
     def test_map_reads_side_by_side(self, decorate: Any) -> None:
         """threads=N means N reads at once: each waits inside the function for all the others."""
         inside = threading.Barrier(6)
