@@ -14,9 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import _decode_batch, _images, _measure, _plot, _report
-from benchmarks._decode_work import Work, compare
-from benchmarks._decoders import CONTENDERS, PACKAGES, ways
+from benchmarks.harness.measure import Others
+from benchmarks.harness.plot import plot_ratios
+from benchmarks.harness.report import Report, Table, main, number, spread
+from benchmarks.peers.batch_decoding import LIMIT, SIZE, one_thread, shrinking, two_threads
+from benchmarks.peers.decoders import CONTENDERS, PACKAGES, ways
+from benchmarks.workloads.decode_tasks import Work, compare
+from benchmarks.workloads.images import QUALITIES, encode_jpeg, image_kind, make_image, make_jpegs
 from bytecache import decode_jpeg, shrink_jpeg
 
 BASELINE, OURS = "simplejpeg", "bytecache"
@@ -34,7 +38,7 @@ class Case(NamedTuple):
     size: tuple[int, int] | None = None
 
     def work(self, seed: int) -> Work:
-        datas = _images.make_jpegs(2 * self.batch, *self.sides, seed, self.subsampling, self.progressive)
+        datas = make_jpegs(2 * self.batch, *self.sides, seed, self.subsampling, self.progressive)
         return Work(datas, self.batch, self.size)
 
 
@@ -43,7 +47,7 @@ CASES = {
     "500×375": Case((375, 500), 16),
     "500×375, 4:4:4": Case((375, 500), 16, "444"),
     "500×375, progressive": Case((375, 500), 8, progressive=True),
-    "1080p to 256×256": Case(HD, 4, size=_decode_batch.SIZE),
+    "1080p to 256×256": Case(HD, 4, size=SIZE),
 }
 
 
@@ -58,13 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Images per second and how many times simplejpeg's of each library, the same of decode_batch, and bytes."""
-    others = _measure.Others()
-    small = _images.make_jpegs(96, 256, 256, options.seed)
+    others = Others()
+    small = make_jpegs(96, 256, 256, options.seed)
     figures = {
-        "pictures": _images.kind(),
+        "pictures": image_kind(),
         "cases": {name: measure_case(case.work(options.seed), options.rounds) for name, case in CASES.items()},
-        "one": compare(_decode_batch.one_thread(small), len(small), 2 * options.rounds),
-        "batch": compare(_decode_batch.two_threads(small), len(small), 2 * options.rounds),
+        "one": compare(one_thread(small), len(small), 2 * options.rounds),
+        "batch": compare(two_threads(small), len(small), 2 * options.rounds),
         "shrinking": {kind: measure_shrinking(kind == "progressive", options) for kind in ("baseline", "progressive")},
         "bytes": measure_bytes(options.seed),
         "recipe": measure_recipe(options.seed),
@@ -90,15 +94,15 @@ def measure_case(work: Work, rounds: int) -> dict[str, Any]:
 
 def measure_shrinking(progressive: bool, options: argparse.Namespace) -> dict[str, Any]:
     """decode_batch with size=, on files of 1080p."""
-    datas = _images.make_jpegs(4, *HD, options.seed, progressive=progressive)
-    return compare(_decode_batch.shrinking(datas), len(datas), options.rounds)
+    datas = make_jpegs(4, *HD, options.seed, progressive=progressive)
+    return compare(shrinking(datas), len(datas), options.rounds)
 
 
 def measure_bytes(seed: int) -> dict[str, dict[str, float]]:
     """Mean bytes of a picture: as a file, as an array, and shrunk until its shorter side is 256."""
     found = {}
     for height, width, count in ((256, 256, 60), (375, 500, 60), (*HD, 8)):
-        files = _images.make_jpegs(count, height, width, seed)
+        files = make_jpegs(count, height, width, seed)
         shrunk = [shrink_jpeg(data, max_side=256 * width // height) for data in files]
         found[f"{width}×{height}"] = {
             "encoded": float(np.mean([len(data) for data in files])),
@@ -110,10 +114,10 @@ def measure_bytes(seed: int) -> dict[str, dict[str, float]]:
 
 def measure_recipe(seed: int) -> dict[str, float]:
     """Mean bytes of a picture of 256×256: as files of several qualities, and as an array."""
-    pictures = [_images.picture(256, 256, (seed, index)) for index in range(60)]
+    pictures = [make_image(256, 256, (seed, index)) for index in range(60)]
     files = {
-        f"JPEG, quality {quality}": float(np.mean([len(_images.encode(image, quality)) for image in pictures]))
-        for quality in (75, _images.QUALITIES[256, 256])
+        f"JPEG, quality {quality}": float(np.mean([len(encode_jpeg(image, quality)) for image in pictures]))
+        for quality in (75, QUALITIES[256, 256])
     }
     return files | {"array, uint8": float(pictures[0].nbytes)}
 
@@ -121,19 +125,19 @@ def measure_recipe(seed: int) -> dict[str, float]:
 # Tables
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
+def tables(report: Report) -> Iterator[Table]:
     """Libraries on one thread and on two; decode_batch; size=; bytes; and what the README shows of them."""
     for threads in ("one", "two"):
         yield libraries(report, threads)
     columns = ("96 files of 256×256", "images/s", "times a loop of decode_jpeg")
-    busy = f"others kept {_report.number(report['others_busy_cores'], 2)} cores busy"
-    yield _report.Table("batch", f"What two threads gain ({busy})", columns, compared(report["batch"]))
-    yield shrinking(report["shrinking"])
+    busy = f"others kept {number(report['others_busy_cores'], 2)} cores busy"
+    yield Table("batch", f"What two threads gain ({busy})", columns, compared(report["batch"]))
+    yield shrinking_table(report["shrinking"])
     yield from bytes_tables(report)
     yield short(report)
 
 
-def libraries(report: _report.Report, threads: str) -> _report.Table:
+def libraries(report: Report, threads: str) -> Table:
     """A row per library, a column per case."""
     cases = report["cases"]
     rows = []
@@ -143,7 +147,7 @@ def libraries(report: _report.Report, threads: str) -> _report.Table:
             cells[1:] = [""] * (len(cells) - 1)
         rows.append((name, *cells, CONTENDERS[name].shrinks))
     title = f"Decoding on {threads} thread{'s' * (threads == 'two')}, images/s and times {BASELINE}"
-    return _report.Table(f"{threads}_thread{'s' * (threads == 'two')}", title, ("", *cases, "1080p by"), rows)
+    return Table(f"{threads}_thread{'s' * (threads == 'two')}", title, ("", *cases, "1080p by"), rows)
 
 
 def first_ratio(cases: Mapping[str, Any], threads: str, name: str) -> float:
@@ -157,55 +161,55 @@ def cell(case: Mapping[str, Any], threads: str, name: str) -> str:
     if name in case["absent"]:
         return str(case["absent"][name])
     figures = case[threads][name]
-    return f"{_report.number(figures['per_s'][0])}/s, {_report.spread(figures['times'])}"
+    return f"{number(figures['per_s'][0])}/s, {spread(figures['times'])}"
 
 
 def compared(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Rows of name, images per second and ratio to the first."""
-    return [(name, _report.number(one["per_s"][0]), _report.spread(one["times"])) for name, one in figures.items()]
+    return [(name, number(one["per_s"][0]), spread(one["times"])) for name, one in figures.items()]
 
 
-def shrinking(figures: Mapping[str, Any]) -> _report.Table:
+def shrinking_table(figures: Mapping[str, Any]) -> Table:
     """size= on both kinds of files."""
     rows = zip(*(compared(figures[kind]) for kind in ("baseline", "progressive")), strict=True)
     columns = ("1080p to 256×256, one thread", "baseline, images/s", "speed", "progressive, images/s", "speed")
     cells = [(*baseline, *progressive[1:]) for baseline, progressive in rows]
-    return _report.Table("resize", "What size= gains over a whole decode and the same resize", columns, cells)
+    return Table("resize", "What size= gains over a whole decode and the same resize", columns, cells)
 
 
-def bytes_tables(report: _report.Report) -> Iterator[_report.Table]:
+def bytes_tables(report: Report) -> Iterator[Table]:
     """Mean bytes of pictures, and how many fit in a GiB."""
     kinds = ("encoded", "decoded", "shrunk")
     rows = [(name, *(f"{sizes[kind]:,.0f}" for kind in kinds)) for name, sizes in report["bytes"].items()]
     columns = (report["pictures"], "bytes as a file", "as an array", "as a file, shorter side shrunk to 256")
-    yield _report.Table("bytes", "Mean bytes of a picture", columns, rows)
+    yield Table("bytes", "Mean bytes of a picture", columns, rows)
     rows = [(kind, f"{size:,.0f}", f"{2**30 / size:,.0f}") for kind, size in report["recipe"].items()]
     columns = ("kept as", "bytes each", "pictures in 1 GiB")
-    yield _report.Table("kept", f"{report['pictures'].capitalize()} of 256×256", columns, rows)
+    yield Table("kept", f"{report['pictures'].capitalize()} of 256×256", columns, rows)
 
 
-def short(report: _report.Report) -> _report.Table:
+def short(report: Report) -> Table:
     """What is bytecache's own, in a few rows."""
     loop, whole = "decode_jpeg in a loop", "a whole decode, then the same resize"
     asked = (
         ("decode_jpeg, 256×256", "bare simplejpeg", report["one"][DECODE]),
         ("decode_batch, 96 of 256×256, two threads, out=", loop, report["batch"][BATCH]),
-        ("two bare threads over simplejpeg: the machine's limit", loop, report["batch"][_decode_batch.LIMIT]),
+        ("two bare threads over simplejpeg: the machine's limit", loop, report["batch"][LIMIT]),
         ("decode_batch(size=(256, 256)) of 1080p", whole, report["shrinking"]["baseline"][SHRINK]),
         ("the same of progressive files", whole, report["shrinking"]["progressive"][SHRINK]),
         ("decode_jpeg(fast=True), other pixels", "bare simplejpeg", report["one"]["decode_jpeg, fast=True"]),
     )
-    rows = [(work, against, _report.spread(figures["times"])) for work, against, figures in asked]
-    return _report.Table("short", "What decoding costs", ("work", "against", "speed"), rows)
+    rows = [(work, against, spread(figures["times"])) for work, against, figures in asked]
+    return Table("short", "What decoding costs", ("work", "against", "speed"), rows)
 
 
-def plot(report: _report.Report, figure: Any) -> None:
+def plot(report: Report, figure: Any) -> None:
     """The ratio of each library in each case, on one thread and on two."""
     names = [name for name in CONTENDERS if first_ratio(report["cases"], "one", name)]
     names.sort(key=lambda name: first_ratio(report["cases"], "one", name))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, threads in zip(panels, ("one", "two"), strict=True):
-        _plot.by_case(axes, {case: ratios(found, threads) for case, found in report["cases"].items()}, names)
+        plot_ratios(axes, {case: ratios(found, threads) for case, found in report["cases"].items()}, names)
         axes.set(
             xlabel=f"times as fast as {BASELINE} (right is better)",
             title=f"on {threads} thread{'s' * (threads == 'two')}",
@@ -220,4 +224,4 @@ def ratios(case: Mapping[str, Any], threads: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
+    main(__doc__, add_arguments, measure, tables, PACKAGES)

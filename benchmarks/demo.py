@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks import _report
+from benchmarks.harness.report import Report, Table, main
 
 PACKAGES = ("tensorflow-cpu", "keras", "simplejpeg")
 RUNS = ("demo/lru", "demo/fill_once")
@@ -42,7 +42,7 @@ def figures(path: Path) -> dict[str, Any]:
     return {**asked, "epochs": len(summary["history"]), **means, **{name: summary[name] for name in kept}}
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
+def tables(report: Report) -> Iterator[Table]:
     """The runs side by side."""
     first = report["runs"][0]
     columns = (
@@ -60,8 +60,8 @@ def tables(report: _report.Report) -> Iterator[_report.Table]:
         for run in report["runs"]
     ]
     title = f"Means over epochs 2 to {first['epochs']}, storage slowed down by {first['storage_ms']} ms per read"
-    yield _report.Table("runs", title, columns, rows)
+    yield Table("runs", title, columns, rows)
 
 
 if __name__ == "__main__":
-    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
+    main(__doc__, add_arguments, measure, tables, PACKAGES)

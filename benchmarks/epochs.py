@@ -12,24 +12,23 @@ from __future__ import annotations
 
 import argparse
 import math
-import multiprocessing
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks import _cgroup, _plot, _report
-from benchmarks._epoch_case import CASES, Data, limit_bytes, run_loader, storage
-from benchmarks._images import make_jpeg_files
+from benchmarks.harness import cgroup
+from benchmarks.harness.plot import plot_ranking
+from benchmarks.harness.report import Report, Table, main
 from benchmarks.loaders import LOADERS
+from benchmarks.runs.epoch_case import CASES, limit_bytes, run_loader, storage
+from benchmarks.workloads.data_set import Data, make_data
 
 PACKAGES = (
     "torch", "tensorflow-cpu", "keras", "simplejpeg", "pillow", "monai", "stocaching", "mosaicml-streaming", "litdata",
     "webdataset", "datasets", "fsspec", "aiohttp",
 )  # fmt: skip
-HEIGHT, WIDTH, FILE_BYTES = 375, 500, 90_000  # the last one about
 OURS = "bytecache"
 SHORT = {
     "warm": "files on disk, memory for all",
@@ -66,7 +65,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     loaders = [name for name in loaders if name not in absent]
     report: dict[str, Any] = {
         "files": data.count, "file_bytes": data.nbytes, "converted": converted, "absent": absent, "cases": {},
-        "no_limit": _cgroup.why_not() or None, "limits": {case: limit_bytes(case, data) for case in CASES},
+        "no_limit": cgroup.why_not() or None, "limits": {case: limit_bytes(case, data) for case in CASES},
     }  # fmt: skip
     for case in options.cases:
         if case == "half" and report["no_limit"]:
@@ -86,42 +85,10 @@ def progress(case: str, name: str, data: Data, root: str, epochs: int) -> dict[s
     return seen
 
 
-def make_data(folder: Path, mb: int, loaders: list[str]) -> tuple[Data, dict[str, Any], dict[str, str]]:
-    """The files; the formats that some loaders read instead and what it took to write them; and what failed."""
-    count = mb * 1_000_000 // FILE_BYTES
-    folder = (folder / f"{mb}mb").absolute()
-    paths = make_jpeg_files(folder / "files", count, HEIGHT, WIDTH)
-    converted: dict[str, Any] = {}
-    failed: dict[str, str] = {}
-    written: set[str] = set()
-    for name in loaders:
-        loader = LOADERS[name]
-        if loader.format and loader.format not in written:
-            written.add(loader.format)
-            out, start = folder / loader.format, perf_counter()
-            shutil.rmtree(out, ignore_errors=True)
-            out.mkdir()
-            child = multiprocessing.get_context("spawn").Process(
-                target=loader.convert, args=(str(folder / "files"), str(out), count)
-            )
-            child.start()
-            child.join()
-            if child.exitcode:
-                failed[name] = f"the conversion to its format failed with exit status {child.exitcode}"
-            else:
-                converted[name] = {"s": perf_counter() - start, "bytes": folder_bytes(out)}
-    return Data(folder, count, sum(Path(path).stat().st_size for path in paths)), converted, failed
-
-
-def folder_bytes(folder: Path) -> int:
-    """Of all files in it."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 class Row:
     """One loader in one case, as people read it."""
 
-    def __init__(self, seen: dict[str, Any], report: _report.Report) -> None:
+    def __init__(self, seen: dict[str, Any], report: Report) -> None:
         self.name, self.failed, self._seen, self._report = seen["loader"], seen.get("failed"), seen, report
         self.ours = OURS in self.name
         self.speeds = [report["files"] / epoch["s"] for epoch in seen.get("epochs", [])]
@@ -142,18 +109,18 @@ class Row:
         return self.name, f"{self.speeds[0]:,.0f}", f"{self.steady:,.0f}", share, memory
 
 
-def rows(report: _report.Report, case: str) -> list[Row]:
+def rows(report: Report, case: str) -> list[Row]:
     """The loaders, the fastest first."""
     return sorted((Row(seen, report) for seen in report["cases"].get(case, [])), key=lambda row: -row.steady)
 
 
-def later(report: _report.Report) -> str:
+def later(report: Report) -> str:
     """What the epochs after the first are called."""
     epochs = report["options"]["epochs"]
     return "epoch 2" if epochs == 2 else f"median of epochs 2 to {epochs}"
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
+def tables(report: Report) -> Iterator[Table]:
     """A table per case, what conversion took, and how ours stand to the others."""
     columns = (
         "loader",
@@ -168,11 +135,11 @@ def tables(report: _report.Report) -> Iterator[_report.Table]:
         title = f"{CASES[case]} ({report['files']:,} files, {megabytes:,.0f} MB; {limit})"
         found = [row.cells() for row in rows(report, case)]
         found += [(name, why, "", "", "") for name, why in report["absent"].items()]
-        yield _report.Table(case, title, columns, found)
+        yield Table(case, title, columns, found)
     converted = [
         (name, f"{cost['s']:.1f}", f"{cost['bytes'] / 1e6:,.0f}") for name, cost in report["converted"].items()
     ]
-    yield _report.Table(
+    yield Table(
         "converted",
         "Before they start, these need the files in a format of their own",
         ("loader", "s", "MB"),
@@ -183,10 +150,10 @@ def tables(report: _report.Report) -> Iterator[_report.Table]:
         "fastest other", "images/s", "bytecache / other", "as they are / other",
     )  # fmt: skip
     title = f"The fastest of each kind, {later(report)}"
-    yield _report.Table("best", title, columns, [row for case in report["cases"] for row in best(report, case)])
+    yield Table("best", title, columns, [row for case in report["cases"] for row in best(report, case)])
 
 
-def best(report: _report.Report, case: str) -> Iterator[tuple[str, ...]]:
+def best(report: Report, case: str) -> Iterator[tuple[str, ...]]:
     """A row of the fastest of ours, with shrunk pictures and without, and of the others, where there are all."""
     found = [row for row in rows(report, case) if not row.failed]
     ours = next((row for row in found if row.ours), None)
@@ -200,17 +167,17 @@ def best(report: _report.Report, case: str) -> Iterator[tuple[str, ...]]:
     yield SHORT[case], *named, f"{ours.steady / other.steady:.2f}", f"{same.steady / other.steady:.2f}"
 
 
-def plot(report: _report.Report, figure: Any) -> None:
+def plot(report: Report, figure: Any) -> None:
     """Images per second in the later epochs, a part for each case."""
     speeds = {case: {row.name: row.steady for row in rows(report, case) if not row.failed} for case in report["cases"]}
     heights = [2 + len(found) for found in speeds.values()]
     figure.set_size_inches(11, 0.34 * sum(heights))
     parts = figure.subplots(len(speeds), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (case, found) in zip(parts, speeds.items(), strict=True):
-        _plot.ranking(axes, found, f"images per second, {later(report)} (right is better)", "{:,.0f}".format)
+        plot_ranking(axes, found, f"images per second, {later(report)} (right is better)", "{:,.0f}".format)
         axes.set_title(SHORT[case])
     figure.suptitle("How fast does each loader go through an epoch, at the same memory?")
 
 
 if __name__ == "__main__":
-    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
+    main(__doc__, add_arguments, measure, tables, PACKAGES)

@@ -19,12 +19,15 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _cgroup, _measure, _plot, _report
-from benchmarks._epoch_case import Data, ready
-from benchmarks._process import Process
-from benchmarks._stores import scratch
-from benchmarks.epochs import make_data
+from benchmarks.harness import cgroup
+from benchmarks.harness.measure import Summary, summary
+from benchmarks.harness.plot import color_of
+from benchmarks.harness.report import Report, Table, main, number, spread
+from benchmarks.harness.worker import Process
 from benchmarks.loaders import TORCH, Job, Loader
+from benchmarks.runs.epoch_case import ready
+from benchmarks.workloads.data_set import Data, make_data
+from benchmarks.workloads.files import scratch
 from bytecache.system.threads import cpu_count
 
 PACKAGES = ("torch", "simplejpeg", "pillow")
@@ -46,13 +49,13 @@ def trainer(loader: Loader, job: Job, device: str, tasks: str) -> Callable[[int 
 
     tasks: of the control group to enter, once the network is there.
     """
-    from benchmarks._resnet import Training
+    from benchmarks.workloads.resnet import Training
 
     training = Training(device, tiny=device == "cpu")
     noise = training.synthetic(job.batch, job.side)
     training.run(repeat(noise, WARMUP_STEPS))
     if tasks:
-        _cgroup.enter(tasks)
+        cgroup.enter(tasks)
     batches_of = loader.load()(job)
     return lambda epoch: training.run(repeat(noise, BOUND_STEPS) if epoch is None else batches_of(epoch))
 
@@ -64,7 +67,7 @@ def measure_one(loader: Loader, data: Data, options: argparse.Namespace) -> dict
     found: dict[str, Any] = {"per_s": [], "bound_per_s": []}
     with ExitStack() as stack:
         folder = stack.enter_context(scratch(str(data.folder.parent)))
-        group = None if no_limit(options.device) else stack.enter_context(_cgroup.memory_group(limit))
+        group = None if no_limit(options.device) else stack.enter_context(cgroup.memory_group(limit))
         job = Job(str(data.folder), data.count, budget, str(folder), batch=options.batch, workers=options.workers)
         try:
             with Process(trainer, loader, job, options.device, group.tasks if group else "") as process:
@@ -85,7 +88,7 @@ def memory(data: Data, options: argparse.Namespace) -> tuple[int, int]:
 
 def no_limit(device: str) -> str:
     """Why there is no memory limit; empty where there is."""
-    return _cgroup.why_not() if device == "cuda" else "no limit, since the network's own memory would count"
+    return cgroup.why_not() if device == "cuda" else "no limit, since the network's own memory would count"
 
 
 def why_not(device: str) -> str:
@@ -130,34 +133,34 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def waiting(found: Mapping[str, Any]) -> _measure.Summary:
+def waiting(found: Mapping[str, Any]) -> Summary:
     """The share of its time that a loader's network waits in the epochs after the first."""
     pairs = zip(found["per_s"][1:], found["bound_per_s"][1:], strict=True)
-    return _measure.summary(max(0.0, 1 - speed / bound) for speed, bound in pairs)
+    return summary(max(0.0, 1 - speed / bound) for speed, bound in pairs)
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
+def tables(report: Report) -> Iterator[Table]:
     """Images per second and the share of waiting, per loader."""
     ran = {name: found for name, found in report["loaders"].items() if "failed" not in found}
     bounds = [bound for found in ran.values() for bound in found["bound_per_s"]]
-    rows = [(BOUND, "", _report.spread(_measure.summary(bounds)), "0")] if bounds else []
+    rows = [(BOUND, "", spread(summary(bounds)), "0")] if bounds else []
     for name, found in ran.items():
-        later = _report.spread(_measure.summary(found["per_s"][1:]))
-        rows.append((name, _report.number(found["per_s"][0]), later, str(waiting(found))))
+        later = spread(summary(found["per_s"][1:]))
+        rows.append((name, number(found["per_s"][0]), later, str(waiting(found))))
     rows += [(name, found["failed"], "", "") for name, found in report["loaders"].items() if name not in ran]
     rows += [(name, f"not installed: {', '.join(lacks)}", "", "") for name, lacks in report["absent"].items()]
     limit = report["no_limit"] or f"limit {report['limit_bytes'] / 1e6:,.0f} MB"
     files = f"{report['files']:,} files, {report['file_bytes'] / 1e6:,.0f} MB"
     columns = ("loader", "images/s, first epoch", "later epochs", "share of time that the network waits")
-    yield _report.Table("waiting", f"{report['network']} ({files}; {limit})", columns, rows)
+    yield Table("waiting", f"{report['network']} ({files}; {limit})", columns, rows)
 
 
-def plot(report: _report.Report, figure: Any) -> None:
+def plot(report: Report, figure: Any) -> None:
     """The share of waiting, per loader."""
     ran = {name: waiting(found).median for name, found in report["loaders"].items() if "failed" not in found}
     names = sorted(ran, key=ran.__getitem__, reverse=True)
     axes = figure.subplots()
-    bars = axes.barh(names, [ran[name] for name in names], color=[_plot.color_of(name) for name in names])
+    bars = axes.barh(names, [ran[name] for name in names], color=[color_of(name) for name in names])
     axes.bar_label(bars, [f"{ran[name]:.0%}" for name in names], padding=5)
     axes.set(xlim=(0, 1), xlabel="share of time in epochs after the first (left is better)")
     axes.set_title(f"How long does a network wait for data?\n{report['network']}, memory for half the files")
@@ -166,4 +169,4 @@ def plot(report: _report.Report, figure: Any) -> None:
 
 
 if __name__ == "__main__":
-    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
+    main(__doc__, add_arguments, measure, tables, PACKAGES)

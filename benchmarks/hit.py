@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _measure, _plot, _report
-from benchmarks._caches import BASELINE, DECORATORS, PACKAGES, Read, decorated
-from benchmarks._stores import scratch
+from benchmarks.harness.measure import Absent, interleave, per_call_us, speed, summary
+from benchmarks.harness.plot import plot_ranking
+from benchmarks.harness.report import Report, Table, main, spread
+from benchmarks.peers.decorators import BASELINE, DECORATORS, PACKAGES, Read, decorated
+from benchmarks.workloads.files import scratch
 
 KEYS = [f"/data/train/{i:06d}.jpg" for i in range(100)]
 PASSES = 50
@@ -32,7 +34,7 @@ def readers(folder: Path) -> tuple[dict[str, Read], list[str]]:
     for name in DECORATORS:
         try:
             function = decorated(name, read, folder)
-        except _measure.Absent:
+        except Absent:
             absent.append(name)
         else:
             functions[name] = function
@@ -69,33 +71,28 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with scratch() as folder:
         functions, absent = readers(folder)
         loops = {name: loop(function) for name, function in functions.items()}
-        seconds = _measure.interleave({"": bare_loop} | loops, options.rounds)
-    ns = {
-        name: [1000 * us for us in times] for name, times in _measure.per_call_us(seconds, PASSES * len(KEYS)).items()
-    }
-    hits = {
-        name: {"ns": _measure.summary(times), "times_functools": _measure.speed(ns, BASELINE, name)}
-        for name, times in ns.items()
-    }
+        seconds = interleave({"": bare_loop} | loops, options.rounds)
+    ns = {name: [1000 * us for us in times] for name, times in per_call_us(seconds, PASSES * len(KEYS)).items()}
+    hits = {name: {"ns": summary(times), "times_functools": speed(ns, BASELINE, name)} for name, times in ns.items()}
     return {"hits": hits, "absent": absent}
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
+def tables(report: Report) -> Iterator[Table]:
     """The caches, from the fastest on."""
     ordered = sorted(report["hits"].items(), key=lambda item: item[1]["ns"])
-    rows = [(name, _report.spread(hit["ns"]), _report.spread(hit["times_functools"])) for name, hit in ordered]
+    rows = [(name, spread(hit["ns"]), spread(hit["times_functools"])) for name, hit in ordered]
     rows += [(name, "not installed", "") for name in report["absent"]]
     columns = ("cache", "ns: median (10 % to 90 %)", "times functools")
-    yield _report.Table("hits", "A hit, one str argument, the cost of the loop taken off", columns, rows)
+    yield Table("hits", "A hit, one str argument, the cost of the loop taken off", columns, rows)
 
 
-def plot(report: _report.Report, figure: Any) -> None:
+def plot(report: Report, figure: Any) -> None:
     """The caches, from the fastest on."""
     medians = {name: hit["ns"][0] for name, hit in sorted(report["hits"].items(), key=lambda item: item[1]["ns"])}
     axes = figure.subplots()
-    _plot.ranking(axes, medians, "nanoseconds per hit, one str argument (left is better)", "{:,.0f} ns".format)
+    plot_ranking(axes, medians, "nanoseconds per hit, one str argument (left is better)", "{:,.0f} ns".format)
     axes.set_title("What does a hit in memory cost?")
 
 
 if __name__ == "__main__":
-    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
+    main(__doc__, add_arguments, measure, tables, PACKAGES)

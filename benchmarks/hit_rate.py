@@ -18,11 +18,12 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import bytecache
-from benchmarks import _plot, _policies, _report, _traces
-from benchmarks._policies import CONTENDERS
-from benchmarks._rates import BOUND, NO_CACHE, UNLIMITED, Cell, grid, percent, rank
-from benchmarks._replay import bounds, outcome, real, simulated
-from benchmarks._traces import Trace
+from benchmarks.harness.plot import OUR_COLOR, REFERENCE_COLOR, is_ours
+from benchmarks.harness.rates import BOUND, NO_CACHE, UNLIMITED, Cell, grid, percent, rank
+from benchmarks.harness.report import Report, Table, main
+from benchmarks.peers.policies import CONTENDERS, DISKCACHE_ITEMS, PACKAGES
+from benchmarks.runs.replay import bounds, outcome, real, simulated
+from benchmarks.workloads.traces import Trace, recorded, synthetic
 
 FRACTIONS = (0.2, 0.5, 0.8)
 HALF = "0.5"
@@ -35,7 +36,6 @@ PREDICTED = {  # policy: the row that measures it
     "lru": "lru_cache",
     "none": NO_CACHE,
 }
-PACKAGES = _policies.PACKAGES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,12 +75,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _fewer(items: int) -> int:
-    return min(items, _policies.DISKCACHE_ITEMS)
+    return min(items, DISKCACHE_ITEMS)
 
 
 def _all_traces(items: int, options: argparse.Namespace) -> list[Trace]:
-    synthetic = _traces.synthetic(items, options.epochs, options.seed)
-    return [*synthetic, *_traces.recorded(items, options.epochs, options.seed)]
+    return [*synthetic(items, options.epochs, options.seed), *recorded(items, options.epochs, options.seed)]
 
 
 def _runs(trace: Trace, short: Trace, fraction: float, seed: int) -> dict[str, Any]:
@@ -101,7 +100,7 @@ def _runs(trace: Trace, short: Trace, fraction: float, seed: int) -> dict[str, A
     return runs
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
+def tables(report: Report) -> Iterator[Table]:
     """See the titles."""
     items, epochs = report["options"]["items"], report["options"]["epochs"]
     held, counted = list(map(str, FRACTIONS)), f"epochs 2 to {epochs}"
@@ -124,31 +123,29 @@ def tables(report: _report.Report) -> Iterator[_report.Table]:
     yield _checks(report)
 
 
-def _contenders(
-    report: _report.Report, name: str, title: str, columns: Iterable[str], cells: list[Cell]
-) -> _report.Table:
+def _contenders(report: Report, name: str, title: str, columns: Iterable[str], cells: list[Cell]) -> Table:
     absent = [(contender, "not installed", *[""] * (len(cells) - 1)) for contender in report["absent"]]
-    return _report.Table(name, title, ("cache", *columns), [*grid(report, cells), *absent])
+    return Table(name, title, ("cache", *columns), [*grid(report, cells), *absent])
 
 
-def _short(report: _report.Report) -> _report.Table:
+def _short(report: Report) -> Table:
     names = (BOUND, "fill_once", "lru_cache", "functools.lru_cache")
     rows = []
     for held in map(str, FRACTIONS):
         bound, ours, *others = (Cell("shuffle", held).text(report, name) for name in names)
         rows.append((percent(held), bound, f"**{ours}**", *others))
     title = f"Share of the reads that hit, {report['options']['items']:,} equal items, in a fresh shuffle each epoch"
-    return _report.Table("short", title, ("held", "most any policy gets", *(f"`{name}`" for name in names[1:])), rows)
+    return Table("short", title, ("held", "most any policy gets", *(f"`{name}`" for name in names[1:])), rows)
 
 
-def _patterns(report: _report.Report) -> _report.Table:
+def _patterns(report: Report) -> Table:
     rows = [(name, trace["title"]) for name, trace in report["traces"].items()]
     if "recorded" not in report["traces"]:
         rows.append(("recorded", "not run: torch is not installed"))
-    return _report.Table("patterns", "The orders of reading", ("name", "what is read"), rows)
+    return Table("patterns", "The orders of reading", ("name", "what is read"), rows)
 
 
-def _behind(report: _report.Report) -> _report.Table:
+def _behind(report: Report) -> Table:
     """The traces on which another may be better than fill_once; a limit in entries is none where sizes differ."""
     rows = []
     for name, trace in report["traces"].items():
@@ -170,16 +167,16 @@ def _behind(report: _report.Report) -> _report.Table:
     title = (
         "Where a cache may be better than fill_once: what is not equal, or not read once per epoch through one cache"
     )
-    return _report.Table("behind", title, columns, rows)
+    return Table("behind", title, columns, rows)
 
 
 def _best(rates: dict[str, float], of_ours: bool) -> str:
-    found = {name: rate for name, rate in rates.items() if _plot.is_ours(name) == of_ours}
+    found = {name: rate for name, rate in rates.items() if is_ours(name) == of_ours}
     best = max(found, key=found.__getitem__, default=None)
     return "–" if best is None else f"{found[best]:.3f}, {best}"
 
 
-def _predicted(report: _report.Report) -> _report.Table:
+def _predicted(report: Report) -> Table:
     columns = [text for held in map(str, FRACTIONS) for text in (f"{percent(held)} held, predicted", "measured")]
     rows = []
     for policy, row in PREDICTED.items():
@@ -187,10 +184,10 @@ def _predicted(report: _report.Report) -> _report.Table:
         pairs = [(f"{found[held]:.3f}", Cell("shuffle", held).text(report, row)) for held in found]
         rows.append((row, *(text for pair in pairs for text in pair)))
     title = "`predict_hit_rate` beside what a fresh shuffle gave"
-    return _report.Table("predicted", title, ("policy", *columns), rows)
+    return Table("predicted", title, ("policy", *columns), rows)
 
 
-def _checks(report: _report.Report) -> _report.Table:
+def _checks(report: Report) -> Table:
     """What must hold where each of equal items is read once per epoch."""
     rows = []
     for name, trace in report["traces"].items():
@@ -206,10 +203,10 @@ def _checks(report: _report.Report) -> _report.Table:
         rows.append((name, f"{above}", str(apart) if trace["caches"] == 1 else "–"))
     columns = ("", "hits of the best of all, less the items held", "hits of fill_once and of Belady, apart by at most")
     title = "Hits per epoch where each of equal items is read once in each, over all three shares held"
-    return _report.Table("checks", title, columns, rows)
+    return Table("checks", title, columns, rows)
 
 
-def plot(report: _report.Report, figure: Any) -> None:
+def plot(report: Report, figure: Any) -> None:
     """Contenders by orders of reading, a figure in each field, shaded by what Belady gets there."""
     traces = list(report["traces"])
     cells = [Cell(trace, HALF) for trace in traces]
@@ -219,11 +216,11 @@ def plot(report: _report.Report, figure: Any) -> None:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.3, aspect="auto")
     for y, row in enumerate(rows):
         for x, text in enumerate(row[1:]):
-            color = "white" if shares[y][x] > 0.8 else _plot.BOUND
+            color = "white" if shares[y][x] > 0.8 else REFERENCE_COLOR
             axes.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
     axes.set_yticks(range(len(rows)), [textwrap.fill(row[0], 44) for row in rows], fontsize=8)
     for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
-        tick.set_color(_plot.OURS if _plot.is_ours(row[0]) else _plot.BOUND)
+        tick.set_color(OUR_COLOR if is_ours(row[0]) else REFERENCE_COLOR)
     axes.set_xticks(range(len(traces)), [textwrap.fill(trace, 11) for trace in traces], fontsize=8)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
@@ -236,10 +233,10 @@ def plot(report: _report.Report, figure: Any) -> None:
     figure.suptitle("With room for half of the data, what share of the reads hits?")
 
 
-def _share_of_belady(report: _report.Report, cell: Cell, name: str) -> float:
+def _share_of_belady(report: Report, cell: Cell, name: str) -> float:
     rate = cell.of(report, name)
     return math.nan if rate is None else min(1.0, rate / (cell.of(report, BELADY) or 1.0))
 
 
 if __name__ == "__main__":
-    _report.main(__doc__ or "", add_arguments, measure, tables, PACKAGES)
+    main(__doc__ or "", add_arguments, measure, tables, PACKAGES)

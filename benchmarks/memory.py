@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 import bytecache
-from benchmarks import _plot, _report
+from benchmarks.harness.plot import GRID, OUR_COLOR, REFERENCE_COLOR
+from benchmarks.harness.report import Report, Table, main
 
 PACKAGES = ("numpy",)
 POLICIES = ("fill_once", "lru_cache")
@@ -74,7 +75,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         return {"policies": dict(zip(POLICIES, pool.starmap(growth, jobs, chunksize=1), strict=True))}
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
+def tables(report: Report) -> Iterator[Table]:
     """The growth at the end of each epoch."""
     asked = f"{report['options']['values']:,} values of 8 KB, maxbytes={report['options']['maxbytes']}"
     columns = ("cache", "entries", *(f"epoch {epoch + 1}" for epoch in range(EPOCHS)))
@@ -82,29 +83,29 @@ def tables(report: _report.Report) -> Iterator[_report.Table]:
         (policy, f"{figures['entries']:,}", *(f"{ratio:.3f}" for ratio in figures["growth"]))
         for policy, figures in report["policies"].items()
     ]
-    yield _report.Table("growth", f"Growth of resident memory / maxbytes, {asked}", columns, rows)
+    yield Table("growth", f"Growth of resident memory / maxbytes, {asked}", columns, rows)
 
 
-def plot(report: _report.Report, figure: Any) -> None:
+def plot(report: Report, figure: Any) -> None:
     """Growth per epoch beside the budget."""
     axes = figure.subplots()
     epochs = range(1, EPOCHS + 1)
     for (policy, figures), mark in zip(report["policies"].items(), "os", strict=True):
-        axes.plot(epochs, figures["growth"], f"{mark}-", color=_plot.OURS, label=policy, markersize=9)
+        axes.plot(epochs, figures["growth"], f"{mark}-", color=OUR_COLOR, label=policy, markersize=9)
         axes.annotate(
             f"{policy}: {figures['growth'][-1]:.3f}",
             (EPOCHS, figures["growth"][-1]),
             (12, -4),
             textcoords="offset points",
         )
-    axes.axhline(1, color=_plot.BOUND)
+    axes.axhline(1, color=REFERENCE_COLOR)
     axes.annotate("maxbytes", (0.75, 1), (0, -14), textcoords="offset points")
     axes.set(xticks=epochs, xlim=(0.7, EPOCHS + 0.9), ylim=(0.9, max(1.1, axes.get_ylim()[1])))
     axes.set(xlabel="epoch", ylabel="growth of the process's memory / maxbytes (nearer to 1 is better)")
     axes.set_title("Does maxbytes bound memory?")
-    axes.grid(axis="y", **_plot.GRID)
+    axes.grid(axis="y", **GRID)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 if __name__ == "__main__":
-    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
+    main(__doc__, add_arguments, measure, tables, PACKAGES)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks._report import RESULTS, Report
+from benchmarks.harness.report import RESULTS, Report
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")

@@ -16,12 +16,13 @@ from contextlib import ExitStack
 from math import log10
 from typing import Any
 
-from benchmarks import _measure, _report
-from benchmarks._entries import CONTENDERS
-from benchmarks._holders import holder, open_ms
-from benchmarks._lines import lines
-from benchmarks._process import Process, in_turn
-from benchmarks._stores import MEMORY, scratch
+from benchmarks.harness.line_plot import plot_lines
+from benchmarks.harness.measure import summary
+from benchmarks.harness.report import Report, Table, main, number, spread
+from benchmarks.harness.worker import Process, in_turn
+from benchmarks.peers.entry_caches import CONTENDERS
+from benchmarks.runs.holders import holder, open_ms
+from benchmarks.workloads.files import MEMORY, scratch
 
 ENTRIES = (10_000, 100_000, 1_000_000)
 FULL = 10_000_000
@@ -49,14 +50,14 @@ def measure_one(name: str, sizes: list[int], rounds: int) -> dict[str, Any]:
                 opened["beside another"] = {size: open_ms(name, size, folder) for size, folder in folders.items()}
         if kept:
             opened["the first"] = {size: open_ms(name, size, folder) for size, folder in folders.items()}
-    growth = {size: _measure.summary(n / one for n, one in zip(ns[size], ns[sizes[0]], strict=True)) for size in sizes}
-    hits = {size: _measure.summary(times) for size, times in ns.items()}
+    growth = {size: summary(n / one for n, one in zip(ns[size], ns[sizes[0]], strict=True)) for size in sizes}
+    hits = {size: summary(times) for size, times in ns.items()}
     return {"filled": filled, "hit_ns": hits, "growth": growth, "open_ms": opened}
 
 
 def without_loop(rounds: list[tuple[float, float]]) -> list[float]:
     """The hits' time less the bare loop's, which is short, so that its median counts."""
-    loop = _measure.summary(bare for _, bare in rounds).median
+    loop = summary(bare for _, bare in rounds).median
     return [hits - loop for hits, _ in rounds]
 
 
@@ -95,8 +96,8 @@ Rows = Mapping[str, Mapping[str, Any]]  # figures by size, of which JSON has the
 
 
 def table(
-    report: _report.Report, name: str, title: str, rows: Rows, text: Callable[[Any], str], **more: Mapping[str, str]
-) -> _report.Table:
+    report: Report, name: str, title: str, rows: Rows, text: Callable[[Any], str], **more: Mapping[str, str]
+) -> Table:
     """A row per cache, a column per size, and more columns: by their names the cells of each row."""
     sizes = report["sizes"]
     cells = [
@@ -108,10 +109,10 @@ def table(
         for row, figures in rows.items()
     ]
     cells += [[absent, *["not installed"] * len(sizes), *[""] * len(more)] for absent in report["absent"]]
-    return _report.Table(name, title, ["cache", *(f"{size:,}" for size in sizes), *more], cells)
+    return Table(name, title, ["cache", *(f"{size:,}" for size in sizes), *more], cells)
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
+def tables(report: Report) -> Iterator[Table]:
     """Bytes, hits, stores, openings."""
     caches = report["caches"]
     filled = {name: cache["filled"] for name, cache in caches.items()}
@@ -120,22 +121,22 @@ def tables(report: _report.Report) -> Iterator[_report.Table]:
     opened = {f"{name}, {who}": ms for name, cache in caches.items() for who, ms in cache["open_ms"].items()}
     title = "Bytes per entry, beside the value of 64 bytes and the user's own list of paths"
     aims = {name: aim(name, "bytes", last(figures)["overhead"]) for name, figures in filled.items()}
-    yield table(report, "overhead", title, filled, lambda one: _report.number(one["overhead"]), aim=aims)
+    yield table(report, "overhead", title, filled, lambda one: number(one["overhead"]), aim=aims)
     title = "Nanoseconds per hit in random order; growth: from the fewest entries to the most, of the same rounds"
     aims = {name: aim(name, "growth", growth[0]) for name, growth in growths.items()}
-    times = {name: _report.spread(growth) for name, growth in growths.items()}
-    yield table(report, "hit", title, hits, _report.spread, growth=times, aim=aims)
+    times = {name: spread(growth) for name, growth in growths.items()}
+    yield table(report, "hit", title, hits, spread, growth=times, aim=aims)
     title = (
         "Microseconds per value stored, a whole miss without the function's own time; of 1,000 at a time, and the mean "
         "at the most entries"
     )
-    means = {name: _report.number(last(figures)["mean_us"]) for name, figures in filled.items()}
-    yield table(report, "store", title, filled, lambda one: _report.spread(one["us"]), mean=means)
+    means = {name: number(last(figures)["mean_us"]) for name, figures in filled.items()}
+    yield table(report, "store", title, filled, lambda one: spread(one["us"]), mean=means)
     title = "Milliseconds until a fresh process has opened a cache that is there, and has its first value"
-    yield table(report, "open", title, opened, _report.spread)
+    yield table(report, "open", title, opened, spread)
 
 
-def plot(report: _report.Report, figure: Any) -> None:
+def plot(report: Report, figure: Any) -> None:
     """Time per hit and bytes per entry, over entries."""
     figure.set_size_inches(13, 5.5)
     figure.suptitle("Does a cache get slow, or fat, when its entries are many?")
@@ -146,8 +147,8 @@ def plot(report: _report.Report, figure: Any) -> None:
         name: {int(size): one["overhead"] for size, one in cache["filled"].items()} for name, cache in caches.items()
     }
     slopes = {name: slope(last(cache["growth"])[0], max(ns[name]) / sizes[0]) for name, cache in caches.items()}
-    lines(hits, ns, slopes)
-    lines(overheads, nbytes, {name: f"{of_size[max(of_size)]:,.0f} bytes" for name, of_size in nbytes.items()})
+    plot_lines(hits, ns, slopes)
+    plot_lines(overheads, nbytes, {name: f"{of_size[max(of_size)]:,.0f} bytes" for name, of_size in nbytes.items()})
     hits.set(
         title=f"time, as a multiple of that at {sizes[0]:,}, and slope",
         xlabel="entries",
@@ -162,4 +163,4 @@ def slope(times: float, entries: float) -> str:
 
 
 if __name__ == "__main__":
-    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
+    main(__doc__, add_arguments, measure, tables, PACKAGES)

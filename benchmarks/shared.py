@@ -19,9 +19,12 @@ from typing import Any
 import numpy as np
 
 import bytecache
-from benchmarks import _measure, _plot, _report
-from benchmarks._shared_caches import CONTENDERS, FILE, OURS, PACKAGES, Read, check, holding
-from benchmarks._stores import MEMORY, VALUE_BYTES, Lmdb, hashed, make_files, scratch
+from benchmarks.harness.measure import Absent, Others, interleave, per_call_us, speed, summary
+from benchmarks.harness.plot import plot_ranking
+from benchmarks.harness.report import Report, Table, main, number, spread
+from benchmarks.peers.lmdb_cache import Lmdb, hashed
+from benchmarks.peers.shared_caches import CONTENDERS, FILE, OURS, PACKAGES, Read, check, holding
+from benchmarks.workloads.files import MEMORY, VALUE_BYTES, make_files, scratch
 
 ORDERS = 5  # different ones, that take turns
 STORING = "fill_once(shared=True), a miss"
@@ -37,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Microseconds of a hit and of storing, [median, low, high], and how many times a file's and ours."""
-    others = _measure.Others()
+    others = Others()
     with scratch() as data, scratch(MEMORY) as folder:
         paths = make_files(data, options.values)
         reads, absent = contenders(folder, paths)
@@ -53,7 +56,7 @@ def contenders(folder: Path, paths: list[str]) -> tuple[dict[str, Read], list[st
     for name in CONTENDERS:
         try:
             reads[name] = holding(name, folder, paths)
-        except _measure.Absent:
+        except Absent:
             absent.append(name)
         else:
             check(name, reads[name], paths[:: max(1, len(paths) // 100)])
@@ -80,13 +83,13 @@ def measure_hits(reads: dict[str, Read], paths: list[str], rounds: int) -> dict[
     rng = np.random.default_rng(1)
     orders = [[paths[i] for i in rng.permutation(len(paths))] for _ in range(ORDERS)]
     us = timed(reads, orders, rounds)
-    return {name: {"us": _measure.summary(us[name]), "times_file": _measure.speed(us, FILE, name)} for name in us}
+    return {name: {"us": summary(us[name]), "times_file": speed(us, FILE, name)} for name in us}
 
 
 def timed(reads: dict[str, Read], orders: list[list[str]], rounds: int) -> dict[str, list[float]]:
     """Microseconds of a call, without the loop around it."""
     loops = {"": loop(None, orders)} | {name: loop(read, orders) for name, read in reads.items()}
-    return _measure.per_call_us(_measure.interleave(loops, rounds), len(orders[0]))
+    return per_call_us(interleave(loops, rounds), len(orders[0]))
 
 
 def measure_stores(folder: Path, count: int, rounds: int) -> dict[str, Any]:
@@ -110,37 +113,37 @@ def measure_stores(folder: Path, count: int, rounds: int) -> dict[str, Any]:
         stores["diskcache, set"] = lambda path: disk.set(path, value)
     batches = [[f"/data/train/{i:09d}.jpg" for i in range(n * count, (n + 1) * count)] for n in range(rounds + 1)]
     us = timed(stores, batches, rounds)
-    return {name: {"us": _measure.summary(us[name]), "times_ours": _measure.speed(us, STORING, name)} for name in us}
+    return {name: {"us": summary(us[name]), "times_ours": speed(us, STORING, name)} for name in us}
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
+def tables(report: Report) -> Iterator[Table]:
     """Hits and stores, from the fastest on, and what the README shows of the hits."""
     values = f"{report['options']['values']:,} values of 8 KB"
-    busy = f"others kept {_report.number(report['others_busy_cores'], 2)} cores busy"
+    busy = f"others kept {number(report['others_busy_cores'], 2)} cores busy"
     columns = ("a hit", "µs: median (10 % to 90 %)", "times the file")
     absent = [(name, "not installed", "") for name in report["absent"]]
     hits = [*ordered(report["hits"], "times_file"), *absent]
-    yield _report.Table("hits", f"A hit, {values} ({busy})", columns, hits)
+    yield Table("hits", f"A hit, {values} ({busy})", columns, hits)
     columns = ("storing a value", "µs: median (10 % to 90 %)", "times ours")
-    yield _report.Table("stores", "Storing 8 KB", columns, ordered(report["stores"], "times_ours"))
+    yield Table("stores", "Storing 8 KB", columns, ordered(report["stores"], "times_ours"))
     rows = {row[0]: row for row in (*absent, *ordered(report["hits"], "times_file"))}
     columns = ("a hit on 8 KB", "µs", "times the file")
-    yield _report.Table("short", "What a hit costs that processes share", columns, [rows[name] for name in SHORT])
+    yield Table("short", "What a hit costs that processes share", columns, [rows[name] for name in SHORT])
 
 
 def ordered(figures: dict[str, Any], times: str) -> list[tuple[str, str, str]]:
     """Rows, from the fastest on."""
     names = sorted(figures, key=lambda name: figures[name]["us"])
-    return [(name, _report.spread(figures[name]["us"]), _report.spread(figures[name][times])) for name in names]
+    return [(name, spread(figures[name]["us"]), spread(figures[name][times])) for name in names]
 
 
-def plot(report: _report.Report, figure: Any) -> None:
+def plot(report: Report, figure: Any) -> None:
     """A hit, from the fastest on."""
     medians = {name: hit["us"][0] for name, hit in sorted(report["hits"].items(), key=lambda item: item[1]["us"])}
     axes = figure.subplots()
-    _plot.ranking(axes, medians, "microseconds per hit on 8 KB (left is better)", "{:,.2f} µs".format)
+    plot_ranking(axes, medians, "microseconds per hit on 8 KB (left is better)", "{:,.2f} µs".format)
     axes.set_title("What does a hit cost in a cache that processes share?")
 
 
 if __name__ == "__main__":
-    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
+    main(__doc__, add_arguments, measure, tables, PACKAGES)

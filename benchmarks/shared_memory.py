@@ -19,9 +19,12 @@ from typing import Any
 import numpy as np
 
 import bytecache
-from benchmarks import _plot, _report
-from benchmarks._measure import pss_bytes
-from benchmarks._stores import BUDGET, MEMORY, VALUE_BYTES, Lmdb, hashed, make_files, read_file, scratch
+from benchmarks.harness.disk import disk_bytes
+from benchmarks.harness.measure import pss_bytes
+from benchmarks.harness.plot import plot_bars
+from benchmarks.harness.report import Report, Table, main
+from benchmarks.peers.lmdb_cache import Lmdb, hashed
+from benchmarks.workloads.files import BUDGET, MEMORY, VALUE_BYTES, make_files, read_file, scratch
 
 PACKAGES = ("numpy", "lmdb", "diskcache")
 PEERS = {"py-lmdb": "lmdb", "diskcache": "diskcache"}  # row: package
@@ -53,11 +56,6 @@ def disk_shares(folder: Path, paths: list[str]) -> dict[str, float]:
                 cache[path] = read_file(path)
             taken["diskcache"] = disk_bytes(folder / "diskcache")
     return {name: nbytes / (VALUE_BYTES * len(paths)) for name, nbytes in taken.items()}
-
-
-def disk_bytes(folder: Path) -> int:
-    """What the files in a folder take."""
-    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
 def work(kind: str, run: str, paths: list[str], ends: Connection) -> None:
@@ -118,14 +116,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     return {"processes": memory, "disk": disk, "absent": [name for name in PEERS if name not in disk]}
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
+def tables(report: Report) -> Iterator[Table]:
     """Files over the payload, and processes over the payload."""
     values = f"{report['options']['values']:,} values of 8 KB"
     ordered = sorted(report["disk"].items(), key=lambda item: item[1])
     rows = [(name, f"{share:.3f}") for name, share in ordered]
     rows += [(name, "not installed") for name in report["absent"]]
     columns = ("everything in the cache's folder", "over the payload")
-    yield _report.Table("disk", f"Files of a cache that holds {values}", columns, rows)
+    yield Table("disk", f"Files of a cache that holds {values}", columns, rows)
     columns = ("cache", "start method", "MiB, cache empty", "MiB, all read", "growth over the payload")
     rows = [
         (
@@ -136,20 +134,20 @@ def tables(report: _report.Report) -> Iterator[_report.Table]:
         )
         for one in report["processes"]
     ]
-    yield _report.Table("processes", f"PSS of {WORKERS} workers, added up, {values}", columns, rows)
+    yield Table("processes", f"PSS of {WORKERS} workers, added up, {values}", columns, rows)
 
 
-def plot(report: _report.Report, figure: Any) -> None:
+def plot(report: Report, figure: Any) -> None:
     """What four processes take, and what files take, over the payload."""
     upper, lower = figure.subplots(2, 1, height_ratios=(len(report["processes"]), len(report["disk"])))
     processes = {f"{one['kind']}, {one['start_method']}": one["growth"] for one in report["processes"]}
-    _plot.times_payload(upper, processes)
+    plot_bars(upper, processes)
     upper.set_title(f"How much memory do {WORKERS} processes take for values that all of them read?")
-    _plot.times_payload(lower, dict(sorted(report["disk"].items(), key=lambda item: item[1])))
+    plot_bars(lower, dict(sorted(report["disk"].items(), key=lambda item: item[1])))
     lower.set_title("How much does the folder of a shared cache take?")
     for axes in (upper, lower):
         axes.set_xlabel("times the bytes of the values (left is better)")
 
 
 if __name__ == "__main__":
-    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
+    main(__doc__, add_arguments, measure, tables, PACKAGES)

@@ -14,11 +14,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from benchmarks import _images, _measure, _report
-from benchmarks._cores import BOUND, LOADERS, make_job, worker
-from benchmarks._lines import lines
-from benchmarks._process import Process, in_turn
-from benchmarks._stores import scratch
+from benchmarks.harness.line_plot import plot_lines
+from benchmarks.harness.measure import summary
+from benchmarks.harness.report import Report, Table, main, spread
+from benchmarks.harness.worker import Process, in_turn
+from benchmarks.runs.cores import BOUND, LOADERS, make_job, worker
+from benchmarks.workloads.files import scratch
+from benchmarks.workloads.images import image_kind
 from bytecache.system.threads import cpu_count
 
 NUMBERS = (1, 2, 4, 8, 16)
@@ -48,8 +50,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     ways = {
         name: {
             number: {
-                "per_s": _measure.summary(figures),
-                "times": _measure.summary(many / one for many, one in zip(figures, of_number[1], strict=True)),
+                "per_s": summary(figures),
+                "times": summary(many / one for many, one in zip(figures, of_number[1], strict=True)),
             }
             for number, figures in of_number.items()
         }
@@ -57,21 +59,21 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
     return {
         "cores": cpu_count(),
-        "pictures": _images.kind(),
+        "pictures": image_kind(),
         "ways": ways,
         "absent": absent,
     }
 
 
-def table(report: _report.Report, name: str, title: str, ways: Sequence[str]) -> _report.Table:
+def table(report: Report, name: str, title: str, ways: Sequence[str]) -> Table:
     """Images per second, and how many times those on one core."""
     numbers = list(next(iter(report["ways"].values())))
     columns = ["", *(f"{number} core{'s' * (number != '1')}" for number in numbers), "times those on 1"]
     rows = [
         [
             way,
-            *(_report.spread(found[number]["per_s"]) for number in numbers),
-            _report.spread(found[numbers[-1]]["times"]),
+            *(spread(found[number]["per_s"]) for number in numbers),
+            spread(found[numbers[-1]]["times"]),
         ]
         for way, found in report["ways"].items()
         if way in ways
@@ -79,17 +81,17 @@ def table(report: _report.Report, name: str, title: str, ways: Sequence[str]) ->
     absent = [
         [way, f"not installed: {', '.join(lacks)}", *[""] * len(numbers)] for way, lacks in report["absent"].items()
     ]
-    return _report.Table(name, title, columns, [*rows, *(row for row in absent if row[0] in ways)])
+    return Table(name, title, columns, [*rows, *(row for row in absent if row[0] in ways)])
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
+def tables(report: Report) -> Iterator[Table]:
     """Decoding alone, and whole loaders."""
     decoding, loading = TITLES
     yield table(report, "decode", f"Images per second, {decoding}", DECODERS)
     yield table(report, "loaders", f"Images per second, {loading}", tuple(LOADERS))
 
 
-def plot(report: _report.Report, figure: Any) -> None:
+def plot(report: Report, figure: Any) -> None:
     """Images per second over cores."""
     figure.set_size_inches(13, 5.5)
     figure.suptitle("Is it faster on more cores?")
@@ -97,10 +99,10 @@ def plot(report: _report.Report, figure: Any) -> None:
         found = {name: way for name, way in report["ways"].items() if name in names}
         per_s = {name: {int(number): one["per_s"][0] for number, one in way.items()} for name, way in found.items()}
         times = {name: way[max(way, key=int)]["times"][0] for name, way in found.items()}
-        lines(axes, per_s, {name: f"×{gain:.2f}" for name, gain in times.items()}, "linear")
+        plot_lines(axes, per_s, {name: f"×{gain:.2f}" for name, gain in times.items()}, "linear")
         axes.set(title=title, xlabel="cores", ylabel="images per second (higher is better)")
         axes.set_xticks(sorted({number for of_number in per_s.values() for number in of_number}))
 
 
 if __name__ == "__main__":
-    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
+    main(__doc__, add_arguments, measure, tables, PACKAGES)

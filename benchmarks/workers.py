@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import bytecache
-from benchmarks import _plot, _report
+from benchmarks.harness.plot import color_of
+from benchmarks.harness.report import Report, Table, main
 
 PACKAGES = ("torch",)
 BUDGET = "64 MB"
@@ -121,12 +122,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     return {"reads": reads}
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
+def tables(report: Report) -> Iterator[Table]:
     """A row per cache; start methods that read the same stand together."""
     options = report["options"]
     title = f"Reads in each of {options['epochs']} epochs of {options['items']} files, two workers"
     rows = [(name, *(same(lives[life]) for life in LIVES)) for name, lives in report["reads"].items()]
-    yield _report.Table("reads", f"{title}, started by {' and '.join(options['methods'])}", ("cache", *LIVES), rows)
+    yield Table("reads", f"{title}, started by {' and '.join(options['methods'])}", ("cache", *LIVES), rows)
 
 
 def same(methods: Mapping[str, Sequence[int]]) -> str:
@@ -137,7 +138,7 @@ def same(methods: Mapping[str, Sequence[int]]) -> str:
     return "; ".join(f"{method}: {text}" for method, text in texts.items())
 
 
-def plot(report: _report.Report, figure: Any) -> None:
+def plot(report: Report, figure: Any) -> None:
     """Reads per epoch, a group of bars per cache; of the first start method."""
     panels = figure.subplots(1, len(LIVES), sharey=True)
     names, epochs = list(report["reads"]), report["options"]["epochs"]
@@ -146,7 +147,7 @@ def plot(report: _report.Report, figure: Any) -> None:
             reads = [next(iter(report["reads"][name][life].values()))[epoch] for name in names]
             places = [place + (epoch - (epochs - 1) / 2) * 0.8 / epochs for place in range(len(names))]
             shade = 1 - 0.6 * epoch / max(1, epochs - 1)
-            bars = axes.bar(places, reads, 0.74 / epochs, color=list(map(_plot.color_of, names)), alpha=shade)
+            bars = axes.bar(places, reads, 0.74 / epochs, color=list(map(color_of, names)), alpha=shade)
             axes.bar_label(bars, fontsize=8)
         axes.set_xticks(range(len(names)), [name.replace("(", "\n(").replace(".", ".\n") for name in names], fontsize=9)
         axes.set_title(life, fontsize=11)
@@ -156,4 +157,4 @@ def plot(report: _report.Report, figure: Any) -> None:
 
 
 if __name__ == "__main__":
-    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
+    main(__doc__, add_arguments, measure, tables, PACKAGES)

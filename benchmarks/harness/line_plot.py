@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks import _plot
+from benchmarks.harness.plot import GRID, REFERENCE_COLOR, color_of
 
 MARKS = "osDv^Xp*"
 LINE_HEIGHT = 0.05  # of a label, as a share of the axes
 
 
-def lines(axes: Any, figures: Mapping[str, Mapping[int, float]], labels: Mapping[str, str], scale: str = "log") -> None:
+def plot_lines(
+    axes: Any, figures: Mapping[str, Mapping[int, float]], labels: Mapping[str, str], scale: str = "log"
+) -> None:
     """Figures by size, on axes that are logarithmic or ("linear") begin at 0; beside the last, its name and label."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
     marks = dict(zip(figures, MARKS, strict=False))
     for name, of_size in figures.items():
-        look = {"marker": marks[name], "color": color_of(name), "markersize": 5, "linewidth": 1.5}
+        look = {"marker": marks[name], "color": line_color(name), "markersize": 5, "linewidth": 1.5}
         axes.plot(list(of_size), list(of_size.values()), **look)
     axes.set(xscale=scale, yscale=scale)
     if scale == "linear":
@@ -27,14 +29,16 @@ def lines(axes: Any, figures: Mapping[str, Mapping[int, float]], labels: Mapping
         axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 10k, 1M
     axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.grid(**_plot.GRID)
+    axes.grid(**GRID)
     axes.spines[["top", "right"]].set_visible(False)
     ends = {name: of_size[max(of_size)] for name, of_size in figures.items()}
     names = sorted(ends, key=ends.__getitem__)
     for name, place in zip(names, apart([height(axes, ends[name]) for name in names]), strict=True):
         text = f"{name}\N{EN SPACE}{labels[name]}"
-        axes.plot(1.03, place, marks[name], color=color_of(name), markersize=5, transform=axes.transAxes, clip_on=False)
-        axes.text(1.05, place, text, color=color_of(name), va="center", fontsize=9, transform=axes.transAxes)
+        axes.plot(
+            1.03, place, marks[name], color=line_color(name), markersize=5, transform=axes.transAxes, clip_on=False
+        )
+        axes.text(1.05, place, text, color=line_color(name), va="center", fontsize=9, transform=axes.transAxes)
 
 
 def height(axes: Any, figure: float) -> float:
@@ -53,6 +57,6 @@ def apart(places: Sequence[float]) -> list[float]:
     return moved
 
 
-def color_of(name: str) -> str:
+def line_color(name: str) -> str:
     """Ours stand out, and so does what is no contender but shows what the machine gives."""
-    return _plot.BOUND if name == "dict" or "bare threads" in name else _plot.color_of(name)
+    return REFERENCE_COLOR if name == "dict" or "bare threads" in name else color_of(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from benchmarks._report import Report
+from benchmarks.harness.report import Report
 
 BOUND = "most any cache gets"
 NO_CACHE = "no cache"

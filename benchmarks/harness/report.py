@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import _measure
+from benchmarks.harness.measure import environment
 
 Report = Mapping[str, Any]  # what a script measured, as JSON has it
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 class Table(NamedTuple):
@@ -58,7 +58,7 @@ def main(
     add_arguments(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     options = parser.parse_args()
-    machine = _measure.environment(*packages)
+    machine = environment(*packages)
     print(*(f"{name} {value}" for name, value in machine.items()), sep=", ", flush=True)
     asked = {name: value for name, value in vars(options).items() if name != "json"}
     written = json.dumps({"about": machine, "options": asked, **measure(options)}, indent=1, default=str) + "\n"

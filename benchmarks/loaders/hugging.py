@@ -11,9 +11,9 @@ import datasets
 from torch.utils.data import DataLoader
 
 from . import Epochs, Job
-from ._pictures import decode, read
-from ._shards import buffer, pictures, split
+from .image_files import decode, read
 from .plain import loader
+from .shards import buffer, pictures, split
 
 datasets.disable_progress_bars()
 ROWS = 100  # of a record batch, which is read whole in streaming

@@ -13,8 +13,8 @@ from litdata.streaming.downloader import Downloader, register_downloader
 from litdata.streaming.resolver import Dir
 
 from . import Epochs, Job
-from ._pictures import decode
-from ._shards import SHARD_BYTES, download, pictures
+from .image_files import decode
+from .shards import SHARD_BYTES, download, pictures
 
 
 class FromServer(Downloader):

@@ -8,7 +8,7 @@ from monai.data import CacheDataset
 from monai.transforms import Compose, Transform
 
 from . import Epochs, Job
-from ._pictures import Files
+from .image_files import Files
 from .plain import loader
 
 READERS = 16  # threads that fill the cache: decoding leaves the interpreter alone, and reading may wait

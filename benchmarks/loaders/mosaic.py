@@ -20,8 +20,8 @@ from streaming.base.storage.download import DOWNLOADER_MAPPINGS, CloudDownloader
 from streaming.base.util import clean_stale_shared_memory  # noqa: E402
 
 from . import Epochs, Job  # noqa: E402
-from ._pictures import decode  # noqa: E402
-from ._shards import SHARD_BYTES, download, pictures  # noqa: E402
+from .image_files import decode  # noqa: E402
+from .shards import SHARD_BYTES, download, pictures  # noqa: E402
 
 
 class FromServer(CloudDownloader):

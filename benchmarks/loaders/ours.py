@@ -12,7 +12,7 @@ import bytecache
 from bytecache.torch import EpochSampler, ImageDataset, collate
 
 from . import Epochs, Job
-from ._pictures import decode, read
+from .image_files import decode, read
 
 
 def epochs(job: Job, load: Callable[[str], Any], workers: int = 0) -> Epochs:

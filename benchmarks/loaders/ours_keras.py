@@ -11,7 +11,7 @@ import bytecache
 from bytecache.keras import ImageDataset
 
 from . import Epochs, Job
-from ._pictures import read
+from .image_files import read
 
 
 def private(job: Job) -> Epochs:

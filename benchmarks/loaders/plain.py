@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from . import Epochs, Job
-from ._pictures import Files, decode, decode_pillow
+from .image_files import Files, decode, decode_pillow
 
 
 def loader(data: Any, job: Job, **options: Any) -> Any:

@@ -10,7 +10,7 @@ import torch
 from stocaching import SharedCache
 
 from . import Epochs, Job
-from ._pictures import Files
+from .image_files import Files
 from .plain import loader
 
 

@@ -12,8 +12,8 @@ import webdataset
 from torch.utils.data import default_collate
 
 from . import Epochs, Job
-from ._pictures import decode, read
-from ._shards import buffer, pictures, split
+from .image_files import decode, read
+from .shards import buffer, pictures, split
 
 if shutil.which("curl") is None:  # which it starts for each shard that it reads over HTTP
     webdataset.gopen_schemes["http"] = lambda url, mode, bufsize: urlopen(url)

@@ -11,7 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tensorflow as tf  # noqa: E402
 
 from . import Epochs, Job  # noqa: E402
-from ._pictures import read  # noqa: E402
+from .image_files import read  # noqa: E402
 
 AUTOTUNE = tf.data.AUTOTUNE
 REQUESTS = 16  # at a time over HTTP: they wait and take no processor, which AUTOTUNE can't know

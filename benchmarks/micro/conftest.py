@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from benchmarks._measure import Absent
+from benchmarks.harness.measure import Absent
 
 
 def pytest_configure(config: pytest.Config) -> None:

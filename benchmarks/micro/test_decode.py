@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks._decode_work import Work, right_pictures
-from benchmarks._decoders import CONTENDERS, way
-from benchmarks._images import make_jpegs
+from benchmarks.peers.decoders import CONTENDERS, way
+from benchmarks.workloads.decode_tasks import Work, right_pictures
+from benchmarks.workloads.images import make_jpegs
 
 
 @pytest.mark.parametrize("name", CONTENDERS)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks._caches import DECORATORS, decorated
 from benchmarks.hit import KEYS
+from benchmarks.peers.decorators import DECORATORS, decorated
 
 
 @pytest.mark.parametrize("name", DECORATORS)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks._caches import DECORATORS, decorated
+from benchmarks.peers.decorators import DECORATORS, decorated
 
 MISSES, ROUNDS = 100, 50
 

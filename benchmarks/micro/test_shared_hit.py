@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks._shared_caches import CONTENDERS, check, holding
-from benchmarks._stores import MEMORY, VALUE_BYTES, make_files, scratch
+from benchmarks.peers.shared_caches import CONTENDERS, check, holding
+from benchmarks.workloads.files import MEMORY, VALUE_BYTES, make_files, scratch
 
 HITS = 100
 

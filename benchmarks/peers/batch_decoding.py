@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import simplejpeg
 
-from benchmarks._decode_work import pillow_resize
+from benchmarks.workloads.decode_tasks import pillow_resize
 from bytecache import decode_batch, decode_jpeg
 
 Functions = dict[str, Callable[[], Any]]

@@ -15,8 +15,17 @@ import simplejpeg
 from PIL import Image
 
 import bytecache
-from benchmarks._decode_work import THREADS, Array, Way, Work, check, one_by_one, pillow_resize, right_pictures
-from benchmarks._measure import Absent
+from benchmarks.harness.measure import Absent
+from benchmarks.workloads.decode_tasks import (
+    THREADS,
+    Array,
+    Way,
+    Work,
+    check,
+    one_by_one,
+    pillow_resize,
+    right_pictures,
+)
 
 
 def _either(first: str, second: str) -> str:

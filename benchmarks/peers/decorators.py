@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import bytecache
-from benchmarks._measure import Absent
-from benchmarks._policies import simple_cache
+from benchmarks.harness.measure import Absent
+from benchmarks.peers.policies import simple_cache
 
 ROOM = 100_000  # entries
 PACKAGES = ("cachetools", "cachebox", "moka-py", "theine", "diskcache")

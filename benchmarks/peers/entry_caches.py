@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import bytecache
-from benchmarks._stores import Lmdb, hashed
+from benchmarks.peers.lmdb_cache import Lmdb, hashed
 from bytecache.stores.codec import encode
 
 VALUE_BYTES = 64

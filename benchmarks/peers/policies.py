@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import bytecache
-from benchmarks._traces import Trace
+from benchmarks.workloads.traces import Trace
 
 Read = Callable[[Any], Any]
 PACKAGES = ("cachetools", "cachebox", "moka-py", "theine", "diskcache", "torch", "numpy")

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import bytecache
-from benchmarks._measure import Absent
-from benchmarks._stores import BUDGET, VALUE_BYTES, Lmdb, hashed, read_file
+from benchmarks.harness.measure import Absent
+from benchmarks.peers.lmdb_cache import Lmdb, hashed
+from benchmarks.workloads.files import BUDGET, VALUE_BYTES, read_file
 
 FILE = "open(path, 'rb').read()"
 OURS = "fill_once(shared=True), bytes"

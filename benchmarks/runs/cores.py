@@ -10,9 +10,9 @@ from time import perf_counter
 import numpy as np
 
 import bytecache
-from benchmarks import _images
-from benchmarks._decode_batch import bare_threads
 from benchmarks.loaders import TORCH, Job, Loader
+from benchmarks.peers.batch_decoding import bare_threads
+from benchmarks.workloads.images import make_jpeg_files, make_jpegs
 
 BATCH, SIDE = 96, 256
 BOUND = "simplejpeg on bare threads"
@@ -42,7 +42,7 @@ def worker(cores: int, job: Job) -> Callable[[str], float]:
 
 def decoding(threads: int) -> dict[str, Callable[[], int]]:
     """decode_batch into an array, and the same by threads that share nothing but an iterator."""
-    datas = _images.make_jpegs(BATCH, SIDE, SIDE)
+    datas = make_jpegs(BATCH, SIDE, SIDE)
     out = np.empty((BATCH, SIDE, SIDE, 3), np.uint8)
 
     def bare() -> int:
@@ -61,5 +61,5 @@ def epochs(loader: Loader, job: Job) -> Callable[[], int]:
 
 def make_job(folder: Path, count: int) -> Job:
     """Photographs in a folder, for a loader with room for all of them."""
-    paths = _images.make_jpeg_files(folder / "files", count, 375, 500)
+    paths = make_jpeg_files(folder / "files", count, 375, 500)
     return Job(str(folder), count, 2 * sum(os.path.getsize(path) for path in paths), str(folder))

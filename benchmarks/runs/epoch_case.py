@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any, NamedTuple
+from typing import Any
 
-from benchmarks import _cgroup
-from benchmarks._http import file_server
-from benchmarks._stores import scratch
+from benchmarks.harness import cgroup
 from benchmarks.loaders import LOADERS, Job
+from benchmarks.workloads.data_set import Data
+from benchmarks.workloads.files import scratch
+from benchmarks.workloads.http_server import file_server
 
 OTHER_BYTES = (
     100_000_000,
@@ -30,14 +31,6 @@ CASES = {
     "half": "A memory limit of half the data, page cache included, files on the local disk",
     "http": "The same limit, files behind an HTTP server on loopback, read with fsspec",
 }
-
-
-class Data(NamedTuple):
-    """The pictures on the local disk."""
-
-    folder: Path  # with files/ and each format's folder
-    count: int
-    nbytes: int  # of files/
 
 
 @contextmanager
@@ -104,7 +97,7 @@ def _try_loader(name: str, case: str, data: Data, root: str, epochs: int, other:
 
 def _run(job: Path, errors: Any, patience_s: float) -> str:
     """Runs a loader in a session of its own, of which nothing is left; what went wrong, if anything did."""
-    command = [sys.executable, "-m", "benchmarks._epoch_run", str(job)]
+    command = [sys.executable, "-m", "benchmarks.runs.epoch_run", str(job)]
     environ = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "torch")}
     child = subprocess.Popen(command, stdout=errors, stderr=errors, start_new_session=True, env=environ)
     try:
@@ -119,17 +112,17 @@ def _run(job: Path, errors: Any, patience_s: float) -> str:
 
 
 @contextmanager
-def _group(limit: int) -> Iterator[_cgroup.MemoryGroup | None]:
+def _group(limit: int) -> Iterator[cgroup.MemoryGroup | None]:
     """The control group of a run, where one can be made."""
-    if _cgroup.why_not():
+    if cgroup.why_not():
         yield None
         return
-    with _cgroup.memory_group(limit) as group:
+    with cgroup.memory_group(limit) as group:
         yield group
 
 
 @contextmanager
-def _peak(group: _cgroup.MemoryGroup | None) -> Iterator[list[int]]:
+def _peak(group: cgroup.MemoryGroup | None) -> Iterator[list[int]]:
     """What the group uses, looked at again and again; empty without a group."""
     seen: list[int] = []
     if group is None:

@@ -1,4 +1,4 @@
-"""One loader going through its epochs, in a process of its own: `python -m benchmarks._epoch_run FILE`.
+"""One loader going through its epochs, in a process of its own: `python -m benchmarks.runs.epoch_run FILE`.
 
 FILE is JSON: the loader's name, the fields of its Job, the number of epochs, the control group to enter, and where to
 write what was seen.
@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import _cgroup, _http
-from benchmarks._measure import pss_bytes
+from benchmarks.harness import cgroup
+from benchmarks.harness.measure import pss_bytes
 from benchmarks.loaders import LOADERS, Epochs, Job
-from benchmarks.loaders._pictures import decode, read
+from benchmarks.loaders.image_files import decode, read
+from benchmarks.workloads import http_server
 
 LARGEST_DIFFERENCE = 6.0  # of the mean level; other decoders and other resizes differ by less, other pictures by more
 
@@ -57,7 +58,7 @@ def storage_bytes(job: Job) -> float:
     Not a number where the system does not tell.
     """
     if job.remote:
-        return _http.sent_bytes(job.root)
+        return http_server.sent_bytes(job.root)
     device = Path(job.root).stat().st_dev
     try:
         fields = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text(encoding="ascii").split()
@@ -90,7 +91,7 @@ def main() -> None:
         importlib.import_module("fsspec.implementations.http")  # or each worker would import it for itself
     report: dict[str, Any] = {"libraries_bytes": pss_bytes(os.getpid()), "epochs": []}
     if asked["group"]:
-        _cgroup.enter(asked["group"])
+        cgroup.enter(asked["group"])
     try:
         for epoch in run(make, job, asked["epochs"]):
             report["epochs"].append(epoch)

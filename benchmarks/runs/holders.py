@@ -10,10 +10,10 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
-from benchmarks import _measure
-from benchmarks._entries import CONTENDERS, VALUE_BYTES, Opened, key_of, read
-from benchmarks._process import Process
-from benchmarks.shared_memory import disk_bytes
+from benchmarks.harness.disk import disk_bytes
+from benchmarks.harness.measure import Summary, summary
+from benchmarks.harness.worker import Process
+from benchmarks.peers.entry_caches import CONTENDERS, VALUE_BYTES, Opened, key_of, read
 
 DRAWS = 20_000  # hits in a round
 ALL_ONE_BY_ONE = 100_000  # of more, a cache that can store many at once stores all but the last so
@@ -48,7 +48,7 @@ def fill(cache: Opened, keys: Sequence[str], folder: Path) -> dict[str, Any]:
     if cache.count() != len(keys):
         raise RuntimeError(f"of {len(keys)} values {cache.count()} are held")
     mean = sum(stores) / len(stores)
-    return {"overhead": overhead, "us": _measure.summary(stores), "mean_us": mean, "one_by_one": len(keys) - many}
+    return {"overhead": overhead, "us": summary(stores), "mean_us": mean, "one_by_one": len(keys) - many}
 
 
 def chunk_ns(call: Callable[[str], Any], keys: Sequence[str]) -> int:
@@ -107,10 +107,10 @@ def opener(name: str, entries: int, folder: Path) -> Callable[[Any], float]:
     return first_hit
 
 
-def open_ms(name: str, entries: int, folder: Path) -> _measure.Summary:
+def open_ms(name: str, entries: int, folder: Path) -> Summary:
     """Of several such processes, one after the other."""
     times = []
     for _ in range(OPENINGS):
         with Process(opener, name, entries, folder, start="forkserver") as process:
             times.append(process.ask("open"))
-    return _measure.summary(times)
+    return summary(times)

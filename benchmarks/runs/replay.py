@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bytecache
-from benchmarks import _stores
-from benchmarks._policies import SIMULATED, Contender, Limit, Read
-from benchmarks._traces import Trace
+from benchmarks.peers.policies import SIMULATED, Contender, Limit, Read
+from benchmarks.workloads.files import MEMORY, scratch
+from benchmarks.workloads.traces import Trace
 
 Hit = NDArray[np.bool_]  # of each read
 
@@ -43,7 +43,7 @@ def real(contender: Contender, trace: Trace, fraction: float, seed: int) -> Hit:
     random.seed(seed)  # cachetools and theine draw from it
     share = 1 if contender.shared else trace.caches
     sizes = None if trace.sizes is None else trace.sizes.tolist()
-    with _stores.scratch(_stores.MEMORY) as folder:
+    with scratch(MEMORY) as folder:
         limit = Limit(_entries(trace, fraction) // share, _nbytes(trace, fraction) // share, sizes, folder)
         caches: list[Any] = [contender.make(read, limit) for _ in range(trace.caches)]
         if contender.warmed and trace.best is not None:

@@ -12,8 +12,7 @@ import numpy as np
 from PIL import Image
 
 import bytecache
-from benchmarks import _measure
-from benchmarks._measure import Absent
+from benchmarks.harness.measure import Absent, interleave, speed, summary
 
 Array = np.ndarray[Any, Any]
 THREADS = 2
@@ -91,12 +90,12 @@ def _difference(images: Iterator[Array], right: Sequence[Array]) -> float:
 
 def compare(functions: Mapping[str, Callable[[], Any]], images: int, rounds: int) -> dict[str, dict[str, Any]]:
     """Images per second of each function, and how many times the first one's, [median, low, high]."""
-    seconds = _measure.interleave(functions, rounds)
+    seconds = interleave(functions, rounds)
     first = next(iter(functions))
     return {
         name: {
-            "per_s": _measure.summary(images / time for time in times),
-            "times": _measure.speed(seconds, name, first),
+            "per_s": summary(images / time for time in times),
+            "times": speed(seconds, name, first),
         }
         for name, times in seconds.items()
     }

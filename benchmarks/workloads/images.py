@@ -22,7 +22,7 @@ OTHER_QUALITY = 90
 MARKER = "complete.json"
 
 
-def kind() -> str:
+def image_kind() -> str:
     """What the pictures are made of here: "photographs" or "drawn pictures"."""
     return "photographs" if importlib.util.find_spec("skimage") else "drawn pictures"
 
@@ -30,7 +30,7 @@ def kind() -> str:
 @functools.cache
 def photographs() -> list[np.ndarray[Any, Any]]:
     """What pictures are cropped from, uint8 (height, width, 3)."""
-    if kind() != "photographs":
+    if image_kind() != "photographs":
         return [draw(480, 640, seed) for seed in range(len(PHOTOGRAPHS))]
     import skimage.data
 
@@ -52,7 +52,7 @@ def draw(height: int, width: int, seed: int) -> np.ndarray[Any, Any]:
     return light.clip(0, 255).astype(np.uint8)
 
 
-def picture(height: int, width: int, seed: int | tuple[int, ...]) -> np.ndarray[Any, Any]:
+def make_image(height: int, width: int, seed: int | tuple[int, ...]) -> np.ndarray[Any, Any]:
     """A random crop of a photograph, flipped or not, resized to uint8 (height, width, 3); another for each seed."""
     rng = np.random.default_rng(seed)
     canvas = _canvases(height, width)[int(rng.integers(len(photographs())))]
@@ -75,7 +75,9 @@ def _canvases(height: int, width: int) -> list[Image.Image]:
     return canvases
 
 
-def encode(image: np.ndarray[Any, Any], quality: int, subsampling: str = "420", progressive: bool = False) -> bytes:
+def encode_jpeg(
+    image: np.ndarray[Any, Any], quality: int, subsampling: str = "420", progressive: bool = False
+) -> bytes:
     """The picture as a JPEG file."""
     if not progressive:
         return simplejpeg.encode_jpeg(image, quality, "RGB", subsampling)  # type: ignore[no-any-return]
@@ -90,7 +92,7 @@ def make_jpegs(
 ) -> list[bytes]:
     """So many files in memory, no two the same."""
     quality = QUALITIES.get((height, width), OTHER_QUALITY)
-    return [encode(picture(height, width, (seed, i)), quality, subsampling, progressive) for i in range(count)]
+    return [encode_jpeg(make_image(height, width, (seed, i)), quality, subsampling, progressive) for i in range(count)]
 
 
 def make_jpeg_files(folder: Path, count: int, height: int, width: int, seed: int = 0) -> list[str]:
@@ -100,7 +102,7 @@ def make_jpeg_files(folder: Path, count: int, height: int, width: int, seed: int
     """
     folder = Path(folder)
     paths = [f"{folder}/{index:06d}.jpg" for index in range(count)]
-    call = {"count": count, "height": height, "width": width, "seed": seed, "kind": kind()}
+    call = {"count": count, "height": height, "width": width, "seed": seed, "kind": image_kind()}
     marker = folder / MARKER
     if marker.exists() and json.loads(marker.read_text(encoding="utf-8")) == call:
         return paths
@@ -110,7 +112,7 @@ def make_jpeg_files(folder: Path, count: int, height: int, width: int, seed: int
     quality = QUALITIES.get((height, width), OTHER_QUALITY)
 
     def make(index: int) -> None:
-        Path(paths[index]).write_bytes(encode(picture(height, width, (seed, index)), quality))
+        Path(paths[index]).write_bytes(encode_jpeg(make_image(height, width, (seed, index)), quality))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # resizing and encoding release the GIL
         for _ in pool.map(make, range(count)):

@@ -1,0 +1,1 @@
+"""A pytest-benchmark test per contender, for comparing two versions of the code."""

@@ -1,0 +1,1 @@
+"""The caches, policies and decoders under comparison, each behind one interface."""

@@ -1,0 +1,1 @@
+"""What is read, decoded and trained on: images, files, traces, and a network."""
