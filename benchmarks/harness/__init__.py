@@ -1,1 +1,1 @@
-"""How a question is measured, and how its report is printed, plotted and run in another process."""
+"""Measuring, reporting and plotting; worker processes and memory limits."""

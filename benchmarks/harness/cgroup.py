@@ -1,6 +1,6 @@
-"""A limit on the memory of some processes together, page cache included: a memory control group of the kernel.
+"""A memory limit for a group of processes, page cache included: a memory control group of the kernel.
 
-Both versions are known, v1 and v2. To make one takes root, or a group that was handed over.
+Works with cgroup v1 and v2. Creating a group requires root, or a delegated group.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ PATIENCE_S = 10
 
 
 class MemoryGroup:
-    """A control group; a process that enters takes along its later children, not the memory it has already."""
+    """A control group. A process that enters brings its future children, not the memory that it already has."""
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder, self._v2 = folder, folder.parent == V2
         self._write("memory.max" if self._v2 else "memory.limit_in_bytes", limit_bytes)
-        with suppress(OSError):  # no swap: a limit that can be passed is none
+        with suppress(OSError):  # no swap: it would let processes exceed the limit
             self._write("memory.swap.max" if self._v2 else "memory.swappiness", 0)
 
     @property
     def tasks(self) -> str:
-        """The file to which a process writes its number to enter."""
+        """The file to which a process writes its pid to enter."""
         return str(self._folder / "cgroup.procs")
 
     def used_bytes(self) -> int:
-        """What cannot be dropped: memory of the processes, and files in tmpfs; the page cache is left out."""
+        """Return what the kernel cannot drop: the processes' memory and files in tmpfs, but not the page cache."""
         stat = dict(line.split() for line in self._read("memory.stat").splitlines())
         private = stat["anon"] if self._v2 else stat["rss"]
         return int(private) + int(stat["shmem"])
 
     def kills(self) -> int:
-        """How many processes the kernel has killed because of the limit."""
+        """Return how many processes the kernel has killed because of the limit."""
         lines = self._read("memory.events" if self._v2 else "memory.oom_control").splitlines()
         return int(dict(line.split() for line in lines)["oom_kill"])
 
@@ -52,7 +52,7 @@ class MemoryGroup:
 
 @contextmanager
 def memory_group(limit_bytes: int) -> Iterator[MemoryGroup]:
-    """A group that is gone afterwards. Raises OSError where none can be made."""
+    """Create a group and remove it afterwards. Raises OSError if it cannot be created."""
     folder = (V1 if V1.is_dir() else V2) / f"benchmark-{uuid.uuid4().hex}"
     folder.mkdir()
     try:
@@ -62,7 +62,7 @@ def memory_group(limit_bytes: int) -> Iterator[MemoryGroup]:
 
 
 def _remove(folder: Path) -> None:
-    """Ends what is still in a group, and removes it once the kernel lets go of it. Raises OSError if it does not."""
+    """Kill what is left in a group, and remove it once the kernel allows it. Raises OSError if it never does."""
     deadline = monotonic() + PATIENCE_S
     while True:
         for process in (folder / "cgroup.procs").read_text(encoding="ascii").split():
@@ -78,14 +78,14 @@ def _remove(folder: Path) -> None:
 
 @functools.cache
 def why_not() -> str:
-    """Why no group can be made here; empty where one can."""
+    """Return why no group can be created here; empty if one can."""
     try:
         with memory_group(2**30):
             return ""
     except OSError as error:
-        return f"no memory control group can be made here ({error.strerror}); it takes Linux and root"
+        return f"no memory control group can be created here ({error.strerror}): that requires Linux and root"
 
 
 def enter(tasks: str) -> None:
-    """Puts this process into a group."""
+    """Move this process into a group."""
     Path(tasks).write_text(str(os.getpid()), encoding="ascii")

@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved rounds, medians with spread, a header that says what was measured where."""
+"""Interleaved rounds, medians with their spread, and a header that says what was measured on which machine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from typing import Any, NamedTuple
 import bytecache
 
 
+class Absent(Exception):
+    """A contender cannot be measured here; the message gives the reason."""
+
+
 class Summary(NamedTuple):
-    """Median, 10th and 90th percentile of some figures."""
+    """The median, 10th and 90th percentile of a sample."""
 
     median: float
     low: float
@@ -26,19 +30,19 @@ class Summary(NamedTuple):
 
 
 def interleave(functions: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
-    """Seconds of each call of each function: every round calls all of them once, beginning with another each time."""
+    """Return the seconds of each call: every round calls each function once, and starts with a different one."""
     names = list(functions)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     gc.collect()
     gc.disable()
     try:
-        for turn in range(-warmup, rounds):
-            first = turn % len(names)
+        for number in range(-warmup, rounds):
+            first = number % len(names)
             for name in names[first:] + names[:first]:
                 start = perf_counter()
                 functions[name]()
                 end = perf_counter()
-                if turn >= 0:
+                if number >= 0:
                     seconds[name].append(end - start)
     finally:
         gc.enable()
@@ -46,9 +50,9 @@ def interleave(functions: Mapping[str, Callable[[], Any]], rounds: int, warmup: 
 
 
 def others_cpu_s() -> float:
-    """Processor seconds that other processes have used since the machine started; 0 where /proc is not.
+    """Return the processor seconds that other processes have used since the machine booted; 0 without /proc.
 
-    Take it before and after a measurement: on a busy machine a figure for threads says little.
+    Take it before and after a measurement: timings of threads mean little on a busy machine.
     """
     try:
         fields = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:]
@@ -59,47 +63,43 @@ def others_cpu_s() -> float:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK") - own.user - own.system
 
 
-class Absent(Exception):
-    """A contender cannot be measured here; says why."""
-
-
-class Others:
-    """How many cores other processes keep busy, from its making on."""
+class OtherLoad:
+    """How many cores other processes keep busy, measured from its construction."""
 
     def __init__(self) -> None:
         self._start, self._used = perf_counter(), others_cpu_s()
 
     def busy_cores(self) -> float:
-        """The mean until now."""
+        """Return the mean until now."""
         return max(0.0, (others_cpu_s() - self._used) / (perf_counter() - self._start))
 
 
 def pss_bytes(pid: int) -> int:
-    """Memory of a process, pages that n processes share counted as an nth (Linux)."""
+    """Return the memory of a process, with a page shared by n processes counted as 1/n (Linux)."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
-def summary(figures: Iterable[float]) -> Summary:
-    """Median, 10th and 90th percentile, by linear interpolation."""
-    ordered = sorted(figures)
+def summary(sample: Iterable[float]) -> Summary:
+    """Return the median, 10th and 90th percentile, by linear interpolation."""
+    ordered = sorted(sample)
 
-    def quantile(share: float) -> float:
-        place = share * (len(ordered) - 1)
-        below = int(place)
+    def quantile(fraction: float) -> float:
+        position = fraction * (len(ordered) - 1)
+        below = int(position)
         above = min(below + 1, len(ordered) - 1)
-        return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+        return ordered[below] + (position - below) * (ordered[above] - ordered[below])
 
     return Summary(quantile(0.5), quantile(0.1), quantile(0.9))
 
 
 def speed(seconds: Mapping[str, Sequence[float]], name: str, baseline: str) -> Summary:
-    """How many times faster `name` was than `baseline`, compared within each round, so that drift cancels."""
+    """Return how many times faster `name` was than `baseline`, compared within each round so that drift cancels."""
     return summary(slow / fast for slow, fast in zip(seconds[baseline], seconds[name], strict=True))
 
 
 def per_call_us(seconds: Mapping[str, Sequence[float]], calls: int) -> dict[str, list[float]]:
-    """Microseconds of a call in loops of so many; the loop that calls nothing, named "", is taken off."""
+    """Return microseconds per call for loops of `calls` calls, less those of the empty loop, which is named ""."""
     empty = seconds[""]
     return {
         name: [1e6 * (time - none) / calls for time, none in zip(times, empty, strict=True)]
@@ -109,7 +109,7 @@ def per_call_us(seconds: Mapping[str, Sequence[float]], calls: int) -> dict[str,
 
 
 def environment(*packages: str) -> dict[str, str]:
-    """Versions of Python, bytecache and the packages named, the processor, and how many cores may be used."""
+    """Return the versions of Python, bytecache and `packages`, the processor, and the number of usable cores."""
     found = {"python": platform.python_version(), "bytecache": bytecache.__version__}
     for package in packages:
         try:

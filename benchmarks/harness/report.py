@@ -1,4 +1,4 @@
-"""From figures to what people read: tables in the terminal, and the same tables in Markdown, from the same JSON."""
+"""From measurements to tables: in the terminal and, from the same JSON, in the READMEs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from benchmarks.harness.measure import environment
 
-Report = Mapping[str, Any]  # what a script measured, as JSON has it
+Report = Mapping[str, Any]  # the measurements of a script, as read from JSON
 RESULTS = Path(__file__).parents[1] / "results"
 
 
 class Table(NamedTuple):
-    """Rows of text under columns; a README asks for it by the script's name and its own."""
+    """Rows of text under columns. A README refers to it by the name of its script and its own."""
 
     name: str
     title: str
@@ -24,7 +24,7 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
     def text(self) -> str:
-        """For a terminal, in columns of equal width."""
+        """Return it for a terminal, with aligned columns."""
         cells = [list(self.columns), *map(list, self.rows)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [
@@ -33,7 +33,7 @@ class Table(NamedTuple):
         return "\n".join([self.title, lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
     def markdown(self) -> str:
-        """The title and the table."""
+        """Return the title and the table in Markdown."""
         rows = [[cell.replace("|", "\\|") for cell in row] for row in self.rows]
         lines = [self.columns, ["---"] * len(self.columns), *rows]
         return "\n".join([f"{self.title}:", "", *("| " + " | ".join(line) + " |" for line in lines)])
@@ -49,19 +49,19 @@ def main(
     tables: Tables,
     packages: Sequence[str],
 ) -> None:
-    """What every script does: reads its options, measures, prints its tables, and writes the figures on --json.
+    """Run a script: parse its options, measure, print its tables, and write the measurements if --json asks for it.
 
-    about: the script's docstring. measure: gives figures that JSON can hold. tables: makes the tables of them, and of
-    "about" (versions and processor) and "options". packages: whose versions count.
+    about: the script's docstring. measure: returns what JSON can represent. tables: makes the tables from that, from
+    "about" (versions and processor) and from "options". packages: those whose versions are recorded.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements to FILE")
     options = parser.parse_args()
     machine = environment(*packages)
     print(*(f"{name} {value}" for name, value in machine.items()), sep=", ", flush=True)
-    asked = {name: value for name, value in vars(options).items() if name != "json"}
-    written = json.dumps({"about": machine, "options": asked, **measure(options)}, indent=1, default=str) + "\n"
+    recorded = {name: value for name, value in vars(options).items() if name != "json"}
+    written = json.dumps({"about": machine, "options": recorded, **measure(options)}, indent=1, default=str) + "\n"
     for table in tables(json.loads(written)):
         print("", table.text(), sep="\n", flush=True)
     if options.json:
@@ -69,15 +69,15 @@ def main(
         options.json.write_text(written, encoding="utf-8")
 
 
-def spread(figures: Sequence[float], digits: int = 3) -> str:
-    """A median with the 10th and 90th percentile, which JSON holds as a list: `2.15 (2.06 to 2.20)`."""
-    median, low, high = (number(figure, digits) for figure in figures)
+def spread(summary: Sequence[float], digits: int = 3) -> str:
+    """Return a median with the 10th and 90th percentile, which JSON has as a list: `2.15 (2.06 to 2.20)`."""
+    median, low, high = (number(value, digits) for value in summary)
     return f"{median} ({low} to {high})"
 
 
-def number(figure: float, digits: int = 3) -> str:
-    """So many significant digits, without an exponent, thousands set off: `2.15`, `14,600`."""
-    if figure == 0:
+def number(value: float, digits: int = 3) -> str:
+    """Return `digits` significant digits, without an exponent, with thousands separators: `2.15`, `14,600`."""
+    if value == 0:
         return "0"
-    decimals = digits - 1 - math.floor(math.log10(abs(figure)))
-    return f"{round(figure, decimals):,.{max(0, decimals)}f}"
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{round(value, decimals):,.{max(0, decimals)}f}"

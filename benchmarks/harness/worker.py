@@ -1,4 +1,4 @@
-"""A process of its own that does something again and again on the word of this one."""
+"""A process that answers questions, one at a time, until its caller is done with it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ PATIENCE_S = 3600
 class Process:
     """``with Process(make, *arguments) as process: answer = process.ask(question)``, any number of times.
 
-    make: a function of a module, which is called there and gives the function that answers. It starts bare, or
-    (start="forkserver") sooner, as a fork of one that has imported that module and nothing else.
+    make: a module-level function, called in the process with the arguments; it returns the function that answers.
+    start: "spawn", or "forkserver", which is faster: a fork of a process that has imported make's module only.
     """
 
     def __init__(self, make: Callable[..., Callable[[Any], Any]], *arguments: Any, start: str = "spawn") -> None:
@@ -24,10 +24,10 @@ class Process:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(make, arguments, theirs))
         self._process.start()
-        theirs.close()  # here, so that its death is seen
+        theirs.close()  # or the end of the process would not close the pipe
 
     def ask(self, question: Any) -> Any:
-        """What it answers; raises RuntimeError where it has ended, having said why, or does not answer in an hour."""
+        """Return the answer. Raises RuntimeError if the process has ended, or does not answer within an hour."""
         try:
             self._pipe.send(question)
             if self._pipe.poll(PATIENCE_S):
@@ -43,28 +43,28 @@ class Process:
     def __exit__(self, *exception: object) -> None:
         self._pipe.close()
         if exception[0] is not None:
-            self._process.terminate()  # it may be in the midst of what nobody waits for any more
+            self._process.terminate()  # it may be computing an answer that is no longer needed
         self._process.join()
 
 
-def in_turn(
+def ask_in_rounds(
     processes: Mapping[int, Process], questions: Sequence[Any], rounds: int, warmup: int = 0
 ) -> dict[Any, dict[int, list[Any]]]:
-    """Asks all processes each question in every round, beginning with another process each time; the answers."""
+    """Return the answers: every round asks all processes each question, and starts with a different process."""
     numbers = list(processes)
     answers: dict[Any, dict[int, list[Any]]] = {question: {number: [] for number in numbers} for question in questions}
-    for turn in range(-warmup, rounds):
-        first = turn % len(numbers)
+    for round_number in range(-warmup, rounds):
+        first = round_number % len(numbers)
         for question in questions:
             for number in numbers[first:] + numbers[:first]:
                 answer = processes[number].ask(question)
-                if turn >= 0:
+                if round_number >= 0:
                     answers[question][number].append(answer)
     return answers
 
 
 def _serve(make: Callable[..., Callable[[Any], Any]], arguments: tuple[Any, ...], pipe: Connection) -> None:
-    multiprocessing.set_start_method(None, force=True)  # what it starts starts as it would in the user's process
+    multiprocessing.set_start_method(None, force=True)  # processes started here start as in the user's process
     answer = make(*arguments)
     while True:
         try:

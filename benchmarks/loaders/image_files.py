@@ -1,4 +1,4 @@
-"""Reading and decoding as one does by hand, for loaders that leave both to the user."""
+"""Reading and decoding image files, for loaders that leave both to the user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 
 
 def read(path: str) -> bytes:
-    """The bytes of a file, or of what is behind a URL."""
+    """Return the bytes of a file or a URL."""
     if path.startswith("http"):
         import fsspec
 
@@ -24,17 +24,17 @@ def read(path: str) -> bytes:
 
 
 def decode(data: bytes, side: int) -> Array:
-    """simplejpeg, which is libjpeg-turbo, and Pillow's resize: uint8 (side, side, 3)."""
+    """Return uint8 (side, side, 3), by simplejpeg (libjpeg-turbo) and Pillow's resize."""
     return resize(Image.fromarray(simplejpeg.decode_jpeg(data)), side)
 
 
 def decode_pillow(data: bytes, side: int) -> Array:
-    """Pillow alone: uint8 (side, side, 3)."""
+    """Return uint8 (side, side, 3), by Pillow alone."""
     return resize(Image.open(BytesIO(data)).convert("RGB"), side)
 
 
 def resize(image: Image.Image, side: int) -> Array:
-    """To a square, as bytecache does it too."""
+    """Return the image resized to a square, with the filter that bytecache uses."""
     return np.array(image.resize((side, side), Image.Resampling.BILINEAR))
 
 

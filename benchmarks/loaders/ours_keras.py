@@ -1,4 +1,4 @@
-"""bytecache.keras.ImageDataset, as `fit` goes through it."""
+"""bytecache.keras.ImageDataset, iterated over as `fit` does it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .image_files import read
 
 
 def private(job: Job) -> Epochs:
-    """Files as they are, in the memory of one process; batches are made by threads."""
+    """Cache the original files in the memory of one process; threads load the batches."""
     load = bytecache.fill_once(maxbytes=job.maxbytes)(read)
     data = ImageDataset(
         job.paths,

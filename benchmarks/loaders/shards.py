@@ -1,4 +1,4 @@
-"""What loaders that read the pictures from shards of their own share."""
+"""Helpers for loaders that read the images from shards in their own format."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from urllib.request import urlretrieve
 
 from . import Job
 
-SHARD_BYTES = 64 << 20  # about what all of them recommend
-BUFFERED_BYTES = 100_000  # taken for a picture in a shuffle buffer, of which the size is not known before it is read
+SHARD_BYTES = 64 << 20  # close to what all of them recommend
+BUFFERED_BYTES = 100_000  # the assumed size of a file in a shuffle buffer, which is not known before it is read
 
 
-def pictures(files: str, labels: range) -> Iterator[tuple[int, bytes]]:
-    """Labels and the bytes of their files, unchanged."""
+def read_files(files: str, labels: range) -> Iterator[tuple[int, bytes]]:
+    """Yield labels and the bytes of their files."""
     for label in labels:
         yield label, Path(f"{files}/{label:06d}.jpg").read_bytes()
 
 
 def split(files: str, count: int, workers: int = 2) -> list[range]:
-    """Labels of each shard: shards of one size, as many for each worker."""
+    """Return the labels of each shard: shards of equal size, the same number for each worker."""
     total = sum(os.path.getsize(f"{files}/{label:06d}.jpg") for label in range(count))
     shards = workers * max(1, round(total / SHARD_BYTES / workers))
     return [range(count * shard // shards, count * (shard + 1) // shards) for shard in range(shards)]
 
 
 def buffer(job: Job) -> int:
-    """Pictures in a worker's shuffle buffer: 1000, which the documentation shows, or a quarter of the memory."""
+    """Return the images in a worker's shuffle buffer: 1000 as in the documentation, at most a quarter of the budget."""
     return min(1000, job.maxbytes // 4 // job.workers // BUFFERED_BYTES)
 
 
 def download(url: str, path: str) -> None:
-    """To a file that is there only once it is whole, whoever else may be fetching it."""
+    """Download to a file that appears only when complete, even if other processes download it too."""
     partial = f"{path}.{os.getpid()}"
     urlretrieve(url, partial)
     os.replace(partial, path)

@@ -1,1 +1,1 @@
-"""A pytest-benchmark test per contender, for comparing two versions of the code."""
+"""A pytest-benchmark test per contender, to compare two versions of the code."""

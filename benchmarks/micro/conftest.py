@@ -1,4 +1,4 @@
-"""A contender that is not here skips its test, by name and reason; warnings of other libraries are no errors."""
+"""Skip tests of contenders that are absent, with the reason; let warnings of other libraries pass."""
 
 from __future__ import annotations
 

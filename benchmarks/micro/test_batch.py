@@ -1,4 +1,4 @@
-"""Decoding files of equal size into one array on two threads."""
+"""Decoding a batch of files of equal size on two threads."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.peers.decoders import CONTENDERS, way
-from benchmarks.workloads.decode_tasks import Work, right_pictures
+from benchmarks.peers.decoders import CONTENDERS, make_decoder
+from benchmarks.workloads.decode_tasks import DecodeTask, expected_images
 from benchmarks.workloads.images import make_jpegs
 
 BATCH = 32
@@ -17,7 +17,7 @@ BATCH = 32
 @pytest.mark.parametrize("name", CONTENDERS)
 @pytest.mark.benchmark(group=f"batch of {BATCH} of 256×256, two threads")
 def test_batch(benchmark: Any, name: str) -> None:
-    """All pictures are the ones that are in the files, in their order."""
-    work = Work(make_jpegs(BATCH, 256, 256), BATCH)
-    decode = way(name, work).two
-    np.testing.assert_array_equal(benchmark(lambda: next(iter(decode()))), np.stack(right_pictures(work)))
+    """The images are those of the files, in order."""
+    task = DecodeTask(make_jpegs(BATCH, 256, 256), BATCH)
+    decode = make_decoder(name, task).two
+    np.testing.assert_array_equal(benchmark(lambda: next(iter(decode()))), np.stack(expected_images(task)))

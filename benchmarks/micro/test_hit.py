@@ -14,7 +14,7 @@ from benchmarks.peers.decorators import DECORATORS, decorated
 @pytest.mark.parametrize("name", DECORATORS)
 @pytest.mark.benchmark(group=f"{len(KEYS)} hits, one str argument")
 def test_hit(benchmark: Any, name: str, tmp_path: Path) -> None:
-    """Every value is the function's, which is not called again."""
+    """Every value is the function's, and the function is not called again."""
     calls: list[str] = []
 
     def function(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Misses of decorated functions, which keep what they read: a hundred new keys in each round."""
+"""Misses of decorated functions, which store what they read: a hundred new keys in each round."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The caches, policies and decoders under comparison, each behind one interface."""
+"""The contenders: caches, decorators, policies and decoders, ours and those of other libraries."""

@@ -1,4 +1,4 @@
-"""What decode_batch gains: threads against what the machine gives, size= against a whole decode, fast=True."""
+"""What decode_batch gains: two threads against what the machine can do, size= against a full decode, fast=True."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LIMIT = "simplejpeg in two bare threads, the machine's limit"
 SIZE = (256, 256)
 
 
-def one_thread(datas: Sequence[bytes]) -> Functions:
-    """decode_jpeg against simplejpeg, each in a loop that drops the image."""
+def one_thread(files: Sequence[bytes]) -> Functions:
+    """Return decode_jpeg and simplejpeg, each in a loop that discards the images."""
 
     def loop(decode: Callable[..., Any], **options: Any) -> Callable[[], None]:
         def run() -> None:
-            for data in datas:
-                decode(data, **options)
+            for file in files:
+                decode(file, **options)
 
         return run
 
@@ -34,53 +34,53 @@ def one_thread(datas: Sequence[bytes]) -> Functions:
     }
 
 
-def bare_threads(datas: Sequence[bytes], out: np.ndarray[Any, Any], threads: int) -> None:
-    """Decodes into `out` on threads that share nothing but an iterator."""
-    indices = iter(range(len(datas)))
+def bare_threads(files: Sequence[bytes], out: np.ndarray[Any, Any], threads: int) -> None:
+    """Decode into `out` on threads that share nothing but an iterator."""
+    indices = iter(range(len(files)))
 
-    def share() -> None:
+    def work() -> None:
         for index in indices:
-            simplejpeg.decode_jpeg(datas[index], buffer=out[index])
+            simplejpeg.decode_jpeg(files[index], buffer=out[index])
 
-    helpers = [Thread(target=share) for _ in range(threads - 1)]
+    helpers = [Thread(target=work) for _ in range(threads - 1)]
     for helper in helpers:
         helper.start()
-    share()
+    work()
     for helper in helpers:
         helper.join()
 
 
-def two_threads(datas: Sequence[bytes]) -> Functions:
-    """decode_batch, with an array to fill and without, against a loop, and against threads that do nothing else."""
-    out = np.empty((len(datas), *SIZE, 3), np.uint8)
+def two_threads(files: Sequence[bytes]) -> Functions:
+    """Return decode_batch, with and without an array to fill, a loop, and threads that do nothing but decode."""
+    out = np.empty((len(files), *SIZE, 3), np.uint8)
 
-    def drop() -> None:
-        for data in datas:
-            decode_jpeg(data)
+    def loop() -> None:
+        for file in files:
+            decode_jpeg(file)
 
     return {
-        "decode_jpeg in a loop": drop,
-        "decode_batch, threads=1, out=": lambda: decode_batch(datas, threads=1, out=out),
-        LIMIT: lambda: bare_threads(datas, out, 2),
-        "decode_batch, threads=2, out=": lambda: decode_batch(datas, threads=2, out=out),
-        "decode_batch, threads=2, a fresh array": lambda: decode_batch(datas, threads=2),
-        "decode_batch, threads=2, out=, fast=True": lambda: decode_batch(datas, threads=2, out=out, fast=True),
+        "decode_jpeg in a loop": loop,
+        "decode_batch, threads=1, out=": lambda: decode_batch(files, threads=1, out=out),
+        LIMIT: lambda: bare_threads(files, out, 2),
+        "decode_batch, threads=2, out=": lambda: decode_batch(files, threads=2, out=out),
+        "decode_batch, threads=2, a fresh array": lambda: decode_batch(files, threads=2),
+        "decode_batch, threads=2, out=, fast=True": lambda: decode_batch(files, threads=2, out=out, fast=True),
     }
 
 
-def shrinking(datas: Sequence[bytes]) -> Functions:
-    """decode_batch with size= against the same resize of the whole image."""
-    out = np.empty((len(datas), *SIZE, 3), np.uint8)
+def shrinking(files: Sequence[bytes]) -> Functions:
+    """Return decode_batch with size=, and the same resize after a full decode."""
+    out = np.empty((len(files), *SIZE, 3), np.uint8)
 
-    def whole() -> None:
-        for index, data in enumerate(datas):
-            out[index] = pillow_resize(decode_jpeg(data), SIZE)
+    def full() -> None:
+        for index, file in enumerate(files):
+            out[index] = pillow_resize(decode_jpeg(file), SIZE)
 
     def scaled(**options: Any) -> Callable[[], Any]:
-        return lambda: decode_batch(datas, size=SIZE, threads=1, out=out, **options)
+        return lambda: decode_batch(files, size=SIZE, threads=1, out=out, **options)
 
     return {
-        "decode_jpeg, then Pillow's resize": whole,
+        "decode_jpeg, then Pillow's resize": full,
         "decode_batch, size=(256, 256)": scaled(),
         "decode_batch, size=(256, 256), fast=True": scaled(fast=True),
     }

@@ -1,4 +1,4 @@
-"""Decorators that keep what a function gave, as people use them, with room for all that is asked here."""
+"""Caching decorators as people use them, large enough for every key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import bytecache
 from benchmarks.harness.measure import Absent
 from benchmarks.peers.policies import simple_cache
 
-ROOM = 100_000  # entries
+CAPACITY = 100_000  # entries
 PACKAGES = ("cachetools", "cachebox", "moka-py", "theine", "diskcache")
 BASELINE = "functools.lru_cache"
 Read = Callable[[str], Any]
@@ -22,25 +22,25 @@ Decorator = Callable[[Read], Read]
 def _cachetools(**options: Any) -> Decorator:
     import cachetools
 
-    return cachetools.cached(cachetools.LRUCache(ROOM), **options)
+    return cachetools.cached(cachetools.LRUCache(CAPACITY), **options)
 
 
 def _cachebox() -> Decorator:
     import cachebox
 
-    return cachebox.cached(cachebox.LRUCache(ROOM))
+    return cachebox.cached(cachebox.LRUCache(CAPACITY))
 
 
 def _moka() -> Decorator:
     import moka_py
 
-    return moka_py.cached(maxsize=ROOM)
+    return moka_py.cached(maxsize=CAPACITY)
 
 
 def _theine() -> Decorator:
     import theine
 
-    return theine.Memoize(ROOM, None)
+    return theine.Memoize(CAPACITY, None)
 
 
 def _diskcache(folder: Path) -> Decorator:
@@ -50,9 +50,9 @@ def _diskcache(folder: Path) -> Decorator:
 
 
 DECORATORS: dict[str, Callable[[Path], Decorator]] = {
-    BASELINE: lambda folder: functools.lru_cache(maxsize=ROOM),
+    BASELINE: lambda folder: functools.lru_cache(maxsize=CAPACITY),
     "fill_once": lambda folder: bytecache.fill_once(maxbytes="1 GiB"),
-    "lru_cache": lambda folder: bytecache.lru_cache(maxsize=ROOM),
+    "lru_cache": lambda folder: bytecache.lru_cache(maxsize=CAPACITY),
     "cachetools, LRUCache": lambda folder: _cachetools(),
     "cachetools, lock and info": lambda folder: _cachetools(lock=threading.RLock(), info=True),
     "cachetools, condition": lambda folder: _cachetools(condition=threading.Condition()),
@@ -65,7 +65,7 @@ DECORATORS: dict[str, Callable[[Path], Decorator]] = {
 
 
 def decorated(name: str, function: Read, folder: Path) -> Read:
-    """The function with this cache, which may use the folder; Absent where it is not installed."""
+    """Return the function with this cache, which may use the folder. Raises Absent if it is not installed."""
     try:
         return DECORATORS[name](folder)(function)
     except ModuleNotFoundError:

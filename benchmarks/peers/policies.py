@@ -1,7 +1,7 @@
-"""What keeps some of what was read: simulated policies, bytecache, and the caches that people use today.
+"""Caches with a limit: simulated policies, bytecache, and the caches that people use today.
 
-A real cache is made around a function that reads an item, which is a small int, and gives it back; what reaches that
-function was a miss. An absent package makes an absent row.
+A real cache wraps a function that reads an item, a small int, and returns it; each call of that function is a miss. If
+a package is not installed, its row says so.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ SIMULATED = {  # row: policy of bytecache.simulate
     "FIFO (simulated)": "fifo",
     "no cache": "none",
 }
-DISKCACHE_ITEMS = 1_000  # it writes to a file system: a tenth of the data has the same shares of it
-ITEM_BYTES = 8_000  # on disk, where all items are equal
+DISKCACHE_ITEMS = 1_000  # it writes files: a tenth of the data, at the same fractions of it
+ITEM_BYTES = 8_000  # on disk, if all items are of equal size
 VALUE = b"8 bytes."  # in a shared store, whose budget counts values only
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What one cache may hold. sizes: in bytes, of each item; None: all are equal, and entries are what counts.
+    """The limit of one cache.
 
-    folder: for caches that have files.
+    sizes: bytes of each item; None: all are equal, and the limit is in entries. folder: for caches that write files.
     """
 
     entries: int
@@ -49,9 +49,9 @@ class Limit:
 class Contender:
     """A real cache.
 
-    make: from a function and a limit the function with the cache. counts: what a limit is in, where sizes differ.
-    shared: one cache of several processes. warmed: with what is most worth holding, before the first epoch.
-    bounded: has a limit at all. most_items: more would take too long.
+    make: returns the function with the cache, given a limit. counts: what its limit is in if sizes differ. shared: one
+    cache for several processes. warmed: with the most valuable items, before the first epoch. bounded: whether it has
+    a limit at all. max_items: the largest trace to run in acceptable time.
     """
 
     name: str
@@ -61,20 +61,20 @@ class Contender:
     shared: bool = False
     warmed: bool = False
     bounded: bool = True
-    most_items: int | None = None
+    max_items: int | None = None
 
     @property
     def installed(self) -> bool:
-        """Whether its package is here."""
+        """Whether its package is installed."""
         return importlib.util.find_spec(self.package) is not None
 
     def suits(self, trace: Trace) -> bool:
-        """Whether it can be what it is there."""
+        """Return whether it makes sense on the trace: sharing takes several caches, warming a known best order."""
         return (trace.caches > 1 or not self.shared) and (trace.best is not None or not self.warmed)
 
 
 def simple_cache(function: Read) -> Read:
-    """A recipe of 2018, written from its description: keyed by the hash of the first argument, an RLock, no limit."""
+    """Cache as a recipe of 2018 describes it: keyed by the hash of the first argument, under an RLock, unlimited."""
     lock, values = threading.RLock(), {}
 
     def call(*args: Any, **kwds: Any) -> Any:
@@ -97,7 +97,7 @@ def _ours(decorator: Callable[..., Any]) -> Callable[[Read, Limit], Read]:
 
 
 def _fill_once_shared(read: Read, limit: Limit) -> Read:
-    """Each call of this, as each process of a job, opens the store anew."""
+    """Open the store again at each call, as each process of a job does."""
 
     def read_bytes(item: int) -> bytes:
         read(item)
@@ -124,7 +124,7 @@ def _never_evict() -> Any:
 
     class NeverEvict(cachetools.Cache[Any, Any]):
         def popitem(self) -> Any:
-            raise ValueError("full")  # by which `cached` knows that a value is not kept
+            raise ValueError("full")  # which tells `cached` that the value was not stored
 
     return NeverEvict
 
@@ -142,7 +142,7 @@ def _cachebox(kind: str) -> Callable[[Read, Limit], Read]:
 
 
 def _moka(policy: str) -> Callable[[Read, Limit], Read]:
-    """Its evictions wait for later unless they are asked for: a cache over its limit would hit too often."""
+    """Evict after every miss; moka defers evictions, and a cache over its limit would hit too often."""
 
     def make(read: Read, limit: Limit) -> Read:
         import moka_py
@@ -173,7 +173,7 @@ def _theine(read: Read, limit: Limit) -> Read:
 
 
 def _diskcache(read: Read, limit: Limit) -> Read:
-    """Its default: least recently stored leaves, ten at a time. Its index counts against the limit, too."""
+    """Keep its defaults: it evicts what was stored first, ten at a time, and its index counts against the limit."""
     import diskcache
 
     sizes = limit.sizes
@@ -210,9 +210,9 @@ CONTENDERS = (
     Contender("moka-py TinyLFU", "moka_py", _moka("tiny_lfu")),
     Contender("moka-py LRU", "moka_py", _moka("lru")),
     Contender("theine", "theine", _theine, "entries"),
-    Contender("diskcache", "diskcache", _diskcache, most_items=DISKCACHE_ITEMS),
+    Contender("diskcache", "diskcache", _diskcache, max_items=DISKCACHE_ITEMS),
     Contender(
-        "recipe of 2018 (no limit: holds everything)",
+        "recipe of 2018 (no limit: caches everything)",
         "threading",
         lambda read, limit: simple_cache(read),
         counts="nothing",

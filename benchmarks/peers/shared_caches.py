@@ -1,4 +1,4 @@
-"""Caches that hold values for several processes, filled with the same files; and what they are measured against."""
+"""Caches that several processes can share, filled with the same files, and the files themselves as the baseline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Read = Callable[[str], Any]
 
 
 def read_unbuffered(path: str) -> bytes:
-    """The same without Python's file object, which is the least that a file costs."""
+    """Return the bytes of a file without Python's file object, the least that reading it can cost."""
     fd = os.open(path, os.O_RDONLY)
     try:
         return os.read(fd, VALUE_BYTES + 1)
@@ -30,7 +30,7 @@ def read_unbuffered(path: str) -> bytes:
 
 
 def read_view(path: str) -> memoryview:
-    """A function whose hits are views on the store's memory."""
+    """Return a memoryview, so that hits are views of the store's memory."""
     return memoryview(read_file(path))
 
 
@@ -56,8 +56,8 @@ def _stocaching(paths: Sequence[str]) -> Read:
         cache = stocaching.SharedCache(2, len(paths), (VALUE_BYTES,))
     for i, path in enumerate(paths):
         cache.set_slot(i, torch.frombuffer(bytearray(read_file(path)), dtype=torch.uint8))
-    places = {path: i for i, path in enumerate(paths)}
-    return lambda path: cache.get_slot(places[path])
+    slots = {path: i for i, path in enumerate(paths)}
+    return lambda path: cache.get_slot(slots[path])
 
 
 def _diskcache(folder: Path, paths: Sequence[str]) -> Read:
@@ -83,11 +83,11 @@ CONTENDERS: dict[str, Callable[[Path, Sequence[str]], Read]] = {
     "stocaching, a tensor by its number": lambda folder, paths: _stocaching(paths),
     "diskcache, get": _diskcache,
 }
-OVER_WITH_ITS_TRANSACTION = "py-lmdb, a view, plain key"  # so that nobody can look at it
+INVALID_VIEW = "py-lmdb, a view, plain key"  # the view ends with its transaction: it cannot be checked
 
 
-def holding(name: str, folder: Path, paths: Sequence[str]) -> Read:
-    """Reads through this cache, which holds the value of every path and may use the folder; Absent without it."""
+def open_filled(name: str, folder: Path, paths: Sequence[str]) -> Read:
+    """Return a read through this cache, filled with all paths; it may use the folder. Raises Absent without it."""
     try:
         return CONTENDERS[name](folder / name.replace(" ", "_").replace("/", "_"), paths)
     except ModuleNotFoundError:
@@ -95,8 +95,8 @@ def holding(name: str, folder: Path, paths: Sequence[str]) -> Read:
 
 
 def check(name: str, read: Read, paths: Sequence[str]) -> None:
-    """Raises RuntimeError where a hit is not what is in the file."""
-    for path in paths if name != OVER_WITH_ITS_TRANSACTION else ():
+    """Raise RuntimeError if a hit differs from the file."""
+    for path in paths if name != INVALID_VIEW else ():
         value = read(path)
         if (value.numpy().tobytes() if hasattr(value, "numpy") else bytes(value)) != read_file(path):
-            raise RuntimeError(f"{name} gave other bytes than the file has")
+            raise RuntimeError(f"{name} gave bytes that differ from {path}")

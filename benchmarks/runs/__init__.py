@@ -1,1 +1,1 @@
-"""Measurements that run in processes of their own, and what these processes do."""
+"""Measurements that take processes of their own, and what these processes do."""

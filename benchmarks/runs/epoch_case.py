@@ -1,4 +1,4 @@
-"""The situations in which loaders are compared, and one loader's run in one of them."""
+"""The cases in which loaders are compared, and the run of one loader in one of them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,12 @@ from benchmarks.workloads.data_set import Data
 from benchmarks.workloads.files import scratch
 from benchmarks.workloads.http_server import file_server
 
-OTHER_BYTES = (
-    100_000_000,
-    150_000_000,
-)  # of a limit, for what is no cache, such as workers: the next if one is too few
-KILLED = "ended by the memory limit"
+OTHER_BYTES = (100_000_000, 150_000_000)  # of the limit, not for the cache but for workers: the next if one is too low
+KILLED = "killed by the memory limit"
 PLENTY_BYTES = 10**9
 SAMPLES_PER_S = 10
 CASES = {
-    "warm": "Memory for everything: files in a warm page cache, a limit above what any loader takes",
+    "warm": "Memory for everything: files in a warm page cache, a limit above what any loader uses",
     "half": "A memory limit of half the data, page cache included, files on the local disk",
     "http": "The same limit, files behind an HTTP server on loopback, read with fsspec",
 }
@@ -35,7 +32,7 @@ CASES = {
 
 @contextmanager
 def storage(case: str, data: Data) -> Iterator[str]:
-    """Where the loaders find the data: a folder or a URL."""
+    """Yield where the loaders find the data: a folder or a URL."""
     if case != "http":
         yield str(data.folder)
         return
@@ -44,13 +41,13 @@ def storage(case: str, data: Data) -> Iterator[str]:
 
 
 def limit_bytes(case: str, data: Data) -> int:
-    """The memory that a loader may add to its libraries'."""
+    """Return the memory that a loader may use in addition to its libraries."""
     return PLENTY_BYTES + 3 * data.nbytes if case == "warm" else data.nbytes // 2
 
 
-def ready(case: str, data: Data, format: str) -> None:
-    """Brings what a loader reads into the page cache, at nobody's cost; or out of it, where memory is limited."""
-    os.sync()  # what is not on the disk cannot be dropped
+def prepare(case: str, data: Data, format: str) -> None:
+    """Read a loader's files into the page cache before its memory counts; or evict them if memory is limited."""
+    os.sync()  # dirty pages cannot be dropped
     for path in data.folder.rglob("*"):
         if path.is_file():
             with path.open("rb", buffering=0) as f:
@@ -62,41 +59,41 @@ def ready(case: str, data: Data, format: str) -> None:
 
 
 def run_loader(name: str, case: str, data: Data, root: str, epochs: int) -> dict[str, Any]:
-    """What was seen of one loader: epochs, memory, and why it failed if it did."""
-    seen: dict[str, Any] = {}
+    """Return what one loader did: epochs, memory, and why it failed if it did."""
+    result: dict[str, Any] = {}
     for other in OTHER_BYTES:
-        seen = _try_loader(name, case, data, root, epochs, other)
-        if seen.get("failed") != KILLED:
+        result = _try_loader(name, case, data, root, epochs, other)
+        if result.get("failed") != KILLED:
             break
-    return seen
+    return result
 
 
 def _try_loader(name: str, case: str, data: Data, root: str, epochs: int, other: int) -> dict[str, Any]:
-    """One attempt, with so many bytes of the limit for what is no cache."""
-    ready(case, data, LOADERS[name].format)
+    """Run a loader once, with `other` bytes of the limit left for what is not the cache."""
+    prepare(case, data, LOADERS[name].format)
     limit = limit_bytes(case, data)
     with scratch(str(data.folder.parent)) as folder, _group(limit) as group:
         local = folder / "scratch"
         local.mkdir()
         job = Job(root, data.count, limit - other, str(local))
-        asked = {"loader": name, "job": job.__dict__, "epochs": epochs, "out": str(folder / "out.json")}
-        (folder / "job.json").write_text(json.dumps({**asked, "group": group and group.tasks}), encoding="utf-8")
+        task = {"loader": name, "job": job.__dict__, "epochs": epochs, "out": str(folder / "out.json")}
+        (folder / "job.json").write_text(json.dumps({**task, "group": group and group.tasks}), encoding="utf-8")
         with (folder / "errors.txt").open("wb+") as errors, _peak(group) as peak:
-            ended = _run(folder / "job.json", errors, patience_s=120 + epochs * data.count / 50)
+            failure = _run(folder / "job.json", errors, patience_s=120 + epochs * data.count / 50)
             errors.seek(0)
-            said = errors.read().decode(errors="replace")
-        found = folder / "out.json"
-        report: dict[str, Any] = json.loads(found.read_text(encoding="utf-8")) if found.exists() else {}
+            output = errors.read().decode(errors="replace")
+        out = folder / "out.json"
+        report: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
         if group is not None and group.kills():
             report["failed"] = KILLED
-        elif ended:
-            print(said, file=sys.stderr)
-            report["failed"] = f"{ended}: {said.strip().splitlines()[-1] if said.strip() else 'without a word'}"
+        elif failure:
+            print(output, file=sys.stderr)
+            report["failed"] = f"{failure}: {output.strip().splitlines()[-1] if output.strip() else 'no output'}"
         return {"loader": name, "other_bytes": other, "peak_added_bytes": peak and max(peak), **report}
 
 
 def _run(job: Path, errors: Any, patience_s: float) -> str:
-    """Runs a loader in a session of its own, of which nothing is left; what went wrong, if anything did."""
+    """Run a loader in a session of its own and kill what is left of it; return what went wrong, empty if nothing."""
     command = [sys.executable, "-m", "benchmarks.runs.epoch_run", str(job)]
     environ = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "torch")}
     child = subprocess.Popen(command, stdout=errors, stderr=errors, start_new_session=True, env=environ)
@@ -104,7 +101,7 @@ def _run(job: Path, errors: Any, patience_s: float) -> str:
         status = child.wait(patience_s)
         return f"exit status {status}" if status else ""
     except subprocess.TimeoutExpired:
-        return f"no end within {patience_s:.0f} s"
+        return f"not finished within {patience_s:.0f} s"
     finally:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
@@ -113,7 +110,7 @@ def _run(job: Path, errors: Any, patience_s: float) -> str:
 
 @contextmanager
 def _group(limit: int) -> Iterator[cgroup.MemoryGroup | None]:
-    """The control group of a run, where one can be made."""
+    """Yield the control group of a run; None if it cannot be created."""
     if cgroup.why_not():
         yield None
         return
@@ -123,21 +120,21 @@ def _group(limit: int) -> Iterator[cgroup.MemoryGroup | None]:
 
 @contextmanager
 def _peak(group: cgroup.MemoryGroup | None) -> Iterator[list[int]]:
-    """What the group uses, looked at again and again; empty without a group."""
-    seen: list[int] = []
+    """Yield samples of the group's memory, taken during the block; empty without a group."""
+    samples: list[int] = []
     if group is None:
-        yield seen
+        yield samples
         return
-    over = Event()
+    stop = Event()
 
-    def look() -> None:
-        while not over.wait(1 / SAMPLES_PER_S):
-            seen.append(group.used_bytes())
+    def watch() -> None:
+        while not stop.wait(1 / SAMPLES_PER_S):
+            samples.append(group.used_bytes())
 
-    watcher = Thread(target=look)
+    watcher = Thread(target=watch)
     watcher.start()
     try:
-        yield seen
+        yield samples
     finally:
-        over.set()
+        stop.set()
         watcher.join()

@@ -1,7 +1,7 @@
-"""One loader going through its epochs, in a process of its own: `python -m benchmarks.runs.epoch_run FILE`.
+"""The epochs of one loader, in a process of its own: `python -m benchmarks.runs.epoch_run FILE`.
 
-FILE is JSON: the loader's name, the fields of its Job, the number of epochs, the control group to enter, and where to
-write what was seen.
+FILE is JSON: the loader's name, the fields of its Job, the number of epochs, the control group to enter, and the path
+of the report to write.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from benchmarks.loaders import LOADERS, Epochs, Job
 from benchmarks.loaders.image_files import decode, read
 from benchmarks.workloads import http_server
 
-LARGEST_DIFFERENCE = 6.0  # of the mean level; other decoders and other resizes differ by less, other pictures by more
+MAX_DIFFERENCE = 6.0  # mean, in levels of 255; other decoders and resizes differ by less, other images by more
 
 
 def one_epoch(batches: Iterable[Any], job: Job) -> tuple[list[int], tuple[Any, int]]:
-    """The labels in the order they came, and one picture with its label."""
-    seen: list[int] = []
+    """Return the labels in the order of the batches, and one image with its label."""
+    order: list[int] = []
     for images, labels in batches:
         shape = tuple(images.shape)
         if shape[0] != len(labels) or sorted(shape[1:]) != [3, job.side, job.side] or "uint8" not in str(images.dtype):
             raise ValueError(f"a batch must be uint8 (n, {job.side}, {job.side}, 3), got {images.dtype} {shape}")
         sample = (images[0], int(labels[0]))
-        seen += np.asarray(labels).tolist()
-    return seen, sample
+        order += np.asarray(labels).tolist()
+    return order, sample
 
 
 def check(labels: list[int], sample: tuple[Any, int], job: Job) -> None:
-    """Raises ValueError unless each file came once, and the sample is the picture in its file."""
+    """Raise ValueError unless each file came once, and the sample is the image of its file."""
     if sorted(labels) != list(range(job.count)):
         raise ValueError(
             f"an epoch must have each of {job.count} files once, got {len(labels)}, {len(set(labels))} different"
@@ -48,14 +48,16 @@ def check(labels: list[int], sample: tuple[Any, int], job: Job) -> None:
     image, label = np.asarray(sample[0], np.float32), sample[1]
     image = image if image.shape[-1] == 3 else image.transpose(1, 2, 0)
     difference = float(np.abs(image - decode(read(job.paths[label]), job.side)).mean())
-    if difference > LARGEST_DIFFERENCE:
-        raise ValueError(f"file {label} differs from its picture by {difference:.1f} levels in the mean")
+    if difference > MAX_DIFFERENCE:
+        raise ValueError(
+            f"image {label} must be within {MAX_DIFFERENCE} levels of its file in the mean, got {difference:.1f}"
+        )
 
 
 def storage_bytes(job: Job) -> float:
-    """What has been read so far from the disk that holds the data, by all processes of the machine, or been sent.
+    """Return the bytes read so far from the data's disk by all processes of the machine, or sent by the server.
 
-    Not a number where the system does not tell.
+    Returns NaN if the system does not count them.
     """
     if job.remote:
         return http_server.sent_bytes(job.root)
@@ -68,7 +70,7 @@ def storage_bytes(job: Job) -> float:
 
 
 def run(make: Callable[[Job], Epochs], job: Job, epochs: int) -> Iterator[dict[str, float]]:
-    """Goes through the epochs; yields seconds and bytes from storage of each. The first counts preparation too."""
+    """Run the epochs and yield the seconds and storage bytes of each; the first includes the preparation."""
     before, start = storage_bytes(job), perf_counter()
     batches_of = make(job)
     orders: list[list[int]] = []
@@ -77,27 +79,27 @@ def run(make: Callable[[Job], Epochs], job: Job, epochs: int) -> Iterator[dict[s
         yield {"s": perf_counter() - start, "storage_bytes": storage_bytes(job) - before}
         check(labels, sample, job)
         if labels in orders:
-            raise ValueError("two epochs came in the same order")
+            raise ValueError("each epoch must have an order of its own, got two in the same order")
         orders.append(labels)
         before, start = storage_bytes(job), perf_counter()
 
 
 def main() -> None:
-    """Runs what the file says; a loader that cannot do it says why."""
-    asked: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    job = Job(**asked["job"])
-    make = LOADERS[asked["loader"]].load()
+    """Run the task of the file; a loader that cannot do it reports why."""
+    task: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    job = Job(**task["job"])
+    make = LOADERS[task["loader"]].load()
     if job.remote:
-        importlib.import_module("fsspec.implementations.http")  # or each worker would import it for itself
+        importlib.import_module("fsspec.implementations.http")  # or each worker would import it
     report: dict[str, Any] = {"libraries_bytes": pss_bytes(os.getpid()), "epochs": []}
-    if asked["group"]:
-        cgroup.enter(asked["group"])
+    if task["group"]:
+        cgroup.enter(task["group"])
     try:
-        for epoch in run(make, job, asked["epochs"]):
+        for epoch in run(make, job, task["epochs"]):
             report["epochs"].append(epoch)
     except NotImplementedError as error:
         report["failed"] = str(error)
-    Path(asked["out"]).write_text(json.dumps(report), encoding="utf-8")
+    Path(task["out"]).write_text(json.dumps(report), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Processes that each hold one cache of many entries: filled, hit, and opened again, on the word of another process."""
+"""Processes with one cache of many entries each: filled, hit, and opened again, as another process asks them to."""
 
 from __future__ import annotations
 
@@ -16,43 +16,46 @@ from benchmarks.harness.worker import Process
 from benchmarks.peers.entry_caches import CONTENDERS, VALUE_BYTES, Opened, key_of, read
 
 DRAWS = 20_000  # hits in a round
-ALL_ONE_BY_ONE = 100_000  # of more, a cache that can store many at once stores all but the last so
+MAX_ONE_BY_ONE = 100_000  # if there are more, a cache that can store many at once does so for all but the last
 LAST = 10_000
 CHUNK = 1_000  # stores that are timed together
 OPENINGS = 9
 
 
 def anonymous_bytes() -> int:
-    """Memory of this process alone that no file is behind (Linux)."""
+    """Return this process's memory that is not backed by a file (Linux)."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
 
 
 def fill(cache: Opened, keys: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Stores a value under each key: bytes of overhead per entry, microseconds per store without the function's own."""
+    """Store a value under each key; return overhead in bytes per entry, and microseconds per store.
 
-    def taken() -> int:
+    The time of the cached function itself is subtracted.
+    """
+
+    def used_bytes() -> int:
         gc.collect()
         return anonymous_bytes() + disk_bytes(folder)
 
     cache.store(keys[0])
-    before, many = taken(), 0
-    if cache.fill and len(keys) > ALL_ONE_BY_ONE:
-        many = len(keys) - LAST
-        cache.fill(keys[1:many])
+    before, bulk = used_bytes(), 0
+    if cache.fill and len(keys) > MAX_ONE_BY_ONE:
+        bulk = len(keys) - LAST
+        cache.fill(keys[1:bulk])
     stores = [
         (chunk_ns(cache.store, chunk) - chunk_ns(read, chunk)) / len(chunk) / 1000
-        for chunk in (keys[start : start + CHUNK] for start in range(max(1, many), len(keys), CHUNK))
+        for chunk in (keys[start : start + CHUNK] for start in range(max(1, bulk), len(keys), CHUNK))
     ]
-    overhead = (taken() - before) / (len(keys) - 1) - VALUE_BYTES
-    if cache.count() != len(keys):
-        raise RuntimeError(f"of {len(keys)} values {cache.count()} are held")
+    overhead = (used_bytes() - before) / (len(keys) - 1) - VALUE_BYTES
+    if cache.entries() != len(keys):
+        raise RuntimeError(f"the cache must have {len(keys)} values, it has {cache.entries()}")
     mean = sum(stores) / len(stores)
-    return {"overhead": overhead, "us": summary(stores), "mean_us": mean, "one_by_one": len(keys) - many}
+    return {"overhead": overhead, "us": summary(stores), "mean_us": mean, "one_by_one": len(keys) - bulk}
 
 
 def chunk_ns(call: Callable[[str], Any], keys: Sequence[str]) -> int:
-    """Nanoseconds of a call with each key."""
+    """Return the nanoseconds of one call per key."""
     start = perf_counter_ns()
     for key in keys:
         call(key)
@@ -60,15 +63,15 @@ def chunk_ns(call: Callable[[str], Any], keys: Sequence[str]) -> int:
 
 
 def bare_ns(keys: Sequence[str]) -> int:
-    """Nanoseconds of the same loop without a call; it waits for a key's memory as the other does."""
+    """Return the nanoseconds of the loop without a call; like the other, it waits for each key's memory."""
     start = perf_counter_ns()
     for _ in keys:
         pass
     return perf_counter_ns() - start
 
 
-def holder(name: str, entries: int, folder: Path) -> Callable[[str], Any]:
-    """For a process with one cache: "fill" it; then nanoseconds of a "hit" and of a bare loop, as often as asked."""
+def cache_process(name: str, entries: int, folder: Path) -> Callable[[str], Any]:
+    """Open a cache; return what answers "fill" with `fill`, and "hit" with nanoseconds per hit and per bare loop."""
     keys = [key_of(number) for number in range(entries)]
     cache = CONTENDERS[name].open(folder, entries)
     rng = random.Random(entries)
@@ -77,21 +80,21 @@ def holder(name: str, entries: int, folder: Path) -> Callable[[str], Any]:
         return [keys[rng.randrange(entries)] for _ in range(DRAWS)]
 
     def filled() -> dict[str, Any]:
-        found = fill(cache, keys, folder)
-        chunk_ns(cache.hit, keys[:: max(1, entries // DRAWS)])  # so that each page was mapped once
+        result = fill(cache, keys, folder)
+        chunk_ns(cache.hit, keys[:: max(1, entries // DRAWS)])  # so that each page has been mapped
         gc.disable()
-        return found
+        return result
 
     def hit() -> tuple[float, float]:
-        again, bare, hits = draw(), draw(), draw()  # apart, so that none finds what another has just brought
-        chunk_ns(cache.hit, again)  # the processor's caches were others' meanwhile
+        again, bare, hits = draw(), draw(), draw()  # separate, so that none profits from memory that another touched
+        chunk_ns(cache.hit, again)  # other processes have used the processor's caches since
         return chunk_ns(cache.hit, hits) / DRAWS, bare_ns(bare) / DRAWS
 
-    return lambda what: filled() if what == "fill" else hit()
+    return lambda question: filled() if question == "fill" else hit()
 
 
-def opener(name: str, entries: int, folder: Path) -> Callable[[Any], float]:
-    """For a fresh process: milliseconds until a cache that is there was opened and gave a value."""
+def opening_process(name: str, entries: int, folder: Path) -> Callable[[Any], float]:
+    """Import a cache's package; return what gives the milliseconds to open the filled cache and get a value."""
     importlib.import_module(CONTENDERS[name].package)
 
     def first_hit(_: Any) -> float:
@@ -100,17 +103,17 @@ def opener(name: str, entries: int, folder: Path) -> Callable[[Any], float]:
         cache = CONTENDERS[name].open(folder, entries)
         value = cache.hit(key)
         elapsed = perf_counter_ns() - start
-        if value != read(key) or cache.count() != entries:
-            raise RuntimeError(f"{name} was opened with {cache.count()} of {entries} values")
+        if value != read(key) or cache.entries() != entries:
+            raise RuntimeError(f"{name} must open with {entries} values, it has {cache.entries()}")
         return elapsed / 1e6
 
     return first_hit
 
 
 def open_ms(name: str, entries: int, folder: Path) -> Summary:
-    """Of several such processes, one after the other."""
+    """Return the milliseconds of several such processes, one after the other."""
     times = []
     for _ in range(OPENINGS):
-        with Process(opener, name, entries, folder, start="forkserver") as process:
+        with Process(opening_process, name, entries, folder, start="forkserver") as process:
             times.append(process.ask("open"))
     return summary(times)

@@ -1,4 +1,4 @@
-"""A trace, run through a cache: which reads hit, how many per epoch, and the most that any cache can get."""
+"""A trace replayed through a cache: which reads hit, how many per epoch, and the upper bound for any cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Hit = NDArray[np.bool_]  # of each read
 
 
 def simulated(trace: Trace, fraction: float, seed: int) -> Iterator[tuple[str, Hit]]:
-    """Each row of SIMULATED and what hits; where the trace has private caches each simulates its own reads."""
+    """Yield each row of SIMULATED and its hits; private caches are simulated one by one, on their own reads."""
     hits = {row: np.zeros(len(trace.keys), dtype=np.bool_) for row in SIMULATED}
     for cache in range(trace.caches):
         mine = trace.stream == cache if trace.caches > 1 else np.ones(len(trace.keys), dtype=np.bool_)
@@ -33,7 +33,7 @@ def simulated(trace: Trace, fraction: float, seed: int) -> Iterator[tuple[str, H
 
 
 def real(contender: Contender, trace: Trace, fraction: float, seed: int) -> Hit:
-    """What hits in the cache itself; where the trace has private caches there are as many, each with its share."""
+    """Return the hits of the cache itself; private caches are made one per process, each with its share."""
     missed: list[int] = []
 
     def read(item: int) -> int:
@@ -41,10 +41,10 @@ def real(contender: Contender, trace: Trace, fraction: float, seed: int) -> Hit:
         return item
 
     random.seed(seed)  # cachetools and theine draw from it
-    share = 1 if contender.shared else trace.caches
+    parts = 1 if contender.shared else trace.caches
     sizes = None if trace.sizes is None else trace.sizes.tolist()
     with scratch(MEMORY) as folder:
-        limit = Limit(_entries(trace, fraction) // share, _nbytes(trace, fraction) // share, sizes, folder)
+        limit = Limit(_entries(trace, fraction) // parts, _nbytes(trace, fraction) // parts, sizes, folder)
         caches: list[Any] = [contender.make(read, limit) for _ in range(trace.caches)]
         if contender.warmed and trace.best is not None:
             caches[0].warm(trace.best.tolist(), threads=1)  # in this order
@@ -54,25 +54,25 @@ def real(contender: Contender, trace: Trace, fraction: float, seed: int) -> Hit:
 
 def _run(trace: Trace, caches: Sequence[Read], missed: list[int]) -> Hit:
     hit = bytearray(len(trace.keys))
-    turns = trace.stream.tolist() if trace.stream is not None and len(caches) > 1 else [0] * len(hit)
-    for now, (item, turn) in enumerate(zip(trace.keys.tolist(), turns, strict=True)):
-        caches[turn](item)
+    stream = trace.stream.tolist() if trace.stream is not None and len(caches) > 1 else [0] * len(hit)
+    for position, (item, process) in enumerate(zip(trace.keys.tolist(), stream, strict=True)):
+        caches[process](item)
         if missed:
             missed.clear()
         else:
-            hit[now] = 1
+            hit[position] = 1
     return np.frombuffer(hit, dtype=np.bool_)
 
 
 def outcome(trace: Trace, hit: Hit, fraction: float) -> dict[str, Any]:
-    """The epochs after the first: hits of each, share of the reads and of their bytes that hit."""
+    """Return the hits of each epoch after the first, and the hit rates of all these by reads and by bytes."""
     steady = hit[trace.epoch :]
     hits = steady.reshape(-1, trace.epoch).sum(axis=1).tolist()
     sizes = np.ones(trace.items, dtype=np.int64) if trace.sizes is None else trace.sizes
     nbytes = sizes[trace.keys[trace.epoch :]]
     return {
         "items": trace.items,
-        "held": _entries(trace, fraction),
+        "capacity": _entries(trace, fraction),
         "epoch_reads": trace.epoch,
         "hits": hits,
         "fewest_hits": min(hits),
@@ -83,23 +83,23 @@ def outcome(trace: Trace, hit: Hit, fraction: float) -> dict[str, Any]:
 
 
 def bounds(trace: Trace, fraction: float) -> dict[str, float] | None:
-    """The most any cache gets, where each item is read once per epoch; None where some are read more often.
+    """Return the upper bounds of any cache if each item is read once per epoch; None if some are read more often.
 
-    What hits was held when its epoch began, and only once: so many items as fit, the smallest first where they differ;
-    and so many bytes as the budget.
+    A hit was in the cache when its epoch started, and hits only once. So the hits are at most the items that fit, the
+    smallest ones if sizes differ, and the bytes of the hits are at most the budget.
     """
     if not trace.once:
         return None
     if trace.sizes is None:
-        share = _entries(trace, fraction) / trace.items
-        return {"hit_rate": share, "byte_hit_rate": share}
+        rate = _entries(trace, fraction) / trace.items
+        return {"hit_rate": rate, "byte_hit_rate": rate}
     budget, smallest = _nbytes(trace, fraction), np.sort(trace.sizes)
     fitting = int(np.searchsorted(np.cumsum(smallest), budget, side="right"))
     return {"hit_rate": fitting / trace.items, "byte_hit_rate": budget / int(smallest.sum())}
 
 
 def _entries(trace: Trace, fraction: float) -> int:
-    """The items that fit; where sizes differ, as many as of the mean size would."""
+    """Return how many items fit; if sizes differ, how many of the mean size would."""
     return round(fraction * trace.items)
 
 

@@ -1,1 +1,1 @@
-"""What is read, decoded and trained on: images, files, traces, and a network."""
+"""What is read, decoded and trained on: traces, files, images, a data set, a network."""

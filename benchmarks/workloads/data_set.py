@@ -1,4 +1,4 @@
-"""The data set that loaders go through: JPEG files of 500 x 375, and the same images in the loaders' own formats."""
+"""The data set for loaders: JPEG files of 500 x 375, and the same images in the formats that some loaders read."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from typing import Any, NamedTuple
 from benchmarks.loaders import LOADERS
 from benchmarks.workloads.images import make_jpeg_files
 
-HEIGHT, WIDTH, FILE_BYTES = 375, 500, 90_000  # the last one about
+HEIGHT, WIDTH, FILE_BYTES = 375, 500, 90_000  # FILE_BYTES: approximately
 
 
 class Data(NamedTuple):
-    """The pictures on the local disk."""
+    """The data set on the local disk."""
 
-    folder: Path  # with files/ and each format's folder
+    folder: Path  # with files/ and a folder per format
     count: int
     nbytes: int  # of files/
 
 
 def make_data(folder: Path, mb: int, loaders: list[str]) -> tuple[Data, dict[str, Any], dict[str, str]]:
-    """The files; the formats that some loaders read instead and what it took to write them; and what failed."""
+    """Write the files, and convert them to the formats of the named loaders.
+
+    Returns the data set, the seconds and bytes of each conversion, and the reasons of those that failed.
+    """
     count = mb * 1_000_000 // FILE_BYTES
     folder = (folder / f"{mb}mb").absolute()
     paths = make_jpeg_files(folder / "files", count, HEIGHT, WIDTH)
@@ -50,5 +53,5 @@ def make_data(folder: Path, mb: int, loaders: list[str]) -> tuple[Data, dict[str
 
 
 def folder_bytes(folder: Path) -> int:
-    """Of all files in it."""
+    """Return the total length of the files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""What decoders are given to do, in what two ways, and when their pictures are right."""
+"""What decoders are asked to do, the two ways in which they are timed, and the check of their images."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from benchmarks.harness.measure import Absent, interleave, speed, summary
 
 Array = np.ndarray[Any, Any]
 THREADS = 2
-DECODED_ALIKE, SHRUNK_ALIKE = 0.5, 2.5  # mean difference, of 255; filters differ, and an aliased picture by more
+MAX_DECODE_ERROR, MAX_RESIZE_ERROR = 0.5, 2.5  # mean difference, of 255: filters differ, and aliasing differs by more
 
 
-class Work(NamedTuple):
-    """JPEG files of equal size, how many make a batch, and the (height, width) that their pictures are shrunk to."""
+class DecodeTask(NamedTuple):
+    """JPEG files of equal size, the number in a batch, and the (height, width) to resize their images to, if any."""
 
-    datas: Sequence[bytes]
+    files: Sequence[bytes]
     batch: int
     size: tuple[int, int] | None = None
 
-    def chunks(self) -> Iterator[Sequence[bytes]]:
-        """The files of each batch."""
-        for start in range(0, len(self.datas), self.batch):
-            yield self.datas[start : start + self.batch]
+    def batches(self) -> Iterator[Sequence[bytes]]:
+        """Yield the files of each batch."""
+        for start in range(0, len(self.files), self.batch):
+            yield self.files[start : start + self.batch]
 
     def ratio(self) -> int:
-        """The largest scale of 1/1, 1/2, 1/4 and 1/8 that leaves a picture no smaller than its size."""
-        header = bytecache.jpeg_header(self.datas[0])
+        """Return the largest of 1, 2, 4 and 8 by which an image can be divided without getting smaller than `size`."""
+        header = bytecache.jpeg_header(self.files[0])
         height, width = self.size or (header.height, header.width)
         return max(ratio for ratio in (1, 2, 4, 8) if header.height >= ratio * height and header.width >= ratio * width)
 
 
-class Way(NamedTuple):
-    """How one library does a work: picture by picture on one thread, and batch by batch on two."""
+class Decoder(NamedTuple):
+    """One library doing a task: image by image on one thread, and batch by batch on two."""
 
     one: Callable[[], Iterator[Array]]
     two: Callable[[], Iterator[Array]]
 
 
-def one_by_one(work: Work, decode: Callable[[bytes], Array]) -> Way:
-    """For a library that knows no batches: on two threads an executor decodes, and np.stack makes the batch."""
+def one_by_one(task: DecodeTask, decode: Callable[[bytes], Array]) -> Decoder:
+    """Return a Decoder for a library without batches: an executor decodes on two threads, np.stack makes the batch."""
 
     def two() -> Iterator[Array]:
-        for datas in work.chunks():
-            yield np.stack(list(_executor().map(decode, datas)))
+        for files in task.batches():
+            yield np.stack(list(_executor().map(decode, files)))
 
-    return Way(lambda: map(decode, work.datas), two)
+    return Decoder(lambda: map(decode, task.files), two)
 
 
 @functools.cache
@@ -61,35 +61,36 @@ def _executor() -> ThreadPoolExecutor:
 
 
 def pillow_resize(image: Array, size: tuple[int, int]) -> Array:
-    """To (height, width), antialiased."""
+    """Return the image resized to (height, width), antialiased."""
     return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
-def right_pictures(work: Work) -> list[Array]:
-    """What all must give."""
-    images = [np.asarray(Image.open(BytesIO(data)).convert("RGB")) for data in work.datas]
-    return [pillow_resize(image, work.size) for image in images] if work.size else images
+def expected_images(task: DecodeTask) -> list[Array]:
+    """Return the images that every decoder must give, by Pillow."""
+    images = [np.asarray(Image.open(BytesIO(file)).convert("RGB")) for file in task.files]
+    return [pillow_resize(image, task.size) for image in images] if task.size else images
 
 
-def check(way: Way, work: Work, right: Sequence[Array]) -> None:
-    """Raises Absent for other pictures, one by one or in batches, than are right."""
-    wrong = max(_difference(way.one(), right), _difference((i for batch in way.two() for i in batch), right))
-    if wrong > (SHRUNK_ALIKE if work.size else DECODED_ALIKE):
-        raise Absent(f"gives other pictures, by {wrong:.1f} of 255")
+def check(decoder: Decoder, task: DecodeTask, expected: Sequence[Array]) -> None:
+    """Raise Absent if the decoder's images, one by one or in batches, differ from the expected ones."""
+    batched = (image for batch in decoder.two() for image in batch)
+    error = max(_difference(decoder.one(), expected), _difference(batched, expected))
+    if error > (MAX_RESIZE_ERROR if task.size else MAX_DECODE_ERROR):
+        raise Absent(f"gives different images, by {error:.1f} of 255")
 
 
-def _difference(images: Iterator[Array], right: Sequence[Array]) -> float:
-    """The mean absolute difference; infinite where shapes or types differ; ValueError where numbers do."""
+def _difference(images: Iterator[Array], expected: Sequence[Array]) -> float:
+    """Return the mean absolute difference; infinity if shapes or types differ. Raises ValueError if numbers do."""
     differences = []
-    for image, expected in zip(images, right, strict=True):
-        if image.shape != expected.shape or image.dtype != expected.dtype:
+    for image, other in zip(images, expected, strict=True):
+        if image.shape != other.shape or image.dtype != other.dtype:
             return float("inf")
-        differences.append(np.abs(image.astype(int) - expected).mean())
+        differences.append(np.abs(image.astype(int) - other).mean())
     return float(np.mean(differences))
 
 
 def compare(functions: Mapping[str, Callable[[], Any]], images: int, rounds: int) -> dict[str, dict[str, Any]]:
-    """Images per second of each function, and how many times the first one's, [median, low, high]."""
+    """Return images per second of each function, and its speed as a multiple of the first one's."""
     seconds = interleave(functions, rounds)
     first = next(iter(functions))
     return {

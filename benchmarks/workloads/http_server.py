@@ -1,4 +1,4 @@
-"""A server of files over HTTP, in a process of its own, which counts what it sends: storage that is far away."""
+"""Remote storage: an HTTP file server in a process of its own, which counts the bytes that it sends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATIENCE_S = 30
 
 @contextmanager
 def file_server(folder: Path) -> Iterator[str]:
-    """The URL under which the folder's files are, on loopback. Raises RuntimeError if it does not start."""
+    """Serve a folder on loopback and yield its URL. Raises RuntimeError if the server does not start."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     server = context.Process(target=_serve, args=(str(folder), theirs), daemon=True)
@@ -30,26 +30,26 @@ def file_server(folder: Path) -> Iterator[str]:
 
 
 def sent_bytes(url: str) -> int:
-    """What the server has sent so far, bodies only."""
+    """Return the bytes that the server has sent so far, bodies only."""
     with urlopen(f"{url}/sent") as answer:
         return int(answer.read())
 
 
 def _serve(folder: str, ready: Connection) -> None:
-    """Runs until the process is ended."""
+    """Serve until the process is terminated."""
     import asyncio
 
-    asyncio.run(_serve_until_ended(folder, ready))
+    asyncio.run(_serve_forever(folder, ready))
 
 
-async def _serve_until_ended(folder: str, ready: Connection) -> None:
+async def _serve_forever(folder: str, ready: Connection) -> None:
     import asyncio
 
     from aiohttp import web
 
     sent = 0
 
-    async def give_sent(request: web.Request) -> web.Response:
+    async def report_sent(request: web.Request) -> web.Response:
         return web.Response(text=str(sent))
 
     async def count(request: web.Request, response: web.StreamResponse) -> None:
@@ -58,7 +58,7 @@ async def _serve_until_ended(folder: str, ready: Connection) -> None:
             sent += int(response.headers.get("Content-Length", 0))
 
     application = web.Application()
-    application.router.add_get("/sent", give_sent)
+    application.router.add_get("/sent", report_sent)
     application.router.add_static("/", folder)
     application.on_response_prepare.append(count)
     runner: Any = web.AppRunner(application, access_log=None)

@@ -1,4 +1,4 @@
-"""ResNet-50, as torchvision has it (He et al. 2016, with the stride in the middle), and how it trains on batches."""
+"""ResNet-50 as in torchvision (He et al. 2016, with the stride in the 3x3 convolution), and training steps of it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch.nn import functional
 
 CLASSES = 1000
 DEPTHS, WIDTH = (3, 4, 6, 3), 64
-TINY_DEPTHS, TINY_WIDTH = (1, 1), 8  # to see on a CPU that it runs
+TINY_DEPTHS, TINY_WIDTH = (1, 1), 8  # for a trial run on a CPU
 
 
 def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> list[nn.Module]:
-    """A convolution and its normalization."""
+    """Return a convolution and its batch normalization."""
     return [
         nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False),
         nn.BatchNorm2d(outputs),
@@ -24,7 +24,7 @@ def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> list[n
 
 
 class Bottleneck(nn.Module):
-    """Three convolutions, of which the middle one is narrow, and a way around them."""
+    """A bottleneck block: 1x1, 3x3 and 1x1 convolutions with a shortcut around them."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
@@ -35,14 +35,14 @@ class Bottleneck(nn.Module):
             *convolution(width, outputs, 1),
         )  # fmt: skip
         same = inputs == outputs and stride == 1
-        self.around = nn.Identity() if same else nn.Sequential(*convolution(inputs, outputs, 1, stride))
+        self.shortcut = nn.Identity() if same else nn.Sequential(*convolution(inputs, outputs, 1, stride))
 
     def forward(self, x: Tensor) -> Tensor:  # (n, inputs, h, w) -> (n, 4 * width, h / stride, w / stride)
-        return functional.relu(self.main(x) + self.around(x), inplace=True)
+        return functional.relu(self.main(x) + self.shortcut(x), inplace=True)
 
 
 def resnet(depths: Iterable[int], width: int) -> nn.Sequential:
-    """Images (n, 3, h, w) to scores (n, CLASSES)."""
+    """Return a network from images (n, 3, h, w) to logits (n, CLASSES)."""
     layers = [*convolution(3, width, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
     inputs = width
     for stage, depth in enumerate(depths):
@@ -53,7 +53,7 @@ def resnet(depths: Iterable[int], width: int) -> nn.Sequential:
 
 
 class Training:
-    """A network on a device, with steps of SGD on made-up targets; channels last, and bfloat16 on a GPU."""
+    """A network on a device, trained by SGD on arbitrary targets; channels last, and bfloat16 on a GPU."""
 
     def __init__(self, device: str, tiny: bool) -> None:
         torch.manual_seed(0)
@@ -64,12 +64,12 @@ class Training:
         self._optimizer = torch.optim.SGD(self._net.parameters(), lr=0.1, momentum=0.9)
 
     def synthetic(self, batch: int, side: int) -> tuple[Tensor, Tensor]:
-        """A batch that is on the device already: noise."""
+        """Return a batch of noise that is already on the device."""
         images = torch.randint(0, 256, (batch, side, side, 3), dtype=torch.uint8, device=self._device)
         return images, torch.arange(batch, device=self._device)
 
     def run(self, batches: Iterable[tuple[Any, Any]]) -> tuple[int, float]:
-        """A step per batch of uint8 images (n, h, w, 3) or (n, 3, h, w); how many images, and seconds until done."""
+        """Train on batches of uint8 images (n, h, w, 3) or (n, 3, h, w); return their number and the seconds."""
         count, start = 0, perf_counter()
         for images, labels in batches:
             self._step(images, labels)
@@ -81,7 +81,7 @@ class Training:
     def _step(self, images: Tensor, labels: Tensor) -> None:
         images = images.to(self._device, non_blocking=True)
         if images.shape[-1] == 3:
-            images = images.permute(0, 3, 1, 2)  # channels last by itself
+            images = images.permute(0, 3, 1, 2)  # a view, which is channels last
         targets = torch.as_tensor(labels).to(self._device, non_blocking=True) % CLASSES
         x = images.to(torch.float32, memory_format=torch.channels_last) / 127.5 - 1
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
