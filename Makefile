@@ -40,14 +40,14 @@ test-all: test
 	  $$env/bin/python -m pytest -q || exit 1; \
 	done
 
-# The figures of both READMEs; bench-full: of more pictures, more loaders and more entries.
+# The measurements in both READMEs; bench-full: with more images, loaders and entries.
 BENCHMARKS := hit_rate hit memory decode workers shared shared_memory scale threads epochs gpu
 RESULTS := benchmarks/results
 bench-full: EPOCHS := --mb 2000 --all
 bench-full: SCALE := --full
 bench-full: bench
 
-bench: $(VENV)/.bench  ## every question of benchmarks/README.md; writes its figures, its tables and its pictures
+bench: $(VENV)/.bench  ## every question of benchmarks/README.md; writes its measurements, tables and plots
 	for name in $(BENCHMARKS); do \
 	  case $$name in epochs) options="$(EPOCHS)";; gpu) options="--mb 500 --epochs 2";; scale) options="$(SCALE)";; *) options=;; esac; \
 	  $(RUN) -m benchmarks.$$name $$options --json $(RESULTS)/$$name.json || exit 1; done
@@ -70,8 +70,8 @@ $(VENV)/.dev: $(VENV)/bin/pip pyproject.toml
 	$(VENV)/bin/pip install -q -e ".[dev]" tensorboard $(TENSORFLOW) $(TORCH)
 	touch $@
 
-# mosaicml-streaming and litdata ask for torchvision and the clients of all clouds, of which reading files takes none;
-# stocaching for older versions than it runs with.
+# mosaicml-streaming and litdata require torchvision and the clients of all clouds, which reading files does not need;
+# stocaching requires older versions than it works with.
 $(VENV)/.bench: $(VENV)/bin/pip pyproject.toml
 	$(VENV)/bin/pip install -q -e ".[bench]" $(TENSORFLOW) $(TORCH)
 	-$(VENV)/bin/pip install -q --no-deps litdata mosaicml-streaming stocaching

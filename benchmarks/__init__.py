@@ -1,0 +1,1 @@
+"""One script per question; README.md has the answers."""

@@ -1,130 +1,97 @@
-"""How long does an epoch take, of loading alone, with each loader that people use, at the same memory?
+"""How long does an epoch of loading take, with each loader that people use, at the same memory?
 
     python -m benchmarks.epochs [--mb N] [--epochs N] [--all] [--cases ...] [--json FILE]
 
-JPEG files of 500 x 375, cropped from photographs, are read, decoded, resized to 224 x 224 and put into batches of 32,
-in three situations. Each loader runs in a process of its own, under a memory limit that counts what it takes after its
-libraries are imported; a loader that is not installed is named as absent. Every epoch is checked: each file once, in a
-new order, and the picture that is in it.
+JPEG files of 500 x 375, cropped from photographs, are read, decoded, resized to 224 x 224 and batched by 32, in three
+cases. Each loader runs in a process of its own, under a memory limit that counts what it uses after its libraries are
+imported; if a loader is not installed, the tables say so. Every epoch is checked: each file once, in a new order, and
+an image against its file.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import multiprocessing
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks import _cgroup, _plot, _report
-from benchmarks._epoch_case import CASES, Data, limit_bytes, run_loader, storage
-from benchmarks._images import make_jpeg_files
+from benchmarks.harness import cgroup
+from benchmarks.harness.plot import plot_ranking
+from benchmarks.harness.report import Report, Table, main
 from benchmarks.loaders import LOADERS
+from benchmarks.runs.epoch_case import CASES, limit_bytes, run_loader, storage
+from benchmarks.workloads.data_set import Data, make_data
 
 PACKAGES = (
     "torch", "tensorflow-cpu", "keras", "simplejpeg", "pillow", "monai", "stocaching", "mosaicml-streaming", "litdata",
     "webdataset", "datasets", "fsspec", "aiohttp",
 )  # fmt: skip
-HEIGHT, WIDTH, FILE_BYTES = 375, 500, 90_000  # the last one about
 OURS = "bytecache"
 SHORT = {
     "warm": "files on disk, memory for all",
     "half": "files on disk, memory for half",
     "http": "files behind HTTP, memory for half",
 }
-OTHER_PICTURES = "shrunk"  # in the name of our loader that trains on pictures encoded anew
+REENCODED = "shrunk"  # in the name of our loader that trains on re-encoded images
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to run, on how much."""
-    parser.add_argument("--mb", type=int, default=500, metavar="N", help="of files, in MB (default: %(default)s)")
+    """Add the size of the data, the cases and the loaders."""
+    parser.add_argument("--mb", type=int, default=500, metavar="N", help="MB of files (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=2, metavar="N", help="two or more (default: %(default)s)")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="(default: all)")
-    parser.add_argument("--all", action="store_true", help="also loaders that differ little from others in a case")
-    parser.add_argument("--loaders", nargs="+", metavar="TEXT", help="those with one of these in their names")
+    parser.add_argument("--all", action="store_true", help="also run loaders that differ little from others in a case")
+    parser.add_argument("--loaders", nargs="+", metavar="TEXT", help="only those with one of these in their names")
     parser.add_argument(
         "--data", type=Path, default=Path("build/benchmarks"), metavar="DIR", help="(default: %(default)s)"
     )
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Runs every loader in every case. Raises ValueError for fewer epochs than two."""
+    """Run every loader in every case. Raises ValueError if there are fewer than two epochs."""
     if options.epochs < 2:
         raise ValueError(
-            f"--epochs must be two or more, one that fills caches and one that uses them, got {options.epochs}"
+            f"--epochs must be two or more, one that fills the caches and one that uses them, got {options.epochs}"
         )
     loaders = [name for name in LOADERS if any(text in name for text in options.loaders or [""])]
-    absent = {name: LOADERS[name].absent() for name in loaders}
-    absent = {name: f"not installed: {', '.join(lacks)}" for name, lacks in absent.items() if lacks}
+    missing = {name: LOADERS[name].absent() for name in loaders}
+    absent = {name: f"not installed: {', '.join(packages)}" for name, packages in missing.items() if packages}
     loaders = [name for name in loaders if name not in absent]
     data, converted, failed = make_data(options.data, options.mb, loaders)
     absent |= failed
     loaders = [name for name in loaders if name not in absent]
     report: dict[str, Any] = {
         "files": data.count, "file_bytes": data.nbytes, "converted": converted, "absent": absent, "cases": {},
-        "no_limit": _cgroup.why_not() or None, "limits": {case: limit_bytes(case, data) for case in CASES},
+        "no_limit": cgroup.why_not() or None, "limits": {case: limit_bytes(case, data) for case in CASES},
     }  # fmt: skip
     for case in options.cases:
         if case == "half" and report["no_limit"]:
             continue
         with storage(case, data) as root:
-            asked = [name for name in loaders if case in (LOADERS[name].cases if options.all else LOADERS[name].few)]
-            report["cases"][case] = [progress(case, name, data, root, options.epochs) for name in asked]
+            names = [name for name in loaders if case in (LOADERS[name].cases if options.all else LOADERS[name].few)]
+            report["cases"][case] = [run_and_print(case, name, data, root, options.epochs) for name in names]
     return report
 
 
-def progress(case: str, name: str, data: Data, root: str, epochs: int) -> dict[str, Any]:
-    """One run, and a line about it."""
+def run_and_print(case: str, name: str, data: Data, root: str, epochs: int) -> dict[str, Any]:
+    """Run a loader and print a line about it."""
     start = perf_counter()
-    seen = run_loader(name, case, data, root, epochs)
-    speeds = " ".join(f"{data.count / epoch['s']:.0f}" for epoch in seen.get("epochs", []))
-    print(f"{case}  {name}: {seen.get('failed') or speeds + ' images/s'}  ({perf_counter() - start:.0f} s)", flush=True)
-    return seen
-
-
-def make_data(folder: Path, mb: int, loaders: list[str]) -> tuple[Data, dict[str, Any], dict[str, str]]:
-    """The files; the formats that some loaders read instead and what it took to write them; and what failed."""
-    count = mb * 1_000_000 // FILE_BYTES
-    folder = (folder / f"{mb}mb").absolute()
-    paths = make_jpeg_files(folder / "files", count, HEIGHT, WIDTH)
-    converted: dict[str, Any] = {}
-    failed: dict[str, str] = {}
-    written: set[str] = set()
-    for name in loaders:
-        loader = LOADERS[name]
-        if loader.format and loader.format not in written:
-            written.add(loader.format)
-            out, start = folder / loader.format, perf_counter()
-            shutil.rmtree(out, ignore_errors=True)
-            out.mkdir()
-            child = multiprocessing.get_context("spawn").Process(
-                target=loader.convert, args=(str(folder / "files"), str(out), count)
-            )
-            child.start()
-            child.join()
-            if child.exitcode:
-                failed[name] = f"the conversion to its format failed with exit status {child.exitcode}"
-            else:
-                converted[name] = {"s": perf_counter() - start, "bytes": folder_bytes(out)}
-    return Data(folder, count, sum(Path(path).stat().st_size for path in paths)), converted, failed
-
-
-def folder_bytes(folder: Path) -> int:
-    """Of all files in it."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    run = run_loader(name, case, data, root, epochs)
+    speeds = " ".join(f"{data.count / epoch['s']:.0f}" for epoch in run.get("epochs", []))
+    print(f"{case}  {name}: {run.get('failed') or speeds + ' images/s'}  ({perf_counter() - start:.0f} s)", flush=True)
+    return run
 
 
 class Row:
-    """One loader in one case, as people read it."""
+    """The run of one loader in one case, as a row of a table."""
 
-    def __init__(self, seen: dict[str, Any], report: _report.Report) -> None:
-        self.name, self.failed, self._seen, self._report = seen["loader"], seen.get("failed"), seen, report
+    def __init__(self, run: dict[str, Any], report: Report) -> None:
+        self.name, self.failed, self._run, self._report = run["loader"], run.get("failed"), run, report
         self.ours = OURS in self.name
-        self.speeds = [report["files"] / epoch["s"] for epoch in seen.get("epochs", [])]
+        self.speeds = [report["files"] / epoch["s"] for epoch in run.get("epochs", [])]
 
     @property
     def steady(self) -> float:
@@ -132,85 +99,78 @@ class Row:
         return 0.0 if self.failed else median(self.speeds[1:])
 
     def cells(self) -> tuple[str, ...]:
-        """For a table."""
+        """Return the cells of the row."""
         if self.failed:
             return self.name, self.failed, "", "", ""
-        read = median(epoch["storage_bytes"] for epoch in self._seen["epochs"][1:]) / self._report["file_bytes"]
-        added = self._seen["peak_added_bytes"]
-        memory = f"{self._seen['libraries_bytes'] / 1e6:,.0f}" + (f" + {added / 1e6:,.0f}" if added else "")
-        share = "-" if math.isnan(read) else f"{read:.2f}"
-        return self.name, f"{self.speeds[0]:,.0f}", f"{self.steady:,.0f}", share, memory
+        read = median(epoch["storage_bytes"] for epoch in self._run["epochs"][1:]) / self._report["file_bytes"]
+        added = self._run["peak_added_bytes"]
+        memory = f"{self._run['libraries_bytes'] / 1e6:,.0f}" + (f" + {added / 1e6:,.0f}" if added else "")
+        fraction = "-" if math.isnan(read) else f"{read:.2f}"
+        return self.name, f"{self.speeds[0]:,.0f}", f"{self.steady:,.0f}", fraction, memory
 
 
-def rows(report: _report.Report, case: str) -> list[Row]:
-    """The loaders, the fastest first."""
-    return sorted((Row(seen, report) for seen in report["cases"].get(case, [])), key=lambda row: -row.steady)
+def rows(report: Report, case: str) -> list[Row]:
+    """Return the loaders of a case, the fastest first."""
+    return sorted((Row(run, report) for run in report["cases"].get(case, [])), key=lambda row: -row.steady)
 
 
-def later(report: _report.Report) -> str:
-    """What the epochs after the first are called."""
+def later(report: Report) -> str:
+    """Return a name for the epochs after the first."""
     epochs = report["options"]["epochs"]
     return "epoch 2" if epochs == 2 else f"median of epochs 2 to {epochs}"
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
-    """A table per case, what conversion took, and how ours stand to the others."""
+def tables(report: Report) -> Iterator[Table]:
+    """Make a table per case, one of the conversions, and one of ours against the others."""
     columns = (
-        "loader",
-        "images/s, epoch 1",
-        later(report),
-        "then read from storage / data",
-        "memory, MB: libraries + added",
-    )
+        "loader", "images/s, epoch 1", later(report), "read from storage / data, after epoch 1",
+        "memory in MB: libraries + added",
+    )  # fmt: skip
     megabytes = report["file_bytes"] / 1e6
     for case in report["options"]["cases"]:
         limit = f"limit {report['limits'].get(case, 0) / 1e6:,.0f} MB" if not report["no_limit"] else report["no_limit"]
         title = f"{CASES[case]} ({report['files']:,} files, {megabytes:,.0f} MB; {limit})"
-        found = [row.cells() for row in rows(report, case)]
-        found += [(name, why, "", "", "") for name, why in report["absent"].items()]
-        yield _report.Table(case, title, columns, found)
+        cells = [row.cells() for row in rows(report, case)]
+        cells += [(name, why, "", "", "") for name, why in report["absent"].items()]
+        yield Table(case, title, columns, cells)
     converted = [
         (name, f"{cost['s']:.1f}", f"{cost['bytes'] / 1e6:,.0f}") for name, cost in report["converted"].items()
     ]
-    yield _report.Table(
-        "converted",
-        "Before they start, these need the files in a format of their own",
-        ("loader", "s", "MB"),
-        converted,
-    )
+    title = "Conversion of the files, for loaders with a format of their own"
+    yield Table("converted", title, ("loader", "s", "MB"), converted)
     columns = (
-        "storage, memory", "fastest of bytecache", "images/s", "with the pictures as they are", "images/s",
-        "fastest other", "images/s", "bytecache / other", "as they are / other",
+        "storage, memory", "fastest of bytecache", "images/s", "fastest with the original images", "images/s",
+        "fastest other", "images/s", "bytecache / other", "original images / other",
     )  # fmt: skip
     title = f"The fastest of each kind, {later(report)}"
-    yield _report.Table("best", title, columns, [row for case in report["cases"] for row in best(report, case)])
+    yield Table("best", title, columns, [row for case in report["cases"] for row in best(report, case)])
 
 
-def best(report: _report.Report, case: str) -> Iterator[tuple[str, ...]]:
-    """A row of the fastest of ours, with shrunk pictures and without, and of the others, where there are all."""
+def best(report: Report, case: str) -> Iterator[tuple[str, ...]]:
+    """Yield a row of our fastest loaders, with and without re-encoded images, and the fastest other, if all exist."""
     found = [row for row in rows(report, case) if not row.failed]
     ours = next((row for row in found if row.ours), None)
-    same = next((row for row in found if row.ours and OTHER_PICTURES not in row.name), None)
+    original = next((row for row in found if row.ours and REENCODED not in row.name), None)
     other = next((row for row in found if not row.ours), None)
-    if ours is None or same is None or other is None:
+    if ours is None or original is None or other is None:
         return
-    named = [
-        text for row in (ours, same, other) for text in (row.name.removeprefix("bytecache "), f"{row.steady:,.0f}")
+    cells = [
+        text for row in (ours, original, other) for text in (row.name.removeprefix("bytecache "), f"{row.steady:,.0f}")
     ]
-    yield SHORT[case], *named, f"{ours.steady / other.steady:.2f}", f"{same.steady / other.steady:.2f}"
+    yield SHORT[case], *cells, f"{ours.steady / other.steady:.2f}", f"{original.steady / other.steady:.2f}"
 
 
-def plot(report: _report.Report, figure: Any) -> None:
-    """Images per second in the later epochs, a part for each case."""
+def plot(report: Report, figure: Any) -> None:
+    """Draw images per second in the later epochs, a panel per case."""
     speeds = {case: {row.name: row.steady for row in rows(report, case) if not row.failed} for case in report["cases"]}
     heights = [2 + len(found) for found in speeds.values()]
     figure.set_size_inches(11, 0.34 * sum(heights))
-    parts = figure.subplots(len(speeds), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, (case, found) in zip(parts, speeds.items(), strict=True):
-        _plot.ranking(axes, found, f"images per second, {later(report)} (right is better)", "{:,.0f}".format)
+    panels = figure.subplots(len(speeds), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (case, found) in zip(panels, speeds.items(), strict=True):
+        plot_ranking(axes, found, f"images per second, {later(report)} (right is better)", "{:,.0f}".format)
         axes.set_title(SHORT[case])
-    figure.suptitle("How fast does each loader go through an epoch, at the same memory?")
+    figure.suptitle("How many images per second does each loader give, at the same memory?")
 
 
 if __name__ == "__main__":
-    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
+    main(__doc__, add_arguments, measure, tables, PACKAGES)

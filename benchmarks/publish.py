@@ -1,10 +1,10 @@
-"""Writes what was measured where people read it: the tables of both READMEs, and a picture per question.
+"""Write the measurements into the tables of both READMEs, and draw a plot per question.
 
     python -m benchmarks.publish [--check]
 
-Every FILE.json in benchmarks/results was written by the script of that name, FILE-MORE.json by the same with other
-options. Its figures replace what stands in a README between `<!-- table FILE.NAME -->` and `<!-- end -->`, and its
-picture is drawn beside it. With --check nothing is written: it fails where a README says anything else.
+Every FILE.json in benchmarks/results was written by the script of that name, FILE-MORE.json by the same script with
+other options. Its tables replace what is between `<!-- table FILE.NAME -->` and `<!-- end -->` in a README, and its
+plot is drawn next to it. With --check nothing is written: it fails if a README differs from the results.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks._report import RESULTS, Report
+from benchmarks.harness.report import RESULTS, Report
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
@@ -26,26 +26,26 @@ BLOCK = re.compile(r"(?<=<!-- table )([\w.-]+) -->\n.*?(?=<!-- end -->)", re.DOT
 
 
 def reports() -> dict[str, Report]:
-    """What each script measured, by its name."""
+    """Return the reports in the results folder, by name."""
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
 
 
 def module(script: str) -> Any:
-    """The script that wrote a file, with its `tables` and perhaps a `plot`."""
+    """Return the script that wrote a report: it has `tables`, and may have `plot`."""
     return importlib.import_module(f"benchmarks.{script.partition('-')[0]}")
 
 
 def blocks(measured: dict[str, Report]) -> dict[str, str]:
-    """What may stand in a README, by name: every table, and the machine it was measured on."""
-    found = {"machine": machine(measured)}
+    """Return the contents of all blocks by name: every table, and the machine."""
+    contents = {"machine": machine(measured)}
     for script, report in measured.items():
         for table in module(script).tables(report):
-            found[f"{script}.{table.name}"] = table.markdown()
-    return found
+            contents[f"{script}.{table.name}"] = table.markdown()
+    return contents
 
 
 def machine(measured: dict[str, Report]) -> str:
-    """Versions and processor, each once; where scripts ran on several, all of them."""
+    """Return versions and processor, each once; all of them if the scripts ran with different ones."""
     seen: dict[str, list[str]] = {}
     for report in measured.values():
         for name, value in report["about"].items():
@@ -54,13 +54,13 @@ def machine(measured: dict[str, Report]) -> str:
     return ", ".join(f"{name} {' / '.join(values)}" for name, values in seen.items())
 
 
-def filled(page: str, found: dict[str, str]) -> str:
-    """The page with the figures in their places. Raises KeyError for a table that no script makes."""
-    return BLOCK.sub(lambda match: f"{match[1]} -->\n\n{found[match[1]]}\n\n", page)
+def filled(page: str, contents: dict[str, str]) -> str:
+    """Return the page with its blocks filled. Raises KeyError for a table that no script makes."""
+    return BLOCK.sub(lambda match: f"{match[1]} -->\n\n{contents[match[1]]}\n\n", page)
 
 
 def draw(script: str, report: Report, folder: Path) -> None:
-    """The picture of a script that has one, into a folder."""
+    """Draw a report's plot into a folder, if its script has one."""
     plot = getattr(module(script), "plot", None)
     if plot is None:
         return
@@ -71,31 +71,31 @@ def draw(script: str, report: Report, folder: Path) -> None:
     figure.savefig(folder / f"{script}.png", dpi=110)
 
 
-def wrong(measured: dict[str, Report], found: dict[str, str]) -> Iterator[str]:
-    """What is not as the figures say."""
+def differences(measured: dict[str, Report], contents: dict[str, str]) -> Iterator[str]:
+    """Yield what differs from the results."""
     texts = {page: page.read_text(encoding="utf-8") for page in PAGES}
     for page, text in texts.items():
-        if filled(text, found) != text:
-            yield f"{page.relative_to(ROOT)} has other figures than benchmarks/results"
-    for name in found:
+        if filled(text, contents) != text:
+            yield f"{page.relative_to(ROOT)} differs from benchmarks/results: run python -m benchmarks.publish"
+    for name in contents:
         if not any(f"<!-- table {name} -->" in text for text in texts.values()):
             yield f"the table {name} is in no README"
-    pictures = {script for script in measured if hasattr(module(script), "plot")}
-    for script in pictures ^ {path.stem for path in RESULTS.glob("*.png")}:
-        yield f"benchmarks/results/{script}.png must be there if the script draws one and was run"
+    plots = {script for script in measured if hasattr(module(script), "plot")}
+    for script in plots ^ {path.stem for path in RESULTS.glob("*.png")}:
+        yield f"benchmarks/results/{script}.png must exist if {script}.json does and its script draws, else not"
 
 
 def main() -> None:
-    """Writes or checks all pages."""
+    """Write or check all pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where a page is not up to date")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a page is not up to date")
     options = parser.parse_args()
     measured = reports()
-    found = blocks(measured)
+    contents = blocks(measured)
     if options.check:
-        sys.exit("\n".join(wrong(measured, found)) or 0)
+        sys.exit("\n".join(differences(measured, contents)) or 0)
     for page in PAGES:
-        page.write_text(filled(page.read_text(encoding="utf-8"), found), encoding="utf-8")
+        page.write_text(filled(page.read_text(encoding="utf-8"), contents), encoding="utf-8")
     for script, report in measured.items():
         draw(script, report, RESULTS)
 

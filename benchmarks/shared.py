@@ -1,10 +1,10 @@
-"""What does a hit cost, and storing a value, in a cache that processes share?
+"""What do a hit and a store cost in a cache that processes share?
 
     python -m benchmarks.shared [--values N] [--rounds N] [--stores N] [--json FILE]
 
 Values of 8 KB, each from a file of its own, read in a new random order in each round, by one process; the cost of the
-loop around the calls is taken off. All caches lie in /dev/shm, the files in the temporary directory. A cache that is
-not installed is named as absent.
+loop is subtracted. All caches are in /dev/shm, the files in the temporary directory. If a cache is not installed, the
+tables say so.
 """
 
 from __future__ import annotations
@@ -19,25 +19,28 @@ from typing import Any
 import numpy as np
 
 import bytecache
-from benchmarks import _measure, _plot, _report
-from benchmarks._shared_caches import CONTENDERS, FILE, OURS, PACKAGES, Read, check, holding
-from benchmarks._stores import MEMORY, VALUE_BYTES, Lmdb, hashed, make_files, scratch
+from benchmarks.harness.measure import Absent, OtherLoad, interleave, per_call_us, speed, summary
+from benchmarks.harness.plot import plot_ranking
+from benchmarks.harness.report import Report, Table, main, number, spread
+from benchmarks.peers.lmdb_cache import Lmdb, hashed
+from benchmarks.peers.shared_caches import CONTENDERS, FILE, OURS, PACKAGES, Read, check, open_filled
+from benchmarks.workloads.files import MEMORY, VALUE_BYTES, make_files, scratch
 
-ORDERS = 5  # different ones, that take turns
+ORDERS = 5  # different ones, used in rotation
 STORING = "fill_once(shared=True), a miss"
 SHORT = (FILE, OURS, "stocaching, a tensor by its number", "diskcache, get", "py-lmdb, bytes, hashed key")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How many values, how often."""
+    """Add the numbers of values, rounds and stores."""
     parser.add_argument("--values", type=int, default=10_000, metavar="N", help="of 8 KB (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=21, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--stores", type=int, default=500, metavar="N", help="in each round (default: %(default)s)")
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Microseconds of a hit and of storing, [median, low, high], and how many times a file's and ours."""
-    others = _measure.Others()
+    """Return microseconds per hit and per store, [median, low, high], and the ratios to a file and to ours."""
+    others = OtherLoad()
     with scratch() as data, scratch(MEMORY) as folder:
         paths = make_files(data, options.values)
         reads, absent = contenders(folder, paths)
@@ -47,13 +50,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def contenders(folder: Path, paths: list[str]) -> tuple[dict[str, Read], list[str]]:
-    """The caches that are here, filled and checked; and those that are not."""
+    """Return the caches that are installed, filled and checked, and those that are absent."""
     reads: dict[str, Read] = {}
     absent: list[str] = []
     for name in CONTENDERS:
         try:
-            reads[name] = holding(name, folder, paths)
-        except _measure.Absent:
+            reads[name] = open_filled(name, folder, paths)
+        except Absent:
             absent.append(name)
         else:
             check(name, reads[name], paths[:: max(1, len(paths) // 100)])
@@ -61,36 +64,36 @@ def contenders(folder: Path, paths: list[str]) -> tuple[dict[str, Read], list[st
 
 
 def loop(read: Read | None, orders: Iterable[list[str]]) -> Callable[[], None]:
-    """One pass over all paths, in the next order; without a function the bare loop."""
-    turns = itertools.cycle(orders)
+    """Return a pass over all paths in the next order; without a function, the bare loop."""
+    order = itertools.cycle(orders)
 
     def run() -> None:
-        for path in next(turns):
+        for path in next(order):
             read(path)  # type: ignore[misc]
 
     def bare() -> None:
-        for _path in next(turns):
+        for _path in next(order):
             pass
 
     return run if read else bare
 
 
 def measure_hits(reads: dict[str, Read], paths: list[str], rounds: int) -> dict[str, Any]:
-    """Microseconds of a hit, and how many times a file's."""
+    """Return microseconds per hit, and the ratio to reading a file."""
     rng = np.random.default_rng(1)
     orders = [[paths[i] for i in rng.permutation(len(paths))] for _ in range(ORDERS)]
     us = timed(reads, orders, rounds)
-    return {name: {"us": _measure.summary(us[name]), "times_file": _measure.speed(us, FILE, name)} for name in us}
+    return {name: {"us": summary(us[name]), "times_file": speed(us, FILE, name)} for name in us}
 
 
 def timed(reads: dict[str, Read], orders: list[list[str]], rounds: int) -> dict[str, list[float]]:
-    """Microseconds of a call, without the loop around it."""
+    """Return microseconds per call, without the cost of the loop."""
     loops = {"": loop(None, orders)} | {name: loop(read, orders) for name, read in reads.items()}
-    return _measure.per_call_us(_measure.interleave(loops, rounds), len(orders[0]))
+    return per_call_us(interleave(loops, rounds), len(orders[0]))
 
 
 def measure_stores(folder: Path, count: int, rounds: int) -> dict[str, Any]:
-    """Microseconds of storing a value that is in memory: with us a whole miss, with the others a put."""
+    """Return microseconds to store a value from memory: a whole miss for ours, a put for the others."""
     value, budget = np.random.default_rng(2).bytes(VALUE_BYTES), 2 * VALUE_BYTES * count * (rounds + 1)
 
     def give(path: str) -> bytes:
@@ -110,37 +113,37 @@ def measure_stores(folder: Path, count: int, rounds: int) -> dict[str, Any]:
         stores["diskcache, set"] = lambda path: disk.set(path, value)
     batches = [[f"/data/train/{i:09d}.jpg" for i in range(n * count, (n + 1) * count)] for n in range(rounds + 1)]
     us = timed(stores, batches, rounds)
-    return {name: {"us": _measure.summary(us[name]), "times_ours": _measure.speed(us, STORING, name)} for name in us}
+    return {name: {"us": summary(us[name]), "times_ours": speed(us, STORING, name)} for name in us}
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
-    """Hits and stores, from the fastest on, and what the README shows of the hits."""
+def tables(report: Report) -> Iterator[Table]:
+    """Make the tables of hits and stores, the fastest first, and a summary of the hits for the README."""
     values = f"{report['options']['values']:,} values of 8 KB"
-    busy = f"others kept {_report.number(report['others_busy_cores'], 2)} cores busy"
-    columns = ("a hit", "µs: median (10 % to 90 %)", "times the file")
+    load = f"other processes kept {number(report['others_busy_cores'], 2)} cores busy"
+    columns = ("cache", "µs: median (10th to 90th percentile)", "relative to the file")
     absent = [(name, "not installed", "") for name in report["absent"]]
     hits = [*ordered(report["hits"], "times_file"), *absent]
-    yield _report.Table("hits", f"A hit, {values} ({busy})", columns, hits)
-    columns = ("storing a value", "µs: median (10 % to 90 %)", "times ours")
-    yield _report.Table("stores", "Storing 8 KB", columns, ordered(report["stores"], "times_ours"))
+    yield Table("hits", f"Time per hit, {values} ({load})", columns, hits)
+    columns = ("cache", "µs: median (10th to 90th percentile)", "relative to ours")
+    yield Table("stores", "Time to store 8 KB", columns, ordered(report["stores"], "times_ours"))
     rows = {row[0]: row for row in (*absent, *ordered(report["hits"], "times_file"))}
-    columns = ("a hit on 8 KB", "µs", "times the file")
-    yield _report.Table("short", "What a hit costs that processes share", columns, [rows[name] for name in SHORT])
+    columns = ("cache", "µs", "relative to the file")
+    yield Table("short", "Time per hit on 8 KB in a shared cache", columns, [rows[name] for name in SHORT])
 
 
-def ordered(figures: dict[str, Any], times: str) -> list[tuple[str, str, str]]:
-    """Rows, from the fastest on."""
-    names = sorted(figures, key=lambda name: figures[name]["us"])
-    return [(name, _report.spread(figures[name]["us"]), _report.spread(figures[name][times])) for name in names]
+def ordered(results: dict[str, Any], ratio: str) -> list[tuple[str, str, str]]:
+    """Return rows, the fastest first."""
+    names = sorted(results, key=lambda name: results[name]["us"])
+    return [(name, spread(results[name]["us"]), spread(results[name][ratio])) for name in names]
 
 
-def plot(report: _report.Report, figure: Any) -> None:
-    """A hit, from the fastest on."""
+def plot(report: Report, figure: Any) -> None:
+    """Draw the time per hit, the fastest on top."""
     medians = {name: hit["us"][0] for name, hit in sorted(report["hits"].items(), key=lambda item: item[1]["us"])}
     axes = figure.subplots()
-    _plot.ranking(axes, medians, "microseconds per hit on 8 KB (left is better)", "{:,.2f} µs".format)
+    plot_ranking(axes, medians, "microseconds per hit on 8 KB (left is better)", "{:,.2f} µs".format)
     axes.set_title("What does a hit cost in a cache that processes share?")
 
 
 if __name__ == "__main__":
-    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
+    main(__doc__, add_arguments, measure, tables, PACKAGES)

@@ -1,9 +1,9 @@
-"""What do more cores give: decode_batch on threads, and ImageDataset on threads or with workers, from 1 to 16?
+"""What do more cores gain, from 1 to 16: decode_batch on threads, and ImageDataset on threads or with workers?
 
     python -m benchmarks.threads [--most N] [--rounds N] [--images N] [--json FILE]
 
-For every number of cores there is a process that may use no more, and as many threads or workers. They take turns.
-There are none for more cores than this machine has.
+For each number of cores there is a process that is confined to them, with as many threads or workers. The processes
+alternate. Numbers above the cores of this machine are left out.
 """
 
 from __future__ import annotations
@@ -14,28 +14,30 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from benchmarks import _images, _measure, _report
-from benchmarks._cores import BOUND, LOADERS, make_job, worker
-from benchmarks._lines import lines
-from benchmarks._process import Process, in_turn
-from benchmarks._stores import scratch
+from benchmarks.harness.line_plot import plot_lines
+from benchmarks.harness.measure import summary
+from benchmarks.harness.report import Report, Table, main, spread
+from benchmarks.harness.worker import Process, ask_in_rounds
+from benchmarks.runs.cores import BOUND, LOADERS, make_job, worker
+from benchmarks.workloads.files import scratch
+from benchmarks.workloads.images import image_kind
 from bytecache.system.threads import cpu_count
 
 NUMBERS = (1, 2, 4, 8, 16)
 DECODERS = (BOUND, "decode_batch")
-TITLES = ("decoding files of 256×256 in memory", "loading files of 500×375 as 224×224, in batches")
+TITLES = ("decoding files of 256×256 in memory", "loading batches of 224×224 from files of 500×375")
 PACKAGES = ("torch", "simplejpeg", "pillow")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How far to go, and how often."""
-    parser.add_argument("--most", type=int, default=NUMBERS[-1], metavar="N", help="cores (default: %(default)s)")
+    """Add the numbers of cores, rounds and images."""
+    parser.add_argument("--most", type=int, default=NUMBERS[-1], metavar="N", help="most cores (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=2, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--images", type=int, default=256, metavar="N", help="in an epoch (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=256, metavar="N", help="images per epoch (default: %(default)s)")
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Images per second of each way on each number of cores, and how many times those on one core."""
+    """Return images per second of each contender on each number of cores, and the ratio to one core."""
     numbers = [number for number in NUMBERS if number <= min(options.most, cpu_count())]
     absent = {name: loader.absent() for name, loader in LOADERS.items() if loader.absent()}
     names = [name for name in (*DECODERS, *LOADERS) if name not in absent]
@@ -44,63 +46,68 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         processes = {
             number: running.enter_context(Process(worker, number, replace(job, workers=number))) for number in numbers
         }
-        asked = in_turn(processes, names, options.rounds, warmup=1)
-    ways = {
+        answers = ask_in_rounds(processes, names, options.rounds, warmup=1)
+    contenders = {
         name: {
             number: {
-                "per_s": _measure.summary(figures),
-                "times": _measure.summary(many / one for many, one in zip(figures, of_number[1], strict=True)),
+                "per_s": summary(speeds),
+                "times": summary(many / one for many, one in zip(speeds, by_cores[1], strict=True)),
             }
-            for number, figures in of_number.items()
+            for number, speeds in by_cores.items()
         }
-        for name, of_number in asked.items()
+        for name, by_cores in answers.items()
     }
     return {
         "cores": cpu_count(),
-        "pictures": _images.kind(),
-        "ways": ways,
+        "image_kind": image_kind(),
+        "contenders": contenders,
         "absent": absent,
     }
 
 
-def table(report: _report.Report, name: str, title: str, ways: Sequence[str]) -> _report.Table:
-    """Images per second, and how many times those on one core."""
-    numbers = list(next(iter(report["ways"].values())))
-    columns = ["", *(f"{number} core{'s' * (number != '1')}" for number in numbers), "times those on 1"]
+def table(report: Report, name: str, title: str, names: Sequence[str]) -> Table:
+    """Return a table of images per second, and of the ratio to one core."""
+    numbers = list(next(iter(report["contenders"].values())))
+    columns = ["", *(f"{number} core{'s' * (number != '1')}" for number in numbers), "speed / 1 core"]
     rows = [
         [
-            way,
-            *(_report.spread(found[number]["per_s"]) for number in numbers),
-            _report.spread(found[numbers[-1]]["times"]),
+            contender,
+            *(spread(by_cores[number]["per_s"]) for number in numbers),
+            spread(by_cores[numbers[-1]]["times"]),
         ]
-        for way, found in report["ways"].items()
-        if way in ways
+        for contender, by_cores in report["contenders"].items()
+        if contender in names
     ]
     absent = [
-        [way, f"not installed: {', '.join(lacks)}", *[""] * len(numbers)] for way, lacks in report["absent"].items()
+        [contender, f"not installed: {', '.join(packages)}", *[""] * len(numbers)]
+        for contender, packages in report["absent"].items()
+        if contender in names
     ]
-    return _report.Table(name, title, columns, [*rows, *(row for row in absent if row[0] in ways)])
+    return Table(name, title, columns, rows + absent)
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
-    """Decoding alone, and whole loaders."""
+def tables(report: Report) -> Iterator[Table]:
+    """Make the tables of decoding alone and of loaders."""
     decoding, loading = TITLES
     yield table(report, "decode", f"Images per second, {decoding}", DECODERS)
     yield table(report, "loaders", f"Images per second, {loading}", tuple(LOADERS))
 
 
-def plot(report: _report.Report, figure: Any) -> None:
-    """Images per second over cores."""
+def plot(report: Report, figure: Any) -> None:
+    """Draw images per second over the number of cores."""
     figure.set_size_inches(13, 5.5)
     figure.suptitle("Is it faster on more cores?")
     for axes, title, names in zip(figure.subplots(1, 2), TITLES, (DECODERS, LOADERS), strict=True):
-        found = {name: way for name, way in report["ways"].items() if name in names}
-        per_s = {name: {int(number): one["per_s"][0] for number, one in way.items()} for name, way in found.items()}
-        times = {name: way[max(way, key=int)]["times"][0] for name, way in found.items()}
-        lines(axes, per_s, {name: f"×{gain:.2f}" for name, gain in times.items()}, "linear")
+        found = {name: by_cores for name, by_cores in report["contenders"].items() if name in names}
+        per_s = {
+            name: {int(number): result["per_s"][0] for number, result in by_cores.items()}
+            for name, by_cores in found.items()
+        }
+        gains = {name: by_cores[max(by_cores, key=int)]["times"][0] for name, by_cores in found.items()}
+        plot_lines(axes, per_s, {name: f"×{gain:.2f}" for name, gain in gains.items()}, "linear")
         axes.set(title=title, xlabel="cores", ylabel="images per second (higher is better)")
-        axes.set_xticks(sorted({number for of_number in per_s.values() for number in of_number}))
+        axes.set_xticks(sorted({number for by_cores in per_s.values() for number in by_cores}))
 
 
 if __name__ == "__main__":
-    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
+    main(__doc__, add_arguments, measure, tables, PACKAGES)

@@ -1,9 +1,9 @@
-"""How many reads reach the storage, when a DataLoader's worker processes read through a cache of each kind?
+"""How many reads reach the storage if the worker processes of a DataLoader read through each kind of cache?
 
     python -m benchmarks.workers [--items N] [--epochs N] [--methods NAME ...] [--json FILE]
 
-Two workers, every item once per epoch in a fresh shuffle, room for all. What is counted is files opened. Workers that
-are spawned import torch anew, which takes seconds each time: ask for them with --methods fork forkserver spawn.
+Two workers, every file once per epoch in a new shuffle, a cache large enough for all. What is counted is opened files.
+Spawned workers have to import torch, which takes seconds each time: add them with --methods fork forkserver spawn.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import bytecache
-from benchmarks import _plot, _report
+from benchmarks.harness.plot import color_of
+from benchmarks.harness.report import Report, Table, main
 
 PACKAGES = ("torch",)
 BUDGET = "64 MB"
-LIVES = {"workers made anew each epoch": False, "persistent workers": True}  # persistent_workers=
-LOG = "BENCHMARK_LOG"  # environment variable: a file that grows by a byte with each read, in whatever process
+LIFETIMES = {"new workers every epoch": False, "persistent workers": True}  # persistent_workers=
+LOG = "BENCHMARK_LOG"  # environment variable: a file that grows by a byte with each read of any process
 
 
 def read_file(path: str) -> bytes:
-    """Reads a file and counts that it did."""
+    """Read a file and count it."""
     with open(os.environ[LOG], "ab", buffering=0) as log:
         log.write(b"x")
     return Path(path).read_bytes()
@@ -57,7 +58,7 @@ READERS: dict[str, Callable[[str], bytes]] = {
 
 
 class Files:
-    """A map-style data set of a file's bytes, as users write it."""
+    """A map-style data set of files, as users write it."""
 
     def __init__(self, paths: list[str], read: Callable[[str], bytes]) -> None:
         self.paths, self.read = paths, read
@@ -70,7 +71,7 @@ class Files:
 
 
 def reads_per_epoch(name: str, paths: list[str], method: str, persistent: bool, epochs: int) -> list[int]:
-    """Files opened in each epoch, by all processes."""
+    """Return the number of files opened in each epoch, by all processes."""
     import torch
     from torch.utils.data import DataLoader
 
@@ -85,75 +86,78 @@ def reads_per_epoch(name: str, paths: list[str], method: str, persistent: bool, 
         persistent_workers=persistent,
         multiprocessing_context=method,
     )
-    seen = [os.path.getsize(os.environ[LOG])]
+    log_bytes = [os.path.getsize(os.environ[LOG])]
     for _ in range(epochs):
         for _ in loader:
             pass
-        seen.append(os.path.getsize(os.environ[LOG]))
-    return [now - then for then, now in zip(seen, seen[1:], strict=False)]
+        log_bytes.append(os.path.getsize(os.environ[LOG]))
+    return [now - then for then, now in zip(log_bytes, log_bytes[1:], strict=False)]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How many files, how often, and how workers start."""
+    """Add the numbers of files and epochs, and the start methods."""
     parser.add_argument("--items", type=int, default=100, metavar="N", help="files of 8 KB (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=3, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--methods", nargs="+", default=["fork", "forkserver"], metavar="NAME", help="%(default)s")
+    parser.add_argument("--methods", nargs="+", default=["fork", "forkserver"], metavar="NAME", help="start methods")
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Files opened in each epoch, by cache, life of the workers, and start method."""
+    """Return the files opened in each epoch, by cache, lifetime of the workers, and start method."""
     multiprocessing.set_forkserver_preload(["__main__", "torch.utils.data"])
     with tempfile.TemporaryDirectory() as folder, tempfile.NamedTemporaryFile() as log:
-        os.environ[LOG] = log.name  # before any worker is there: a fork server keeps the environment it began with
+        os.environ[LOG] = log.name  # before any worker exists: a fork server keeps the environment that it started with
         paths = [f"{folder}/{i}" for i in range(options.items)]
         for path in paths:
             Path(path).write_bytes(os.urandom(8192))
         reads = {
             name: {
-                life: {
+                lifetime: {
                     method: reads_per_epoch(name, paths, method, persistent, options.epochs)
                     for method in options.methods
                 }
-                for life, persistent in LIVES.items()
+                for lifetime, persistent in LIFETIMES.items()
             }
             for name in READERS
         }
     return {"reads": reads}
 
 
-def tables(report: _report.Report) -> Iterator[_report.Table]:
-    """A row per cache; start methods that read the same stand together."""
+def tables(report: Report) -> Iterator[Table]:
+    """Make a table with a row per cache; start methods with the same reads share a cell."""
     options = report["options"]
     title = f"Reads in each of {options['epochs']} epochs of {options['items']} files, two workers"
-    rows = [(name, *(same(lives[life]) for life in LIVES)) for name, lives in report["reads"].items()]
-    yield _report.Table("reads", f"{title}, started by {' and '.join(options['methods'])}", ("cache", *LIVES), rows)
+    rows = [
+        (name, *(same(by_lifetime[lifetime]) for lifetime in LIFETIMES))
+        for name, by_lifetime in report["reads"].items()
+    ]
+    yield Table("reads", f"{title}, started by {' and '.join(options['methods'])}", ("cache", *LIFETIMES), rows)
 
 
 def same(methods: Mapping[str, Sequence[int]]) -> str:
-    """The reads of each epoch; of each start method, where they differ."""
+    """Return the reads of each epoch; per start method if they differ."""
     texts = {method: ", ".join(map(str, reads)) for method, reads in methods.items()}
     if len(set(texts.values())) == 1:
         return next(iter(texts.values()))
     return "; ".join(f"{method}: {text}" for method, text in texts.items())
 
 
-def plot(report: _report.Report, figure: Any) -> None:
-    """Reads per epoch, a group of bars per cache; of the first start method."""
-    panels = figure.subplots(1, len(LIVES), sharey=True)
+def plot(report: Report, figure: Any) -> None:
+    """Draw the reads per epoch with the first start method, a group of bars per cache."""
+    panels = figure.subplots(1, len(LIFETIMES), sharey=True)
     names, epochs = list(report["reads"]), report["options"]["epochs"]
-    for axes, life in zip(panels, LIVES, strict=True):
+    for axes, lifetime in zip(panels, LIFETIMES, strict=True):
         for epoch in range(epochs):
-            reads = [next(iter(report["reads"][name][life].values()))[epoch] for name in names]
-            places = [place + (epoch - (epochs - 1) / 2) * 0.8 / epochs for place in range(len(names))]
+            reads = [next(iter(report["reads"][name][lifetime].values()))[epoch] for name in names]
+            positions = [x + (epoch - (epochs - 1) / 2) * 0.8 / epochs for x in range(len(names))]
             shade = 1 - 0.6 * epoch / max(1, epochs - 1)
-            bars = axes.bar(places, reads, 0.74 / epochs, color=list(map(_plot.color_of, names)), alpha=shade)
+            bars = axes.bar(positions, reads, 0.74 / epochs, color=list(map(color_of, names)), alpha=shade)
             axes.bar_label(bars, fontsize=8)
         axes.set_xticks(range(len(names)), [name.replace("(", "\n(").replace(".", ".\n") for name in names], fontsize=9)
-        axes.set_title(life, fontsize=11)
+        axes.set_title(lifetime, fontsize=11)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel(f"files read per epoch, of {report['options']['items']} (lower is better)")
-    figure.suptitle(f"What do two workers read from the storage? Epochs 1 to {epochs} from left to right")
+    figure.suptitle(f"How many files do two workers read? Epochs 1 to {epochs} from left to right")
 
 
 if __name__ == "__main__":
-    _report.main(__doc__, add_arguments, measure, tables, PACKAGES)
+    main(__doc__, add_arguments, measure, tables, PACKAGES)

@@ -1,8 +1,8 @@
-"""Loaders that go through a data set epoch by epoch: ours, and what people use today, all behind one function.
+"""Data loaders, ours and those that people use today, all behind one function.
 
-A loader is a function of a Job that gives a function of the epoch's number, which gives its batches:
-`(images, labels)`, images uint8 (n, side, side, 3) or (n, 3, side, side), labels the numbers of the files. Every epoch
-has each file once, shuffled as the loader does it.
+A loader is a function of a Job that returns a function of the epoch's number, which returns the batches of that epoch:
+`(images, labels)`, images uint8 (n, side, side, 3) or (n, 3, side, side), labels the indices of the files. Every epoch
+has each file once, shuffled the loader's own way.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ Epochs = Callable[[int], Batches]
 
 @dataclass(frozen=True)
 class Job:
-    """What a loader is to do."""
+    """The task of a loader."""
 
-    root: str  # a folder, or the URL of one: files/000000.jpg and so on, and the folder of each loader's own format
-    count: int  # pictures
-    maxbytes: int  # of memory that may hold data, in all processes together
-    scratch: str  # an empty folder on the local disk, for what a loader keeps there
+    root: str  # a folder or its URL: files/000000.jpg and so on, and a folder per format
+    count: int  # files
+    maxbytes: int  # the cache's budget, for all processes together
+    scratch: str  # an empty folder on the local disk
     batch: int = 32
-    side: int = 224  # pixels that pictures are resized to, both ways
+    side: int = 224  # height and width of the resized images
     workers: int = 2
     seed: int = 0
 
     @property
     def paths(self) -> list[str]:
-        """The files, a path or a URL each; the label of a file is its place."""
+        """The paths or URLs of the files; the label of a file is its index."""
         return [f"{self.root}/files/{index:06d}.jpg" for index in range(self.count)]
 
     @property
@@ -42,25 +42,25 @@ class Job:
 
 
 class Loader(NamedTuple):
-    """Where a loader's code is, what it needs, and the format it reads, where it does not read the files."""
+    """Where a loader is defined, what it needs, and which format it reads."""
 
-    function: str  # "module:name", a function of a Job that gives Epochs
-    packages: tuple[str, ...]  # to be imported
-    format: str = ""  # the folder beside files/; the module's `convert(files, folder, count)` fills it
-    cases: str = "warm half http"  # those in which it has something to show
-    few: str = "warm half http"  # of these, the ones in which it runs when there is little time
+    function: str  # "module:name", a function of a Job that returns Epochs
+    packages: tuple[str, ...]  # import names
+    format: str = ""  # the folder next to files/ that the module's `convert(files, folder, count)` fills; "": files/
+    cases: str = "warm half http"  # those in which it differs from the other loaders
+    few: str = "warm half http"  # the subset of cases to run without --all
 
     def absent(self) -> list[str]:
-        """The packages that are not installed."""
+        """Return the packages that are not installed."""
         return [name for name in self.packages if importlib.util.find_spec(name) is None]
 
     def load(self) -> Callable[[Job], Epochs]:
-        """Imports the loader."""
+        """Import and return the loader."""
         module, name = self.function.split(":")
         return getattr(importlib.import_module(f"benchmarks.loaders.{module}"), name)  # type: ignore[no-any-return]
 
     def convert(self, files: str, folder: str, count: int) -> None:
-        """Writes the pictures in the loader's own format."""
+        """Write the images in the loader's own format."""
         importlib.import_module(f"benchmarks.loaders.{self.function.split(':')[0]}").convert(files, folder, count)
 
 
@@ -83,6 +83,6 @@ LOADERS = {
     "MosaicML Streaming": Loader("mosaic:shards", ("streaming", *TORCH), "mds"),
     "LitData": Loader("lit:chunks", ("litdata", *TORCH), "litdata"),
     "WebDataset": Loader("tars:shards", ("webdataset", *TORCH), "tar"),
-    "WebDataset, cache_dir": Loader("tars:kept", ("webdataset", *TORCH), "tar", cases="http", few=""),
+    "WebDataset, cache_dir": Loader("tars:cached", ("webdataset", *TORCH), "tar", cases="http", few=""),
     "Hugging Face datasets": Loader("hugging:arrow", ("datasets", *TORCH), "arrow", few="warm"),
 }

@@ -1,4 +1,4 @@
-"""Hugging Face datasets: Arrow files, memory-mapped or, where they are remote, streamed."""
+"""Hugging Face datasets: Arrow files, memory-mapped if they are local, streamed if they are remote."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import datasets
 from torch.utils.data import DataLoader
 
 from . import Epochs, Job
-from ._pictures import decode, read
-from ._shards import buffer, pictures, split
+from .image_files import decode, read
 from .plain import loader
+from .shards import buffer, read_files, split
 
 datasets.disable_progress_bars()
-ROWS = 100  # of a record batch, which is read whole in streaming
+BATCH_ROWS = 100  # in a record batch, which streaming reads as a whole
 
 
 def convert(files: str, folder: str, count: int) -> None:
-    """Shards as `save_to_disk` makes them."""
+    """Write shards with `save_to_disk`."""
 
-    def rows(shards: list[range]) -> Iterator[dict[str, Any]]:
+    def samples(shards: list[range]) -> Iterator[dict[str, Any]]:
         for labels in shards:
-            for label, data in pictures(files, labels):
+            for label, data in read_files(files, labels):
                 yield {"image": data, "label": label}
 
     shards = split(files, count)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         data = datasets.Dataset.from_generator(
-            rows, gen_kwargs={"shards": shards}, cache_dir=scratch, writer_batch_size=ROWS
+            samples, gen_kwargs={"shards": shards}, cache_dir=scratch, writer_batch_size=BATCH_ROWS
         )
         data.save_to_disk(folder, num_shards=len(shards))
 
 
 def arrow(job: Job) -> Epochs:
-    """Any row of the memory-mapped files, as a DataLoader asks for it; or a stream shuffled through a buffer."""
+    """Read memory-mapped rows in a DataLoader's order; or a stream, shuffled through a buffer."""
 
     def transform(rows: dict[str, Any]) -> dict[str, Any]:
         return {"image": [decode(data, job.side) for data in rows["image"]], "label": rows["label"]}

@@ -1,4 +1,4 @@
-"""LitData: chunks in its own format, memory-mapped or, where they are remote, downloaded to the local disk."""
+"""LitData: chunks in its own format, memory-mapped; remote ones are downloaded to the local disk."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from litdata.streaming.downloader import Downloader, register_downloader
 from litdata.streaming.resolver import Dir
 
 from . import Epochs, Job
-from ._pictures import decode
-from ._shards import SHARD_BYTES, download, pictures
+from .image_files import decode
+from .shards import SHARD_BYTES, download, read_files
 
 
 class FromServer(Downloader):
-    """LitData reads from clouds, not over plain HTTP, but takes another downloader; this one is made like its own."""
+    """A downloader for plain HTTP, like LitData's own ones for cloud storage."""
 
     def download_file(self, remote_filepath: str, local_filepath: str) -> None:
         with suppress(Timeout), FileLock(f"{local_filepath}.lock", timeout=0):
@@ -30,16 +30,16 @@ register_downloader("http://", FromServer)
 
 
 def convert(files: str, folder: str, count: int) -> None:
-    """Chunks as `litdata.optimize` makes them, without the processes that it starts."""
+    """Write chunks as `litdata.optimize` does, but without starting processes."""
     cache = Cache(folder, chunk_bytes=SHARD_BYTES)
-    for label, data in pictures(files, range(count)):
+    for label, data in read_files(files, range(count)):
         cache[label] = (data, label)
     cache.done()
     cache.merge()
 
 
 def chunks(job: Job) -> Epochs:
-    """Chunks in a new order each epoch, and the pictures of a chunk too."""
+    """Shuffle the chunks and the images within each chunk every epoch."""
 
     def transform(sample: Any) -> Any:
         return decode(sample[0], job.side), sample[1]

@@ -1,4 +1,4 @@
-"""MONAI's CacheDataset, which holds what transforms gave."""
+"""MONAI's CacheDataset, which caches the results of transforms."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from monai.data import CacheDataset
 from monai.transforms import Compose, Transform
 
 from . import Epochs, Job
-from ._pictures import Files
+from .image_files import Files
 from .plain import loader
 
-READERS = 16  # threads that fill the cache: decoding leaves the interpreter alone, and reading may wait
+READERS = 16  # threads that fill the cache: decoding releases the GIL, and reading waits
 
 
 class Decode(Transform):
-    """The index of a file becomes `(image, label)`; a Transform without chance, so that it is cached."""
+    """A transform from an index to `(image, label)`; it is deterministic, so its results are cached."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -25,9 +25,9 @@ class Decode(Transform):
 
 
 def decoded(job: Job) -> Epochs:
-    """As many decoded pictures as fit, read before the first epoch; workers find them in their memory after a fork."""
+    """Cache as many decoded images as fit before the first epoch; forked workers inherit them."""
     transform = Compose([Decode(Files(job.paths, job.side))])
-    room = job.maxbytes // (3 * job.side * job.side)
-    options = {"cache_num": room, "num_workers": READERS, "progress": False, "copy_cache": False}
+    capacity = job.maxbytes // (3 * job.side * job.side)
+    options = {"cache_num": capacity, "num_workers": READERS, "progress": False, "copy_cache": False}
     batches = loader(CacheDataset(range(job.count), transform, **options), job)
     return lambda epoch: batches

@@ -1,4 +1,4 @@
-"""MosaicML Streaming: shards in its MDS format, downloaded to the local disk where they are remote."""
+"""MosaicML Streaming: shards in its MDS format; remote ones are downloaded to the local disk."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from unittest.mock import MagicMock
 
 from torch.utils.data import DataLoader
 
-# Streaming imports these too, for its ready-made data sets and its own DataLoader, which only adds resumption; they
-# bring torchvision and transformers, which are heavy and need not be here.
+# Streaming imports these for its ready-made data sets and for its own DataLoader, which only adds resumption; they
+# require torchvision and transformers, which are large and not needed here.
 for name in ("streaming.multimodal", "streaming.text", "streaming.vision"):
     sys.modules.setdefault(name, MagicMock())
 for name in ("transformers.feature_extraction_utils", "transformers.tokenization_utils_base"):
@@ -20,12 +20,12 @@ from streaming.base.storage.download import DOWNLOADER_MAPPINGS, CloudDownloader
 from streaming.base.util import clean_stale_shared_memory  # noqa: E402
 
 from . import Epochs, Job  # noqa: E402
-from ._pictures import decode  # noqa: E402
-from ._shards import SHARD_BYTES, download, pictures  # noqa: E402
+from .image_files import decode  # noqa: E402
+from .shards import SHARD_BYTES, download, read_files  # noqa: E402
 
 
 class FromServer(CloudDownloader):
-    """Streaming reads from clouds, not over plain HTTP, but its table of downloaders takes another one."""
+    """A downloader for plain HTTP; Streaming's own ones are for cloud storage."""
 
     @staticmethod
     def _client_identifier() -> str:
@@ -35,21 +35,21 @@ class FromServer(CloudDownloader):
         download(remote, local)
 
     def clean_up(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection stays open."""
 
 
 DOWNLOADER_MAPPINGS["http"] = FromServer
 
 
 def convert(files: str, folder: str, count: int) -> None:
-    """Shards without compression, which does nothing for JPEG files."""
+    """Write shards without compression, which cannot shrink JPEG files."""
     with MDSWriter(out=folder, columns={"image": "bytes", "label": "int"}, size_limit=SHARD_BYTES) as writer:
-        for label, data in pictures(files, range(count)):
+        for label, data in read_files(files, range(count)):
             writer.write({"image": data, "label": label})
 
 
-class Pictures(StreamingDataset):
-    """Decodes what StreamingDataset gives."""
+class Images(StreamingDataset):
+    """A StreamingDataset of decoded images."""
 
     def __init__(self, side: int, **options: Any) -> None:
         super().__init__(**options)
@@ -61,11 +61,11 @@ class Pictures(StreamingDataset):
 
 
 def shards(job: Job) -> Epochs:
-    """The order of the shards, and of the pictures within blocks of many shards, is new in each epoch."""
+    """Shuffle the shards, and the images within blocks of many shards, every epoch."""
     clean_stale_shared_memory()
     atexit.register(clean_stale_shared_memory)
     root = f"{job.root}/mds"
     where = {"remote": root, "local": f"{job.scratch}/mds"} if job.remote else {"local": root}
-    data = Pictures(job.side, **where, shuffle=True, shuffle_seed=job.seed, batch_size=job.batch)
+    data = Images(job.side, **where, shuffle=True, shuffle_seed=job.seed, batch_size=job.batch)
     batches = DataLoader(data, job.batch, num_workers=job.workers, persistent_workers=True)
     return lambda epoch: batches

@@ -1,4 +1,4 @@
-"""bytecache.torch.ImageDataset, with no cache and with each kind of it."""
+"""bytecache.torch.ImageDataset without a cache, and with each kind of cache."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import bytecache
 from bytecache.torch import EpochSampler, ImageDataset, collate
 
 from . import Epochs, Job
-from ._pictures import decode, read
+from .image_files import decode, read
 
 
 def epochs(job: Job, load: Callable[[str], Any], workers: int = 0) -> Epochs:
-    """Batches of what `load` gives; without workers, decoding still takes all processors."""
+    """Load batches through `load`; decoding uses all processors even without workers."""
     data = ImageDataset(job.paths, np.arange(job.count), load=load, size=(job.side, job.side))
     sampler = EpochSampler(job.count, seed=job.seed)
     batches: Any = DataLoader(
@@ -36,28 +36,28 @@ def epochs(job: Job, load: Callable[[str], Any], workers: int = 0) -> Epochs:
 
 
 def no_cache(job: Job) -> Epochs:
-    """Keeps nothing, but reads a batch's files on threads."""
+    """Cache nothing, but read the files of a batch on threads."""
     return epochs(job, bytecache.fill_once(maxsize=0)(read))
 
 
 def private(job: Job) -> Epochs:
-    """Files as they are, in the memory of one process."""
+    """Cache the original files in the memory of one process."""
     return epochs(job, bytecache.fill_once(maxbytes=job.maxbytes)(read))
 
 
 def shared(job: Job) -> Epochs:
-    """Files as they are, in /dev/shm, for all workers."""
+    """Cache the original files in /dev/shm, for all workers."""
     return epochs(job, bytecache.fill_once(shared=True, maxbytes=job.maxbytes)(read), job.workers)
 
 
 def on_disk(job: Job) -> Epochs:
-    """Files as they are, on the local disk: for files that come from elsewhere."""
+    """Cache the original files, which are remote, on the local disk."""
     store = bytecache.SharedStore(f"{job.scratch}/store", maxbytes="100 GB")
     return epochs(job, bytecache.fill_once(store=store)(read))
 
 
 def shrunk(job: Job) -> Epochs:
-    """Files encoded anew at their first reading, with a shorter side as long as the network wants it."""
+    """Cache files that are re-encoded when first read, at the resolution that the network needs."""
 
     @bytecache.fill_once(maxbytes=job.maxbytes)
     def read_shrunk(path: str) -> bytes:
@@ -67,7 +67,7 @@ def shrunk(job: Job) -> Epochs:
 
 
 def decoded(job: Job) -> Epochs:
-    """Pixels, for when memory is plenty: nothing is decoded again."""
+    """Cache decoded pixels, if memory allows: nothing is decoded twice."""
 
     @bytecache.fill_once(maxbytes=job.maxbytes)
     def read_decoded(path: str) -> Any:

@@ -1,4 +1,4 @@
-"""bytecache.keras.ImageDataset, as `fit` goes through it."""
+"""bytecache.keras.ImageDataset, iterated over as `fit` does it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import bytecache
 from bytecache.keras import ImageDataset
 
 from . import Epochs, Job
-from ._pictures import read
+from .image_files import read
 
 
 def private(job: Job) -> Epochs:
-    """Files as they are, in the memory of one process; batches are made by threads."""
+    """Cache the original files in the memory of one process; threads load the batches."""
     load = bytecache.fill_once(maxbytes=job.maxbytes)(read)
     data = ImageDataset(
         job.paths,

@@ -1,4 +1,4 @@
-"""PyTorch's DataLoader over files: no cache but the operating system's."""
+"""PyTorch's DataLoader over files, with no cache but the page cache."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from . import Epochs, Job
-from ._pictures import Files, decode, decode_pillow
+from .image_files import Files, decode, decode_pillow
 
 
 def loader(data: Any, job: Job, **options: Any) -> Any:
-    """A DataLoader with workers that stay, in which the batches are shuffled anew each epoch."""
+    """Return a DataLoader with persistent workers that shuffles every epoch."""
     return DataLoader(
         data,
         batch_size=job.batch,
@@ -23,12 +23,12 @@ def loader(data: Any, job: Job, **options: Any) -> Any:
 
 
 def pillow(job: Job) -> Epochs:
-    """Decodes with Pillow."""
+    """Decode with Pillow."""
     batches = loader(Files(job.paths, job.side, decode_pillow), job)
     return lambda epoch: batches
 
 
 def simplejpeg(job: Job) -> Epochs:
-    """Decodes with simplejpeg."""
+    """Decode with simplejpeg."""
     batches = loader(Files(job.paths, job.side, decode), job)
     return lambda epoch: batches

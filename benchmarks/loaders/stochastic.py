@@ -1,4 +1,4 @@
-"""stocaching's SharedCache: decoded pictures in shared memory, as many as fit, the same ones for ever."""
+"""stocaching's SharedCache: decoded images in shared memory, as many as fit, never evicted."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import torch
 from stocaching import SharedCache
 
 from . import Epochs, Job
-from ._pictures import Files
+from .image_files import Files
 from .plain import loader
 
 
 class Cached(torch.utils.data.Dataset[Any]):
-    """The data set of its documentation."""
+    """The data set from its documentation."""
 
     def __init__(self, job: Job) -> None:
         self._files = Files(job.paths, job.side)
-        with contextlib.redirect_stdout(sys.stderr):  # it prints how much fits
+        with contextlib.redirect_stdout(sys.stderr):  # it prints its capacity
             self._cache = SharedCache(job.maxbytes / (1 << 30), job.count, (job.side, job.side, 3), torch.uint8)
 
     def __len__(self) -> int:
@@ -34,6 +34,6 @@ class Cached(torch.utils.data.Dataset[Any]):
 
 
 def decoded(job: Job) -> Epochs:
-    """Each picture is stored by the worker that decodes it first; the memory is taken and cleared at the start."""
+    """Let the worker that first decodes an image store it; all memory is allocated and zeroed at the start."""
     batches = loader(Cached(job), job)
     return lambda epoch: batches

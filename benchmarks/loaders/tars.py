@@ -1,4 +1,4 @@
-"""WebDataset: tar files that are read from front to end."""
+"""WebDataset: tar files that are read sequentially."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import webdataset
 from torch.utils.data import default_collate
 
 from . import Epochs, Job
-from ._pictures import decode, read
-from ._shards import buffer, pictures, split
+from .image_files import decode, read
+from .shards import buffer, read_files, split
 
-if shutil.which("curl") is None:  # which it starts for each shard that it reads over HTTP
+if shutil.which("curl") is None:  # which it runs for each shard that it reads over HTTP
     webdataset.gopen_schemes["http"] = lambda url, mode, bufsize: urlopen(url)
 
 
 def convert(files: str, folder: str, count: int) -> None:
-    """Shards with one member for each picture, named by its label; and their names, for it can't list a folder."""
+    """Write shards with a member per image, named by its label, and a list of them, as it cannot list a folder."""
     shards = {f"{number:06d}.tar": labels for number, labels in enumerate(split(files, count))}
     for shard, labels in shards.items():
         with webdataset.TarWriter(f"{folder}/{shard}") as writer:
-            for label, data in pictures(files, labels):
+            for label, data in read_files(files, labels):
                 writer.write({"__key__": f"{label:06d}", "jpg": data})
     Path(f"{folder}/shards.json").write_text(json.dumps(list(shards)), encoding="utf-8")
 
 
 def epochs(job: Job, **options: Any) -> Epochs:
-    """Each worker has shards of its own, in a new order each epoch, and shuffles their pictures through a buffer."""
+    """Give each worker its own shards, in a new order every epoch, and shuffle their images through a buffer."""
 
     def sample(members: dict[str, Any]) -> Any:
         return decode(members["jpg"], job.side), int(members["__key__"])
@@ -44,12 +44,12 @@ def epochs(job: Job, **options: Any) -> Epochs:
 
 
 def shards(job: Job) -> Epochs:
-    """Streams the shards, from wherever they are, in every epoch."""
+    """Stream the shards from storage in every epoch."""
     return epochs(job)
 
 
-def kept(job: Job) -> Epochs:
-    """Streams shards that it has put on the local disk in the first epoch."""
+def cached(job: Job) -> Epochs:
+    """Stream the shards from storage in the first epoch, and from the local disk afterwards."""
     if not job.remote:
-        raise NotImplementedError("the shards are on the local disk as it is")
+        raise NotImplementedError("the shards are on the local disk already")
     return epochs(job, cache_dir=job.scratch)

@@ -1,4 +1,4 @@
-"""tf.data: native ops, each map on as many threads as AUTOTUNE finds best."""
+"""tf.data: native ops, with the parallelism that AUTOTUNE chooses for each map."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tensorflow as tf  # noqa: E402
 
 from . import Epochs, Job  # noqa: E402
-from ._pictures import read  # noqa: E402
+from .image_files import read  # noqa: E402
 
 AUTOTUNE = tf.data.AUTOTUNE
-REQUESTS = 16  # at a time over HTTP: they wait and take no processor, which AUTOTUNE can't know
-BUFFER = 1000  # as TensorFlow's tutorials put it after cache()
+REQUESTS = 16  # concurrent ones over HTTP: they wait and use no processor, which AUTOTUNE cannot know
+BUFFER = 1000  # as in TensorFlow's tutorials, after cache()
 
 
 def files(job: Job) -> Any:
-    """Paths and labels."""
+    """Return paths and labels."""
     return tf.data.Dataset.from_tensor_slices((job.paths, np.arange(job.count)))
 
 
 def read_files(paths: Any, job: Job) -> Any:
-    """Paths become the bytes of the files, in no order of their own."""
+    """Replace paths by the bytes of their files, in any order."""
 
     def read_url(path: Any, label: Any) -> Any:
         data = tf.numpy_function(lambda url: read(url.decode()), [path], tf.string)
@@ -36,7 +36,7 @@ def read_files(paths: Any, job: Job) -> Any:
 
 
 def batches(encoded: Any, job: Job, antialias: bool = True) -> Epochs:
-    """The rest, from bytes to batches: the pixels that simplejpeg and Pillow give, to within rounding."""
+    """Decode, resize and batch, to the pixels of simplejpeg and Pillow within rounding."""
 
     def decode(data: Any, label: Any) -> Any:
         image = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
@@ -52,21 +52,21 @@ def batches(encoded: Any, job: Job, antialias: bool = True) -> Epochs:
 
 
 def plain(job: Job) -> Epochs:
-    """No cache but the operating system's; all paths are shuffled."""
+    """Use no cache but the page cache, and shuffle all paths."""
     paths = files(job).shuffle(job.count, job.seed)
     return batches(read_files(paths, job), job)
 
 
 def aliased(job: Job) -> Epochs:
-    """The same, resized as tf.image.resize does where one does not ask: faster, and other pixels than all others'."""
+    """Do the same with the default of tf.image.resize: faster, and pixels that differ from all other loaders'."""
     paths = files(job).shuffle(job.count, job.seed)
     return batches(read_files(paths, job), job, antialias=False)
 
 
 def cached(job: Job) -> Epochs:
-    """Bytes are cached, in memory or, where they come over HTTP, in a file on disk; there is no limit to either.
+    """Cache the bytes in memory, or on disk if they come over HTTP, both without a limit.
 
-    What is cached comes in one order, paths shuffled once, and each epoch shuffles that through a buffer.
+    The cache has one order, that of the paths shuffled once; each epoch shuffles it through a buffer.
     """
     paths = files(job).shuffle(job.count, job.seed, reshuffle_each_iteration=False)
     encoded = read_files(paths, job).cache(f"{job.scratch}/cache" if job.remote else "")

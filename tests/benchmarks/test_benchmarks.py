@@ -1,4 +1,4 @@
-"""The benchmarks run, on the smallest sizes, and what the READMEs say is what they have measured."""
+"""The benchmarks run, at their smallest sizes, and the READMEs show their results."""
 
 from __future__ import annotations
 
@@ -33,24 +33,41 @@ from pathlib import Path
 from benchmarks import publish
 publish.draw(sys.argv[1], json.loads(Path(sys.argv[2]).read_text()), Path(sys.argv[3]))
 """
+FILL = """
+import importlib.util, sys
+from pathlib import Path
+from benchmarks.peers.entry_caches import CONTENDERS, key_of, read
+keys = [key_of(number) for number in range(100)]
+for name, contender in CONTENDERS.items():
+    if importlib.util.find_spec(contender.package):
+        folder = Path(sys.argv[1], name)
+        folder.mkdir()
+        cache = contender.open(folder, len(keys))
+        cache.store(keys[0])
+        if cache.fill:
+            cache.fill(keys[1:])
+            assert cache.entries() == len(keys), name
+            assert [cache.hit(key) for key in keys] == [read(key) for key in keys], name
+            print(name)
+"""
 
 
 def python(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Runs Python at the top of the project."""
+    """Run Python in the root of the project."""
     command = [sys.executable, *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("script", SMALLEST)
 def test_a_script_runs(script: str, tmp_path: Path) -> None:
-    """It prints its tables and writes the figures they are made of; a peer that is not installed does not stop it."""
-    pytest.importorskip("PIL", reason="the benchmarks' pictures need Pillow")
+    """A script prints its tables and writes its measurements, even if peers are not installed."""
+    pytest.importorskip("PIL", reason="the benchmarks' images need Pillow")
     if script in NEEDS_TORCH:
         pytest.importorskip("torch", reason=f"benchmarks.{script} needs torch")
-    out = tmp_path / "figures.json"
-    ended = python("-m", f"benchmarks.{script}", *SMALLEST[script], "--json", out)
-    assert ended.returncode == 0, ended.stderr
-    assert "nan" not in ended.stdout
+    out = tmp_path / "report.json"
+    run = python("-m", f"benchmarks.{script}", *SMALLEST[script], "--json", out)
+    assert run.returncode == 0, run.stderr
+    assert "nan" not in run.stdout
     assert json.loads(out.read_text(encoding="utf-8"))["about"]["python"] == platform.python_version()
     if importlib.util.find_spec("matplotlib"):
         drawn = python("-c", DRAW, script, out, tmp_path)
@@ -59,6 +76,13 @@ def test_a_script_runs(script: str, tmp_path: Path) -> None:
 
 
 def test_the_readmes_say_what_was_measured() -> None:
-    """Each table is made of the figures in benchmarks/results, and all of these are shown."""
+    """Each table is made from benchmarks/results, and each result has its table."""
     checked = python("-m", "benchmarks.publish", "--check")
     assert checked.returncode == 0, checked.stderr
+
+
+def test_entry_caches_store_in_bulk(tmp_path: Path) -> None:
+    """`fill` stores a value under each key; benchmarks.scale uses it only at larger sizes than the smallest."""
+    run = python("-c", FILL, tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "SharedStore" in run.stdout

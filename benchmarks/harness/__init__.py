@@ -1,0 +1,1 @@
+"""Measuring, reporting and plotting; worker processes and memory limits."""

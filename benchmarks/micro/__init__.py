@@ -1,0 +1,1 @@
+"""A pytest-benchmark test per contender, to compare two versions of the code."""

@@ -1,0 +1,1 @@
+"""Measurements that take processes of their own, and what these processes do."""
