@@ -1,6 +1,6 @@
 """The read-through cache for training: fills once, never evicts, keeps compressed bytes, decodes at the speed of C."""
 
-from .cache.function import CachedFunction
+from .cache.cached_function import CachedFunction
 from .cache.stats import CacheInfo, CacheStats
 from .decorators import fill_once, lru_cache
 from .images.batch import decode_batch

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, overload
 
 from .cache.bulk import BulkReader
-from .cache.function import CachedFunction, P, R
+from .cache.cached_function import CachedFunction, P, R
 from .cache.hit_path import make_key_of, make_wrapper
 from .cache.read_through import ReadThrough
 from .cache.store_function import StoreFunction

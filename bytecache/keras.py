@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from .cache.function import CachedFunction
+from .cache.cached_function import CachedFunction
 from .cache.stats import CacheStats
 from .images.arrays import Array
 from .loading.batches import BatchLoader

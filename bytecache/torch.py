@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler, default_collate, get_worker_info
 
-from .cache.function import CachedFunction
+from .cache.cached_function import CachedFunction
 from .images.arrays import Array
 from .images.batch import map_indexed
 from .loading.buffers import BufferPool

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..stores.base import MISSING, Partition
 from ..system.fork import at_fork
-from .key_lease import LeasedFlight, run_with_lease
+from .leased_flight import LeasedFlight, run_with_lease
 from .singleflight import Flight, SingleFlight
 from .stats import CacheInfo, CacheStats, check_scope
 

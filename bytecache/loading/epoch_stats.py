@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..cache.function import CachedFunction
+from ..cache.cached_function import CachedFunction
 from ..cache.stats import CacheStats
 
 

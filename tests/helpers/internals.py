@@ -10,7 +10,7 @@ from typing import Any
 
 import bytecache
 from bytecache import SharedStore
-from bytecache.cache import key_lease, singleflight
+from bytecache.cache import leased_flight, singleflight
 from bytecache.stores.memory import LRUStore
 from bytecache.stores.shared.handle import StoreHandle
 from bytecache.stores.shared.index import COUNT
@@ -20,10 +20,10 @@ from bytecache.stores.shared.segment import Segment
 # Modules that run when a key is missed, and those that change a store's files.
 MISS_PATH_MODULES = {
     "bytecache.stores.memory",
-    *(f"bytecache.cache.{name}" for name in ("read_through", "singleflight", "key_lease")),
+    *(f"bytecache.cache.{name}" for name in ("read_through", "singleflight", "leased_flight")),
 }
 SHARED_MISS_PATH_MODULES = {
-    *(f"bytecache.cache.{name}" for name in ("read_through", "singleflight", "key_lease")),
+    *(f"bytecache.cache.{name}" for name in ("read_through", "singleflight", "leased_flight")),
     *(f"bytecache.stores.shared.{name}" for name in ("index", "locks", "segment", "handle", "partition")),
 }
 STORE_WRITE_MODULES = {
@@ -87,7 +87,7 @@ def waiting_threads() -> set[int]:
 
 def leasing_threads() -> set[int]:
     """Return the identifiers of the threads that other processes may be waiting for."""
-    return {thread for thread, calls in key_lease._leases_of_thread.copy().items() if calls}
+    return {thread for thread, calls in leased_flight._leases_of_thread.copy().items() if calls}
 
 
 def assert_at_rest(cached: Any) -> None:

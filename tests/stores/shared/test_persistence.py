@@ -26,7 +26,7 @@ from helpers.processes import in_child
 from helpers.threads import start, together, until
 
 from bytecache import SharedStore, fill_once
-from bytecache.cache import key_lease
+from bytecache.cache import leased_flight
 from bytecache.stores.shared.header import FunctionRow, Word
 from bytecache.stores.shared.locks import ByteLocks, KeyLease
 from bytecache.system.filesystem import is_memory_backed
@@ -826,7 +826,7 @@ def test_an_interrupted_wait_for_another_process_leaves_no_trace(opened: Any) ->
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     os.close(asking), os.close(asked)
-    assert not key_lease._leases_of_thread.get(threading.get_ident())
+    assert not leased_flight._leases_of_thread.get(threading.get_ident())
     assert f._cache.flights._flights == {}
 
 
