@@ -17,9 +17,9 @@ from helpers.threads import start
 
 from bytecache import SharedStore, __main__ as cli, fill_once
 from bytecache.stores.shared import admin as inspection
-from bytecache.stores.shared.locks import AVAILABLE
+from bytecache.stores.shared.locks import OFD_LOCKS_AVAILABLE
 
-pytestmark = pytest.mark.skipif(not AVAILABLE, reason="shared stores are for Linux")
+pytestmark = pytest.mark.skipif(not OFD_LOCKS_AVAILABLE, reason="shared stores are for Linux")
 
 
 def plain(i: int) -> bytes:
@@ -295,8 +295,8 @@ def test_where_there_is_no_store(tmp_path: Path, call: Any, command: str, what: 
         "a file": "that is a file",
         "empty": "an empty folder",
         "other": "a folder without the file 'head', with 'photo.jpg' in it",
-        "version": "is no shared store of format 1",
-        "cut": "its head is not of 65536 bytes",
+        "version": "is not a shared store of format 1",
+        "cut": "its header is not 65536 bytes long",
     }[what]
     assert came in err
     assert sorted(str(one) for one in tmp_path.rglob("*")) == before

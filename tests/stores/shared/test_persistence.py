@@ -28,7 +28,7 @@ from helpers.threads import start, together, until
 from bytecache import SharedStore, fill_once
 from bytecache.cache import key_lease
 from bytecache.stores.shared.header import FunctionRow, Word
-from bytecache.stores.shared.locks import ByteLocks, KeyLease
+from bytecache.stores.shared.locks import ByteRangeLocks, KeyLease
 from bytecache.stores.shared.run_folder import is_memory_backed
 
 WORD = 8  # bytes
@@ -786,7 +786,7 @@ def test_a_call_inside_of_a_call_keeps_the_outer_one_s_turn(opened: Any) -> None
 
     def outer(x: int) -> bytes:
         inner(x)
-        locks = ByteLocks(store.path / "locks")  # as another process has it
+        locks = ByteRangeLocks(store.path / "locks")  # as another process has it
         try:
             lease = KeyLease(locks, f._digest_of((x,), {}), f._cache.partition.generation)
             return b"free" if lease.acquire(wait=False) else b"leased"
@@ -880,7 +880,7 @@ def test_a_folder_that_is_removed_under_a_job_costs_one_warning(tmp_path: Path) 
     (f,) = cached(store, lambda x: bytes(np.arange(x)))
     f(1)
     shutil.rmtree(tmp_path / "store")
-    with pytest.warns(RuntimeWarning, match="its files cannot be written|has no room") as warned:
+    with pytest.warns(RuntimeWarning, match="its files cannot be written|has no space left") as warned:
         assert all(f(x) == bytes(np.arange(x)) for x in range(600))
         f.cache_clear()
         assert all(f(x) == bytes(np.arange(x)) for x in range(600))

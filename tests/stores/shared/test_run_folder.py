@@ -219,7 +219,7 @@ def test_a_machine_without_memory_files_uses_the_temporary_directory(
     """Where /dev/shm is not, a store is kept in the temporary directory, with one warning."""
     monkeypatch.setattr(place, "_MEMORY", tmp_path / "none")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.warns(RuntimeWarning, match="none, which has room for 0"):
+    with pytest.warns(RuntimeWarning, match="none, where 0 bytes are free"):
         held = attach_run_folder("x", 100, take)
     assert held.folder.parent == tmp_path
     close_all(held)
@@ -229,7 +229,7 @@ def test_nowhere_to_write_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path:
     """Where neither place can be written the error names both and path=."""
     monkeypatch.setattr(place, "_MEMORY", tmp_path / "none")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nor this"))
-    with pytest.raises(OSError, match="neither .*none nor .*nor this can be written: give path="):
+    with pytest.raises(OSError, match="neither .*none nor .*nor this can be written to: give path="):
         attach_run_folder("x", 100, take)
 
 
