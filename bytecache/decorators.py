@@ -185,7 +185,7 @@ def _wrap_shared(function: Callable[..., Any], maxsize: int | None, options: _Op
     identity, store = fingerprint(function, options.version), options.store
     if store is None:
         assert options.maxbytes is not None
-        store = SharedStore.of_run(identity[0].hex()[:16], options.maxbytes)
+        store = SharedStore.open(None, identity[0].hex()[:16], options.maxbytes)
     return StoreFunction(function, store, maxsize, options.typed, options.key, identity)
 
 

@@ -19,9 +19,9 @@ from bytecache import SharedStore, fill_once
 from bytecache.cli import store as store_commands
 from bytecache.cli.main import main
 from bytecache.stores.shared import admin
-from bytecache.stores.shared.locks import AVAILABLE
+from bytecache.stores.shared.locks import OFD_LOCKS_AVAILABLE
 
-pytestmark = pytest.mark.skipif(not AVAILABLE, reason="shared stores are for Linux")
+pytestmark = pytest.mark.skipif(not OFD_LOCKS_AVAILABLE, reason="shared stores are for Linux")
 
 
 def plain(i: int) -> bytes:
@@ -299,7 +299,7 @@ def test_where_there_is_no_store(tmp_path: Path, call: Any, command: str, what: 
         "empty": "an empty folder",
         "other": "a folder without the file 'head', with 'photo.jpg' in it",
         "version": "is not a shared store of format 1",
-        "cut": "its head is not 65536 bytes",
+        "cut": "its header is not 65536 bytes long",
     }[what]
     assert came in err
     assert sorted(str(one) for one in tmp_path.rglob("*")) == before

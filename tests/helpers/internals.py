@@ -14,7 +14,7 @@ from bytecache.cache import leased_flight, singleflight
 from bytecache.stores.memory import LRUStore
 from bytecache.stores.shared.handle import StoreHandle
 from bytecache.stores.shared.index import COUNT
-from bytecache.stores.shared.locks import WRITER, ByteLocks
+from bytecache.stores.shared.locks import WRITER, ByteRangeLocks
 from bytecache.stores.shared.segment import Segment
 
 # Modules that run when a key is missed, and those that change a store's files.
@@ -114,7 +114,7 @@ def locked_bytes(store: SharedStore, *, writer: bool = False) -> list[int]:
 
 def assert_sound(store: SharedStore) -> None:
     """Fail if the writer's lock is held, an entry does not fit its checksum, or the budget is exceeded."""
-    locks = ByteLocks(store.path / "locks")
+    locks = ByteRangeLocks(store.path / "locks")
     try:
         assert locks.acquire(WRITER, wait=False), "the writer's lock is held"
     finally:

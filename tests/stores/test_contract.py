@@ -14,7 +14,7 @@ from bytecache import SharedStore
 from bytecache.stores.base import MISSING, Partition, PutResult, Store
 from bytecache.stores.counters import MemoryCounters
 from bytecache.stores.memory import FillOnceStore, LRUStore
-from bytecache.stores.shared.locks import AVAILABLE
+from bytecache.stores.shared.locks import OFD_LOCKS_AVAILABLE
 
 
 class TestFillOnceStore(PartitionTests):
@@ -31,7 +31,7 @@ class TestLRUStore(PartitionTests):
         return lambda maxsize=None: LRUStore(maxsize, self.capacity * NBYTES, len)
 
 
-@pytest.mark.skipif(not AVAILABLE, reason="a shared store needs open file description locks")
+@pytest.mark.skipif(not OFD_LOCKS_AVAILABLE, reason="a shared store needs open file description locks")
 class TestSharedStore(StoreTests):
     @pytest.fixture(params=["in memory", "at a path"])
     def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:

@@ -1,7 +1,7 @@
-"""A folder that several processes use: who is the first, who is the last, and which were left by a killed one.
+"""Processes that use a folder: the first prepares it, the last can remove it, and an orphaned one is recognized.
 
-Each process that uses a folder holds a shared flock(2) on it, which the kernel releases when the process ends, however
-that comes about. Who gets the exclusive lock is alone.
+Every process that uses a folder has a shared flock(2) on it, which the kernel releases however the process ends. A
+process that gets the exclusive lock is the only one.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from pathlib import Path
 
 from .locks import fcntl
 
-_MAX_ROUNDS = 1000  # rounds
+_MAX_ROUNDS = 1000  # of attach() while other processes use a folder that is not ready
 
 
 class Attachment:
-    """A shared lock on a folder, held until it is closed, or the process ends."""
+    """A shared lock on a folder, until it is detached or the process ends."""
 
     def __init__(self, folder: Path, fd: int) -> None:
         self.folder, self._fd = folder, fd
-        self.remove_when_last = False  # whether the last process to let go removes the folder
+        self.remove_when_last = False  # whether the last process to detach removes the folder
 
     def detach(self) -> None:
-        """Lets go of the folder."""
+        """Release the lock; do nothing if it was released before."""
         fd, self._fd = self._fd, -1
         if fd < 0:
             return
@@ -36,21 +36,21 @@ class Attachment:
             _attachments.discard(self)
 
     def detach_in_child(self) -> None:
-        """In a forked child, which has this lock together with its parent: leaves it to the parent."""
+        """Leave the lock, which a forked child shares with its parent, to the parent."""
         self.remove_when_last = False
         self.detach()
 
 
-def attach(folder: Path, prepare: Callable[[], None], is_ready: Callable[[], bool] | None = None) -> Attachment:
-    """Makes the folder where it is not, and holds it.
+def attach(folder: Path, prepare: Callable[[], None], is_ready: Callable[[], bool]) -> Attachment:
+    """Attach this process to a folder, which is created if it does not exist.
 
-    Where no other process holds it, ``prepare()`` is called before, under an exclusive lock: it may change, empty or
-    rename the folder; what it made is seen by all others that come. is_ready: whether it was done, by this process or
-    another one, which may have been killed in the midst of it.
+    If no other process is attached, ``prepare()`` is called first, under an exclusive lock. It may change, empty or
+    rename the folder; processes that attach later see what it made. ``is_ready()``: whether the folder was prepared, by
+    this process or by another one, which may have been killed half way.
 
-    Raises OSError where the folder cannot be made or opened, and what `prepare` raises.
+    Raise OSError if the folder cannot be created or opened, and what `prepare` raises.
     """
-    unready = 0
+    rounds = 0
     while True:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -58,30 +58,30 @@ def attach(folder: Path, prepare: Callable[[], None], is_ready: Callable[[], boo
         except (FileExistsError, FileNotFoundError):
             if (os.path.lexists(folder) and not folder.is_dir()) or not folder.parent.is_dir():
                 raise
-            continue  # the last one to use it has just removed it
+            continue  # the last process has just removed it
         try:
             if _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_still_at(folder, fd):
                 prepare()
-            # Waits for one that prepares or removes the folder. The change from exclusive to shared is no single step:
-            # another one may be alone in between, and have prepared it anew.
+            # Waits for a process that prepares or removes the folder. The change from exclusive to shared is not one
+            # step: another process may get the exclusive lock in between, and prepare the folder again.
             _lock(fd, fcntl.LOCK_SH)
-            there = is_still_at(folder, fd)
-            if there and is_ready is not None and not is_ready():
-                unready += 1  # the one that prepared it was killed: then the next round prepares it
-                if unready == _MAX_ROUNDS:
+            still_there = is_still_at(folder, fd)
+            if still_there and not is_ready():
+                rounds += 1  # the process that prepared it was killed: the next round prepares it
+                if rounds == _MAX_ROUNDS:
                     raise OSError(f"{folder} was emptied while processes use it: end them, or give another path")
                 os.sched_yield()
-            elif there:
-                taken, fd = Attachment(folder, fd), -1
-                _detach_at_exit(taken)
-                return taken
+            elif still_there:
+                attachment, fd = Attachment(folder, fd), -1
+                _detach_at_exit(attachment)
+                return attachment
         finally:
             if fd >= 0:
                 os.close(fd)
 
 
 def remove_if_orphaned(folder: Path) -> None:
-    """Removes a folder of this user's that no process holds."""
+    """Remove a folder of this user to which no process is attached."""
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -101,32 +101,32 @@ def _lock(fd: int, kind: int) -> bool:
     return True
 
 
-def is_still_at(folder: Path, fd: int) -> bool:
-    """Whether what was opened is still what has that name."""
+def is_still_at(path: Path, fd: int) -> bool:
+    """Return whether the file or folder that was opened is still the one at this path."""
     try:
-        return os.path.samestat(os.stat(folder), os.fstat(fd))
+        return os.path.samestat(os.stat(path), os.fstat(fd))
     except FileNotFoundError:
         return False
 
 
-_attachments: set[Attachment] = set()  # open in this process
-_hooked_pid = 0  # the process at whose end they are closed
+_attachments: set[Attachment] = set()  # of this process
+_hooked_pid = 0  # the process at whose end they are detached
 
 
-def _detach_at_exit(one: Attachment) -> None:
+def _detach_at_exit(attachment: Attachment) -> None:
     from multiprocessing import util
 
     global _hooked_pid
     if _hooked_pid != os.getpid():
         _hooked_pid = os.getpid()
         _register_exit_hook()
-        # A child that imported its parent's main module before it begins forgets then what is to be done at its end.
+        # A spawned child imports its parent's main module, then drops all exit hooks, and then runs what follows.
         util.register_after_fork(_anchor, _register_exit_hook)
-    _attachments.add(one)
+    _attachments.add(attachment)
 
 
 class _Anchor:
-    """multiprocessing calls what was registered with an object, as long as that lives."""
+    """An object that lives on: multiprocessing calls what was registered with an object while that is alive."""
 
 
 _anchor = _Anchor()
@@ -135,10 +135,10 @@ _anchor = _Anchor()
 def _register_exit_hook(*anchor: _Anchor) -> None:
     from multiprocessing import util
 
-    # Late, when multiprocessing has ended and joined its daemonic workers, which hold the folder too.
-    util.Finalize(None, _close_all, exitpriority=-100)
+    # Late: after multiprocessing has ended and joined its daemonic workers, which are attached to the folder too.
+    util.Finalize(None, _detach_all, exitpriority=-100)
 
 
-def _close_all() -> None:
-    for one in list(_attachments):
-        one.detach()
+def _detach_all() -> None:
+    for attachment in list(_attachments):
+        attachment.detach()

@@ -6,12 +6,15 @@ import mmap
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..base import Counts
+from ..base import Counters, Counts
 from .file_io import pwrite_all
+
+if TYPE_CHECKING:
+    from .partition import Binding, SharedPartition
 
 Row = Any  # a memoryview of CounterRow.WORDS ints; written by one process alone
 _PAGE = mmap.ALLOCATIONGRANULARITY
@@ -31,7 +34,7 @@ class CounterFile:
         self._path = path
 
     def claim_locked(self, number: int, function: int, generation: int) -> Row:
-        """Return row `number`, from 0, for this process; raise OSError if the file system has no room for it."""
+        """Return row `number`, from 0, for this process; raise OSError if the file system has no space for it."""
         page, within = divmod(number * CounterRow.WORDS * 8, _PAGE)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -43,7 +46,7 @@ class CounterFile:
         return _initialize(words[within // 8 :][: CounterRow.WORDS], function, generation)
 
     def capacity(self) -> int:
-        """Return how many rows the file has room for."""
+        """Return how many rows fit in the file."""
         try:
             with open(self._path, "rb") as file:
                 return os.fstat(file.fileno()).st_size // (8 * CounterRow.WORDS)
@@ -60,8 +63,53 @@ class CounterFile:
         return selected
 
 
+class SharedCounters(Counters):
+    """Counts in this process's row of one generation; a clear gives the next generation rows of its own."""
+
+    def __init__(self, partition: SharedPartition, binding: Binding) -> None:
+        self._partition, self._binding = partition, binding
+
+    def _add(self, word: int, n: int) -> None:
+        binding = self._binding
+        if binding.handle.locks.closed:  # by close(), or because this is a child that was forked in the meantime
+            bound = self._partition.bound()
+            if bound.generation == binding.generation:
+                binding = self._binding = bound
+        with self._partition.lock:
+            binding.counters[word] += n
+
+    def hit(self, n: int = 1) -> None:
+        self._add(CounterRow.HITS, n)
+
+    def miss(self) -> None:
+        self._add(CounterRow.MISSES, 1)
+
+    def load(self, seconds: float, error: bool = False) -> None:
+        self._add(CounterRow.LOAD_NS, round(seconds * 1e9))
+        if error:
+            self._add(CounterRow.ERRORS, 1)
+
+    def stored(self) -> None:
+        self._add(CounterRow.STORED, 1)
+
+    def rejected(self) -> None:
+        self._add(CounterRow.REJECTED, 1)
+
+    def evicted(self, n: int) -> None:
+        raise AssertionError("a shared store never evicts")
+
+    def snapshot(self, scope: str) -> Counts:
+        binding = self._binding
+        if scope == "all":
+            handle, row = binding.handle, binding.function_row
+            rows = handle.counters.rows(handle.header.counter_rows, row, binding.generation)
+            return counts_of(rows.sum(axis=0))
+        with self._partition.lock:
+            return counts_of(binding.counters)
+
+
 def private_row(function: int, generation: int) -> Row:
-    """Return a row that other processes cannot see, for when there is no room for one that they can."""
+    """Return a row in memory, which other processes cannot see, for when the file system has no space for one."""
     return _initialize(memoryview(bytearray(CounterRow.WORDS * 8)).cast("Q"), function, generation)
 
 

@@ -15,7 +15,7 @@ def open_owned(owner: object, path: str) -> int:
 
 
 def pwrite_all(fd: int, data: bytes | memoryview, offset: int) -> None:
-    """Write all of `data`, which the system may take in parts; raise OSError if it does not take it."""
+    """Write all of `data`, which the system may accept in parts; raise OSError if it does not accept it."""
     view = memoryview(data)
     while view:
         written = os.pwrite(fd, view, offset)
@@ -23,7 +23,7 @@ def pwrite_all(fd: int, data: bytes | memoryview, offset: int) -> None:
 
 
 def create_file(path: Path, data: bytes, nbytes: int = 0) -> None:
-    """Create a file with this content, and of `nbytes` bytes if that is more, the rest a hole."""
+    """Create a file that contains `data`, followed by a hole up to `nbytes` bytes if that is more."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         pwrite_all(fd, data, 0)

@@ -13,7 +13,7 @@ from ...system.caller import warn_caller
 from .attachment import Attachment
 from .counters import CounterFile
 from .header import StoreHeader
-from .locks import WRITER, ByteLocks
+from .locks import WRITER_BYTE, ByteRangeLocks
 from .segment import Segment
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class HandleClosed(Exception):
 
 
 class ReentrantWrite(Exception):
-    """A signal handler wants to write in the midst of this thread's own writing."""
+    """A signal handler wants to write while this thread is writing."""
 
 
 class StoreHandle:
@@ -35,11 +35,11 @@ class StoreHandle:
         """Raise FileNotFoundError or ValueError if there is no store. attachment: None to look only."""
         self.folder, self._attachment = folder, attachment
         self.header = StoreHeader(self.folder)
-        self.locks = ByteLocks(self.folder / "locks")
+        self.locks = ByteRangeLocks(self.folder / "locks")
         self.counters = CounterFile(self.folder / "processes")
-        self.disk_full = False  # whether the file system took no more, until a partition is bound again
-        self._mutex = threading.RLock()  # one thread at a time writes
-        self._writing = False  # guarded by it: a signal handler may want to write in the midst of it
+        self.disk_full = False  # whether a write has failed since a partition was last bound
+        self._mutex = threading.RLock()  # guards _writing and _closing: one thread at a time writes
+        self._writing = False  # a signal handler may want to write during this thread's own write
         self._closing = False
         self._warned = False
 
@@ -47,7 +47,7 @@ class StoreHandle:
         """Release all locks, once no thread of this process writes; what is mapped stays."""
         with self._mutex:
             self._closing = True
-            if not self._writing:  # a signal handler may have come in between
+            if not self._writing:  # else a signal handler has interrupted a write, which closes when it ends
                 self._close()
 
     def _close(self) -> None:
@@ -64,24 +64,24 @@ class StoreHandle:
     def with_writer_lock(self, work: Callable[[], T]) -> T:
         """Return ``work()``, run under the lock that one thread of one process has at a time.
 
-        Raise HandleClosed, and ReentrantWrite in a signal handler that came in the midst of such work.
+        Raise HandleClosed, and ReentrantWrite in a signal handler that interrupted such work.
         """
-        if self.locks.closed:  # before the mutex, which in a forked child a thread may hold that is not there
+        if self.locks.closed:  # first: in a forked child the mutex may belong to a thread that does not exist there
             raise HandleClosed
         with self._mutex:
             if self._writing:
                 raise ReentrantWrite
             try:
                 self._writing = True
-                if not self.locks.acquire(WRITER):
+                if not self.locks.acquire(WRITER_BYTE):
                     raise HandleClosed
                 return work()
             finally:
                 self._writing = False
                 try:
-                    self.locks.release(WRITER)
-                except BaseException:  # an interrupt, before it was done
-                    self.locks.release(WRITER)
+                    self.locks.release(WRITER_BYTE)
+                except BaseException:  # an interrupt, perhaps before it was released
+                    self.locks.release(WRITER_BYTE)
                     raise
                 if self._closing:
                     self._close()
@@ -104,7 +104,7 @@ class StoreHandle:
         """
         try:
             self.with_writer_lock(lambda: self._clear_locked(function_id))
-        except ReentrantWrite:  # in the midst of this thread's own write, which then goes to files that nobody opens
+        except ReentrantWrite:  # this thread's interrupted write then goes on in files that nobody will open
             self._clear_locked(function_id)
 
     def _clear_locked(self, function_id: bytes | None) -> None:
@@ -114,7 +114,7 @@ class StoreHandle:
             if row is not None:
                 header.new_generation_locked(row)
         if function_id is None:
-            header.remove_functions_locked()  # room for others; who had a row finds its generation gone
-        # All that is not in use: also what a process left that was killed in the midst of this.
-        with suppress(FileNotFoundError):  # the folder is gone, and they with it
+            header.remove_functions_locked()  # makes space for others; users of a row see that its generation changed
+        # All generations but those in use: also what a process has left that was killed half way through a clear.
+        with suppress(FileNotFoundError):  # the folder itself was removed
             Segment.remove_all_but_locked(self.folder, header.generations())

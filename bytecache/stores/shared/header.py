@@ -16,7 +16,7 @@ _MAGIC = int.from_bytes(b"bytecach", "little")
 
 
 class Word:
-    """The words of the store itself, of eight bytes each."""
+    """The store's own words, of eight bytes each."""
 
     MAGIC, FORMAT, MAXBYTES, FUNCTIONS, COUNTER_ROWS, CREATED_NS, NEXT_GENERATION = range(7)
 
@@ -42,19 +42,21 @@ class StoreHeader:
         fd = os.open(folder / "head", os.O_RDWR | os.O_CLOEXEC)
         try:
             if os.fstat(fd).st_size != _NBYTES:
-                raise ValueError(f"{folder} is not a shared store, or a damaged one: its head is not {_NBYTES} bytes")
+                raise ValueError(
+                    f"{folder} is not a shared store, or a damaged one: its header is not {_NBYTES} bytes long"
+                )
             self.words = memoryview(mmap.mmap(fd, _NBYTES)).cast("Q")
         finally:
             os.close(fd)
         if self.words[Word.MAGIC] != _MAGIC or self.words[Word.FORMAT] != VERSION:
             raise ValueError(
-                f"{folder} is not a shared store of format {VERSION}: its head has {self.words[Word.MAGIC]:#x}, "
-                f"{self.words[Word.FORMAT]}"
+                f"{folder} is not a shared store of format {VERSION}: its header starts with "
+                f"{self.words[Word.MAGIC]:#x}, {self.words[Word.FORMAT]}"
             )
 
     @staticmethod
     def has_magic(folder: Path) -> bool:
-        """Whether the header is a shared store's, of whatever version."""
+        """Return whether the header is that of a shared store, of any version."""
         try:
             return (folder / "head").read_bytes()[:8] == _MAGIC.to_bytes(8, "little")
         except (FileNotFoundError, IsADirectoryError):
@@ -62,7 +64,7 @@ class StoreHeader:
 
     @staticmethod
     def exists(folder: Path) -> bool:
-        """Whether a store was created there in full."""
+        """Return whether a store was created there in full."""
         return (folder / "head").exists()
 
     @staticmethod
@@ -75,15 +77,15 @@ class StoreHeader:
         (folder / "head.part").rename(folder / "head")
 
     def check(self, counter_rows: int) -> None:
-        """Raise ValueError if its numbers are impossible; counter_rows: how many the file of counters has room for."""
+        """Raise ValueError if its numbers are impossible. counter_rows: how many fit in the file of counters."""
         rows, generations = len(list(self.function_rows())), self.generations()
         if self.words[Word.FUNCTIONS] != rows or self.counter_rows > counter_rows:
             raise ValueError(
-                f"the head has {self.words[Word.FUNCTIONS]} functions and {self.counter_rows} of {counter_rows} "
+                f"the header has {self.words[Word.FUNCTIONS]} functions and {self.counter_rows} of {counter_rows} "
                 "rows of counters"
             )
         if len(generations) != rows or max(generations, default=0) >= self.words[Word.NEXT_GENERATION]:
-            raise ValueError(f"the head has the generations {sorted(generations)} for {rows} functions")
+            raise ValueError(f"the header has the generations {sorted(generations)} for {rows} functions")
 
     @property
     def maxbytes(self) -> int:
@@ -132,9 +134,9 @@ class StoreHeader:
         count = self.words[Word.FUNCTIONS]
         if count >= MAX_FUNCTIONS:
             raise OSError(f"a shared store is for at most {MAX_FUNCTIONS} functions: clear it, or use another path")
-        row = FunctionRow.WORDS + FunctionRow.WORDS * count
-        room = 8 * (FunctionRow.WORDS - FunctionRow.NAME)
-        data = function_id + bytes(16) + name.encode("utf-8", "replace")[:room].ljust(room, b"\0")
+        row = FunctionRow.WORDS * (1 + count)
+        name_bytes = 8 * (FunctionRow.WORDS - FunctionRow.NAME)
+        data = function_id + bytes(16) + name.encode("utf-8", "replace")[:name_bytes].ljust(name_bytes, b"\0")
         for word in range(FunctionRow.WORDS):
             self.words[row + word] = int.from_bytes(data[8 * word : 8 * word + 8], "little")
         self.new_generation_locked(row)
@@ -142,7 +144,7 @@ class StoreHeader:
         return row
 
     def remove_functions_locked(self) -> None:
-        """Remove all rows, each of which was given a new generation, so that its users notice."""
+        """Remove all rows. Each must have a new generation first, by which its users notice."""
         self.words[Word.FUNCTIONS] = 0
 
     def new_generation_locked(self, row: int) -> None:
@@ -165,10 +167,10 @@ class StoreHeader:
         return int(self.words[row + FunctionRow.USED_BYTES])
 
     def set_used_bytes_locked(self, row: int, nbytes: int) -> None:
-        """Note the bytes that a function's values take."""
+        """Record the bytes that a function's values take."""
         self.words[row + FunctionRow.USED_BYTES] = nbytes
 
     def function_name(self, row: int) -> str:
-        """Return what a function is called."""
+        """Return a function's name."""
         name = bytes(self.words[row + FunctionRow.NAME : row + FunctionRow.WORDS])
         return name.rstrip(b"\0").decode("utf-8", "replace")

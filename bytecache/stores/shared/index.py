@@ -1,8 +1,8 @@
-"""Where the values of one function lie: a hash table in files that all processes map, written by one at a time.
+"""A hash table in files that says where in the arena each value is: mapped by all processes, written by one at a time.
 
-As in Python's own dict, the entries stand in a list in the order in which they came, and a table of slots leads from
-a key's hash to a place in the list (Hettinger's compact dict). An entry counts once ``COUNT`` says so, which is one
-store of eight bytes, after all else has been written: a writer that is killed leaves nothing that is seen. Entries are
+As in Python's own dict, the entries are a list in the order in which they were added, and a table of slots leads from
+a key's hash to a number in that list (Hettinger's compact dict). An entry is valid once ``COUNT`` includes it, which is
+one store of eight bytes, after everything else was written: a writer that is killed leaves nothing visible. Entries are
 never moved or changed, so readers need no lock.
 """
 
@@ -20,18 +20,19 @@ import numpy as np
 from .file_io import create_file, open_owned, pwrite_all
 
 COUNT, BITS, TAIL, UNVERIFIED, SUPERSEDED, _PENDING_SLOT, _PENDING_OLD = range(7)  # words of the header
-_HEADER = 4096  # bytes before the first entry
+_HEADER_BYTES = 4096  # before the first entry
 _ENTRY = struct.Struct("<16sQQIHHI4x")
-_SIZE = _ENTRY.size
-_BEFORE_FIRST = _HEADER - _SIZE  # entries are numbered from 1
-_FIELDS = np.dtype([("hash", "<u8"), ("rest", "S8"), ("position", "<u8", 4)])
-_FIRST_BITS = 10
+_ENTRY_BYTES = _ENTRY.size
+_ENTRY_0 = _HEADER_BYTES - _ENTRY_BYTES  # offset of an entry 0; there is none, they are numbered from 1
+_ENTRY_DTYPE = np.dtype({"names": ["hash"], "formats": ["<u8"], "itemsize": _ENTRY_BYTES})
+_FIRST_BITS = 10  # log2 of the slots of a new table
 
 
 class IndexEntry(NamedTuple):
-    """offset, length: of the payload in the arena, in bytes. description_length: bytes of description behind it.
+    """Where a value is in the arena.
 
-    crc: of payload and description. check: of this entry itself.
+    offset, length: of the payload, in bytes. description_length: of the description behind it. crc: of payload and
+    description. entry_crc: of this entry itself.
     """
 
     digest: bytes
@@ -47,14 +48,14 @@ class IndexEntry(NamedTuple):
         return self.offset + self.length + self.description_length
 
     def pack(self) -> bytes:
-        """The entry's bytes, with its check."""
-        return _ENTRY.pack(*self[:-1], self._check())
+        """Return the entry's bytes, with its checksum."""
+        return _ENTRY.pack(*self[:-1], self._computed_crc())
 
     def intact(self) -> bool:
-        """Whether the check fits."""
-        return self.entry_crc == self._check()
+        """Return whether the entry matches its checksum."""
+        return self.entry_crc == self._computed_crc()
 
-    def _check(self) -> int:
+    def _computed_crc(self) -> int:
         return zlib.crc32(_ENTRY.pack(*self[:-1], 0))
 
 
@@ -62,39 +63,58 @@ class HashIndex:
     """Maps the 16-byte digest of a key to its entry. Methods that end in ``_locked`` need the store's writer lock."""
 
     def __init__(self, stem: Path) -> None:
-        """Opens ``stem.index`` and its table; raises FileNotFoundError where there are none, ValueError for others."""
+        """Open ``stem.index`` and its table; raise FileNotFoundError if they are missing, ValueError if not valid."""
         self._stem = stem
         self._fd = open_owned(self, f"{stem}.index")
-        self.header = memoryview(mmap.mmap(self._fd, _HEADER)).cast("Q")
+        self.header = memoryview(mmap.mmap(self._fd, _HEADER_BYTES)).cast("Q")
         bits = self.header[BITS]
-        least = max(self.header[UNVERIFIED], self.header[SUPERSEDED])
-        if not _FIRST_BITS <= bits <= 32 or not least <= self.header[COUNT] <= _capacity(bits):
+        fewest = max(self.header[UNVERIFIED], self.header[SUPERSEDED])
+        if not _FIRST_BITS <= bits <= 32 or not fewest <= self.header[COUNT] <= _capacity(bits):
             raise ValueError(f"an index of 2**{bits} slots cannot have {self.header[COUNT]} entries")
         self._remap()
 
     @staticmethod
     def create_locked(stem: Path) -> None:
-        """Makes an empty index; its header and table are there in full, so that writing to them cannot fail."""
+        """Create an empty index; its header and table have no holes, so that writing to them cannot fail."""
         create_file(_table_path(stem, _FIRST_BITS), bytes(4 << _FIRST_BITS))
-        header = np.zeros(_HEADER // 8, np.uint64)
+        header = np.zeros(_HEADER_BYTES // 8, np.uint64)
         header[BITS] = _FIRST_BITS
         part = Path(f"{stem}.index.part")
-        create_file(part, header.tobytes(), _HEADER + _SIZE * _capacity(_FIRST_BITS))
+        create_file(part, header.tobytes(), _HEADER_BYTES + _ENTRY_BYTES * _capacity(_FIRST_BITS))
         part.rename(f"{stem}.index")
 
     @staticmethod
     def exists(stem: Path) -> bool:
-        """Whether an index was made in full."""
+        """Return whether an index was created in full."""
         return Path(f"{stem}.index").exists()
 
     def check(self) -> None:
-        """Raises ValueError where the files cannot be an index: entries or slots are missing, or no slot is free."""
-        count, size = self.header[COUNT], os.fstat(self._fd).st_size
-        slots = self._mapped[2]
-        if count > _capacity(self.header[BITS]) or size < _HEADER + _SIZE * count:
-            raise ValueError(f"the index has {size} bytes and {len(slots)} slots for {count} entries")
-        if np.count_nonzero(slots) > count + 1 or np.max(slots) > count + 1:  # one whose writer was killed
+        """Raise ValueError if the files cannot be an index: entries or slots are missing, or no slot is free."""
+        count, nbytes = self.count, os.fstat(self._fd).st_size
+        table = self._mapped[2]
+        if count > _capacity(self.header[BITS]) or nbytes < _HEADER_BYTES + _ENTRY_BYTES * count:
+            raise ValueError(f"the index has {nbytes} bytes and {len(table)} slots for {count} entries")
+        if np.count_nonzero(table) > count + 1 or np.max(table) > count + 1:  # + 1: its writer was killed
             raise ValueError(f"the table of the index has slots that are not of its {count} entries")
+
+    def mark_unverified_locked(self) -> None:
+        """Have every process verify the entries that are there now before it uses them."""
+        self.header[UNVERIFIED] = self.header[COUNT]
+
+    @property
+    def count(self) -> int:
+        """The number of entries, superseded ones included."""
+        return self.header[COUNT]
+
+    @property
+    def tail(self) -> int:
+        """The end of the last value in the arena."""
+        return self.header[TAIL]
+
+    @property
+    def unverified(self) -> int:
+        """How many entries, the first ones, an earlier run wrote."""
+        return self.header[UNVERIFIED]
 
     def __len__(self) -> int:
         return self.header[COUNT] - self.header[SUPERSEDED]
@@ -107,93 +127,92 @@ class HashIndex:
             except FileNotFoundError:
                 if bits == self.header[BITS]:
                     raise
-                continue  # a writer has just put a larger one in its place
+                continue  # a writer has just replaced it by a larger one
             try:
-                slots = memoryview(mmap.mmap(fd, 4 << bits)).cast("I")
+                table = memoryview(mmap.mmap(fd, 4 << bits)).cast("I")
             finally:
                 os.close(fd)
-            size = _HEADER + _SIZE * _capacity(bits)
-            entries = mmap.mmap(self._fd, size, prot=mmap.PROT_READ)
-            self._mapped = bits, (1 << bits) - 1, slots, entries  # in one step: other threads are looking
+            nbytes = _HEADER_BYTES + _ENTRY_BYTES * _capacity(bits)
+            entries = mmap.mmap(self._fd, nbytes, prot=mmap.PROT_READ)
+            self._mapped = bits, (1 << bits) - 1, table, entries  # in one step: other threads are reading it
             return
 
     def find(self, digest: bytes) -> tuple[int, tuple[Any, ...]] | None:
-        """(number from 1, fields of the entry), or None."""
-        bits, mask, slots, entries = self._mapped
-        place = int.from_bytes(digest[:8], "little") & mask
-        number = slots[place]
+        """Return (number from 1, fields of the entry), or None."""
+        bits, mask, table, entries = self._mapped
+        slot = int.from_bytes(digest[:8], "little") & mask
+        number = table[slot]
         while number:
             if number <= self.header[COUNT]:
-                fields = _ENTRY.unpack_from(entries, _BEFORE_FIRST + _SIZE * number)
+                fields = _ENTRY.unpack_from(entries, _ENTRY_0 + _ENTRY_BYTES * number)
                 if fields[0] == digest:
                     return number, fields
-            place = (place + 1) & mask
-            number = slots[place]
+            slot = (slot + 1) & mask
+            number = table[slot]
         if bits == self.header[BITS]:
             return None
         try:
             self._remap()
-        except FileNotFoundError:  # cleared meanwhile, and before that grown
+        except FileNotFoundError:  # the table has grown, and then the values were cleared
             return None
         return self.find(digest)
 
     def entry(self, number: int) -> IndexEntry:
-        """An entry by its number, 1 to COUNT."""
+        """Return an entry by its number, 1 to ``count``."""
         if number > _capacity(self._mapped[0]):
             self._remap()
-        return IndexEntry(*_ENTRY.unpack_from(self._mapped[3], _HEADER + _SIZE * (number - 1)))
+        return IndexEntry(*_ENTRY.unpack_from(self._mapped[3], _ENTRY_0 + _ENTRY_BYTES * number))
 
     def append_locked(self, entry: IndexEntry) -> None:
-        """Adds an entry, in the place of an older one with the same digest. Raises OSError where there is no room."""
+        """Add an entry, which supersedes an older one of the same digest; raise OSError if the disk is full."""
         number = self.header[COUNT] + 1
         if self._mapped[0] != self.header[BITS]:
             self._remap()
         self._recover_locked()
         if number > _capacity(self._mapped[0]):
             self._grow_locked()
-        pwrite_all(self._fd, entry.pack(), _HEADER + _SIZE * (number - 1))
-        header, slots, place = self.header, self._mapped[2], self._slot_of(entry.digest)
-        header[_PENDING_OLD] = slots[place]
-        header[_PENDING_SLOT] = place + 1
-        slots[place] = number
+        pwrite_all(self._fd, entry.pack(), _ENTRY_0 + _ENTRY_BYTES * number)
+        header, table, slot = self.header, self._mapped[2], self._slot_of(entry.digest)
+        header[_PENDING_OLD] = table[slot]
+        header[_PENDING_SLOT] = slot + 1
+        table[slot] = number
         header[TAIL] = entry.end
         header[COUNT] = number
         header[SUPERSEDED] += header[_PENDING_OLD] != 0
         header[_PENDING_SLOT] = 0
 
     def _recover_locked(self) -> None:
-        """Takes back the slot of an entry whose writer was killed before it counted."""
-        place, slots = self.header[_PENDING_SLOT] - 1, self._mapped[2]
-        if place >= 0 and slots[place] > self.header[COUNT]:
-            slots[place] = self.header[_PENDING_OLD]
+        """Restore the slot of an entry whose writer was killed before the entry became valid."""
+        slot, table = self.header[_PENDING_SLOT] - 1, self._mapped[2]
+        if slot >= 0 and table[slot] > self.header[COUNT]:
+            table[slot] = self.header[_PENDING_OLD]
         self.header[_PENDING_SLOT] = 0
 
     def _slot_of(self, digest: bytes) -> int:
-        """The slot of this digest, or the empty one that it goes into."""
-        _, mask, slots, _ = self._mapped
-        place = int.from_bytes(digest[:8], "little") & mask
-        while slots[place] and self.entry(slots[place]).digest != digest:
-            place = (place + 1) & mask
-        return place
+        """Return the slot of this digest, or the empty one that it goes into."""
+        _, mask, table, _ = self._mapped
+        slot = int.from_bytes(digest[:8], "little") & mask
+        while table[slot] and self.entry(table[slot]).digest != digest:
+            slot = (slot + 1) & mask
+        return slot
 
     def _grow_locked(self) -> None:
         bits = self._mapped[0] + 1
-        count, old = self.header[COUNT], _table_path(self._stem, self._mapped[0])
-        table = _table_path(self._stem, bits)
-        entries = np.frombuffer(self._mapped[3], _FIELDS, count, _HEADER)
+        old_path, path = _table_path(self._stem, self._mapped[0]), _table_path(self._stem, bits)
+        entries = np.frombuffer(self._mapped[3], _ENTRY_DTYPE, self.header[COUNT], _HEADER_BYTES)
         try:
-            create_file(table, _build_table(entries["hash"], bits).tobytes())
-            os.ftruncate(self._fd, _HEADER + _SIZE * _capacity(bits))
+            create_file(path, _build_table(entries["hash"], bits).tobytes())
+            os.ftruncate(self._fd, _HEADER_BYTES + _ENTRY_BYTES * _capacity(bits))
         except OSError:
-            table.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             raise
         self.header[BITS] = bits
         self._remap()
-        old.unlink(missing_ok=True)
+        old_path.unlink(missing_ok=True)
 
 
 def _capacity(bits: int) -> int:
-    return 1 << (bits - 1)  # half of the slots stay free, so that few are looked at
+    return 1 << (bits - 1)  # half of the slots stay empty, so that a search looks at few
 
 
 def _table_path(stem: Path, bits: int) -> Path:
@@ -201,14 +220,14 @@ def _table_path(stem: Path, bits: int) -> Path:
 
 
 def _build_table(hashes: np.ndarray[Any, np.dtype[np.uint64]], bits: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """The table with all entries in it: each at its hash or in the next free slot, all at once, round by round."""
+    """Return the table of all entries: each in the slot of its hash or the next free one, all at once, in rounds."""
     mask = (1 << bits) - 1
-    slots = np.zeros(mask + 1, np.uint32)
+    table = np.zeros(mask + 1, np.uint32)
     numbers = np.arange(1, len(hashes) + 1, dtype=np.uint32)
-    places = (hashes & np.uint64(mask)).astype(np.int64)
+    slots = (hashes & np.uint64(mask)).astype(np.int64)
     while len(numbers):
-        free = slots[places] == 0
-        slots[places[free]] = numbers[free]  # of several for one slot the last one stays: the latest entry of a key
-        left = slots[places] != numbers
-        numbers, places = numbers[left], (places[left] + 1) & mask
-    return slots
+        free = table[slots] == 0
+        table[slots[free]] = numbers[free]  # of several for one slot the last one stays: the latest entry of a key
+        unplaced = table[slots] != numbers
+        numbers, slots = numbers[unplaced], (slots[unplaced] + 1) & mask
+    return table

@@ -9,12 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...system.caller import warn_caller
-from ..base import MISSING, Counters, Counts, Partition, PutResult
+from ..base import MISSING, Counters, Partition, PutResult
 from ..codec import BYTES, Encoded, encode
-from .counters import CounterRow, Row, counts_of, private_row
+from .counters import CounterRow, Row, SharedCounters, private_row
 from .handle import HandleClosed, ReentrantWrite, StoreHandle
 from .header import FunctionRow
-from .locks import ByteLocks, KeyLease
+from .locks import ByteRangeLocks, KeyLease
 from .segment import Segment
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Binding(NamedTuple):
-    """A process's share in one generation of a function's values.
+    """A process's access to one generation of a function's values.
 
     words, generation_word: where the store's header has the generation that is valid now. segment: None if the file
     system had no space for one. counters: this process's row.
@@ -37,7 +37,7 @@ class Binding(NamedTuple):
     counters: Row
 
     def is_stale(self) -> bool:
-        """Whether the function was cleared meanwhile."""
+        """Return whether the function was cleared in the meantime."""
         return bool(self.words[self.generation_word] != self.generation)
 
 
@@ -52,7 +52,7 @@ class SharedPartition(Partition):
         self.maxsize, self._store, self._function_id, self._name = maxsize, store, function_id, name
         self.lock = threading.RLock()  # guards this process's counters
         self._binding: Binding | None = None
-        self._key_locks: ByteLocks | None = None  # its own, so that two caches of one function exclude each other too
+        self._key_locks: ByteRangeLocks | None = None  # its own: two caches of one function exclude each other too
         self._bind_lock = threading.RLock()  # guards binding: all threads count in one row
 
     @property
@@ -86,7 +86,7 @@ class SharedPartition(Partition):
 
     def get(self, key: bytes, copy: bool = True) -> Any:
         binding = self._binding
-        if binding is None or binding.words[binding.generation_word] != binding.generation:  # bound(), here for speed
+        if binding is None or binding.words[binding.generation_word] != binding.generation:  # inlined for speed
             binding = self.bound()
         value = MISSING if binding.segment is None else binding.segment.get(key, copy)
         if value is not MISSING:
@@ -135,12 +135,12 @@ class SharedPartition(Partition):
         if binding.is_stale() or segment.get(key, copy=False) is not MISSING:
             return None
         header, row, nbytes = binding.handle.header, binding.function_row, segment.stored_size(encoded)
-        header.set_used_bytes_locked(row, segment.currbytes)  # a writer that was killed has left more
+        header.set_used_bytes_locked(row, segment.currbytes)  # a killed writer may have left more
         if self.maxsize is not None and len(segment) >= self.maxsize:
             return False
         if header.used_bytes + nbytes > header.maxbytes:
             return False
-        header.set_used_bytes_locked(row, segment.currbytes + nbytes)  # before it is written: never too little
+        header.set_used_bytes_locked(row, segment.currbytes + nbytes)  # before the write: never too little
         try:
             segment.append_locked(key, encoded)
         finally:
@@ -164,7 +164,7 @@ class SharedPartition(Partition):
         self._store.clear(self._function_id)
 
     def bound(self) -> Binding:
-        """Return this process's share in the values that are valid now."""
+        """Return the binding to the values that are valid now."""
         binding = self._binding
         if binding is None or binding.is_stale():
             with self._bind_lock:
@@ -173,12 +173,12 @@ class SharedPartition(Partition):
                     binding = self._bind()
                     if binding.segment is not None and self._key_locks is None:
                         with suppress(OSError):  # without leases, if there are no descriptors left
-                            self._key_locks = ByteLocks(binding.handle.folder / "locks")
+                            self._key_locks = ByteRangeLocks(binding.handle.folder / "locks")
                     self._binding = binding
         return binding
 
     def _bind(self) -> Binding:
-        """Bind to the files that are valid now, made if there are none; if they cannot be had, warn once."""
+        """Bind to the files that are valid now, created if there are none; warn once if that fails."""
         while True:
             handle = self._store.handle()
             try:
@@ -226,7 +226,7 @@ class SharedPartition(Partition):
             key_locks.close()
 
     def after_fork_in_child(self) -> None:
-        """Drop what a forked child shares with its parent, and locks that other threads may have held."""
+        """Drop what a forked child shares with its parent, and locks that other threads may have had."""
         if self._key_locks is not None:
             self._key_locks.close_in_child()
         self._binding = self._key_locks = None
@@ -234,50 +234,5 @@ class SharedPartition(Partition):
 
 
 def _unbacked(handle: StoreHandle, stale: bool = False) -> Binding:
-    """Return a share in nothing."""
+    """Return a binding to no files, in which nothing is stored."""
     return Binding(handle, 0, memoryview(bytes([stale])), 0, 0, None, private_row(0, 0))
-
-
-class SharedCounters(Counters):
-    """Counts in this process's row of one generation; a clear gives the next generation rows of its own."""
-
-    def __init__(self, partition: SharedPartition, binding: Binding) -> None:
-        self._partition, self._binding = partition, binding
-
-    def _add(self, word: int, n: int) -> None:
-        binding = self._binding
-        if binding.handle.locks.closed:  # by close(), or because this is a child that was forked meanwhile
-            bound = self._partition.bound()
-            if bound.generation == binding.generation:
-                binding = self._binding = bound
-        with self._partition.lock:
-            binding.counters[word] += n
-
-    def hit(self, n: int = 1) -> None:
-        self._add(CounterRow.HITS, n)
-
-    def miss(self) -> None:
-        self._add(CounterRow.MISSES, 1)
-
-    def load(self, seconds: float, error: bool = False) -> None:
-        self._add(CounterRow.LOAD_NS, round(seconds * 1e9))
-        if error:
-            self._add(CounterRow.ERRORS, 1)
-
-    def stored(self) -> None:
-        self._add(CounterRow.STORED, 1)
-
-    def rejected(self) -> None:
-        self._add(CounterRow.REJECTED, 1)
-
-    def evicted(self, n: int) -> None:
-        raise AssertionError("a shared store never evicts")
-
-    def snapshot(self, scope: str) -> Counts:
-        binding = self._binding
-        if scope == "all":
-            handle, row = binding.handle, binding.function_row
-            rows = handle.counters.rows(handle.header.counter_rows, row, binding.generation)
-            return counts_of(rows.sum(axis=0))
-        with self._partition.lock:
-            return counts_of(binding.counters)

@@ -1,4 +1,4 @@
-"""Where a shared store lies: the folder that all processes of a run find, and the file systems it may not lie on."""
+"""The name of a run, and the folder of a shared store that all its processes find."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _LAUNCHERS = (
     ("SLURM_PROCID", "SLURM_JOB_ID", "SLURM_STEP_ID"),
     ("PMIX_RANK", "PMIX_NAMESPACE"),
 )
-_RANKS = frozenset({"LOCAL_RANK", "SLURM_PROCID", "PMIX_RANK"})  # tell that it is there; differ between processes
+_RANKS = frozenset({"LOCAL_RANK", "SLURM_PROCID", "PMIX_RANK"})  # show that a launcher is there; differ by process
 
 
 def run_id() -> str:
-    """The name of this run: the same in the process that began it and in all that come from it.
+    """Return the name of this run: the same in the process that started it and in all its descendants.
 
-    That is what the environment variable BYTECACHE_RUN says, which is set here for those that come; else what a
-    launcher of several ranks has set for all of them; else what multiprocessing hands from parent to child, which also
-    reaches the children of a fork server that was started before.
+    It is the environment variable BYTECACHE_RUN, which is set here for descendants. If it is not set, the name comes
+    from what a launcher of several ranks has set for all of them, or else from what multiprocessing passes from parent
+    to child, which also reaches the children of a fork server that was started before.
     """
-    token = os.environ.get(RUN_VARIABLE)
-    if token is None:
-        token = os.environ[RUN_VARIABLE] = _digest(_launcher_id() or _parent_authkey())
-    return token if token.isascii() and token.isalnum() and len(token) <= 64 else _digest(os.fsencode(token))
+    name = os.environ.get(RUN_VARIABLE)
+    if name is None:
+        name = os.environ[RUN_VARIABLE] = _digest(_launcher_id() or _parent_authkey())
+    return name if name.isascii() and name.isalnum() and len(name) <= 64 else _digest(os.fsencode(name))
 
 
 def _digest(data: bytes) -> str:
@@ -57,38 +57,40 @@ def _parent_authkey() -> bytes:
     return bytes(current_process().authkey)
 
 
-def attach_run_folder(name: str, maxbytes: int, take: Callable[[Path], Attachment]) -> Attachment:
-    """Holds, by `take`, the folder of this run's store `name`: where it is, else where there is room for `maxbytes`.
+def attach_run_folder(name: str, maxbytes: int, attach: Callable[[Path], Attachment]) -> Attachment:
+    """Attach, by ``attach(folder)``, to the folder of this run's store `name`.
 
-    Folders of runs that were killed are removed before. Gives one RuntimeWarning where memory has not the free_bytes.
+    If it does not exist yet, it goes into memory, or into the temporary directory with a RuntimeWarning if fewer than
+    `maxbytes` bytes are free in memory. Folders of killed runs are removed first. Raise OSError if neither can be
+    written to, PermissionError if the folder belongs to another user.
     """
     folder = f"{_PREFIX}-{os.geteuid()}-{run_id()}-{name}"
-    bases = [base for base in (_MEMORY, Path(tempfile.gettempdir())) if _usable(base)]
-    if not bases:
+    parents = [parent for parent in (_MEMORY, Path(tempfile.gettempdir())) if _usable(parent)]
+    if not parents:
         raise OSError(
-            f"neither {_MEMORY} nor {tempfile.gettempdir()} can be written: give path=, a folder on a local disk"
+            f"neither {_MEMORY} nor {tempfile.gettempdir()} can be written to: give path=, a folder on a local disk"
         )
-    with _selection_lock(bases[0]):  # one process at a time looks and chooses, so that all choose the same
-        for base in bases:
-            for left in base.glob(f"{_PREFIX}-{os.geteuid()}-*"):
-                remove_if_orphaned(left)
-        there = [base for base in bases if os.path.lexists(base / folder)]
-        for base in there:
-            if (base / folder).lstat().st_uid != os.geteuid():
-                raise PermissionError(f"{base / folder} belongs to another user: remove it, or give path=")
-        return take((there or [_choose(bases, maxbytes)])[0] / folder)
+    with _selection_lock(parents[0]):  # one process at a time looks and chooses, so that all choose the same
+        for parent in parents:
+            for leftover in parent.glob(f"{_PREFIX}-{os.geteuid()}-*"):
+                remove_if_orphaned(leftover)
+        existing = [parent / folder for parent in parents if os.path.lexists(parent / folder)]
+        for path in existing:
+            if path.lstat().st_uid != os.geteuid():
+                raise PermissionError(f"{path} belongs to another user: remove it, or give path=")
+        return attach(existing[0] if existing else _choose_parent(parents, maxbytes) / folder)
 
 
 @contextmanager
-def _selection_lock(base: Path) -> Iterator[None]:
-    """One process of this user at a time."""
-    path = base / f"{_PREFIX}-{os.geteuid()}.door"
+def _selection_lock(parent: Path) -> Iterator[None]:
+    """Exclude the other processes of this user."""
+    path = parent / f"{_PREFIX}-{os.geteuid()}.door"
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             if not is_still_at(path, fd):
-                continue  # the one before has removed it
+                continue  # the process before this one has removed it
             try:
                 yield
             finally:
@@ -98,18 +100,18 @@ def _selection_lock(base: Path) -> Iterator[None]:
             os.close(fd)
 
 
-def _usable(base: Path) -> bool:
-    return os.access(base, os.W_OK | os.X_OK) and not is_on_network(base)
+def _usable(parent: Path) -> bool:
+    return os.access(parent, os.W_OK | os.X_OK) and not is_on_network(parent)
 
 
-def _choose(bases: list[Path], maxbytes: int) -> Path:
-    rooms = {base: free_bytes(base) for base in bases}
-    first, last = bases[0], bases[-1]
-    if rooms[first] < maxbytes or first != _MEMORY:
+def _choose_parent(parents: list[Path], maxbytes: int) -> Path:
+    free = {parent: free_bytes(parent) for parent in parents}
+    first, last = parents[0], parents[-1]
+    if free[first] < maxbytes or first != _MEMORY:
         warn_caller(
-            f"a shared store of {maxbytes:,} bytes does not fit in {_MEMORY}, which has room for "
-            f"{rooms.get(_MEMORY, 0):,}: it is kept in {last}, which has room for {rooms[last]:,}. Give a smaller "
-            "maxbytes, or path=, or more room (docker run --shm-size)"
+            f"a shared store of {maxbytes:,} bytes does not fit in {_MEMORY}, where {free.get(_MEMORY, 0):,} bytes are "
+            f"free: it is kept in {last}, where {free[last]:,} bytes are free. Give a smaller maxbytes, or path=, or "
+            "a larger /dev/shm (docker run --shm-size)"
         )
         return last
     return first

@@ -1,4 +1,4 @@
-"""One store for all processes of a machine: where it is, and how each process of a run finds and opens it."""
+"""One store for all processes of a machine: how each process of a run finds and opens it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..base import Store
 from .attachment import Attachment, attach
 from .handle import HandleClosed, StoreHandle
 from .header import StoreHeader
-from .locks import AVAILABLE
+from .locks import OFD_LOCKS_AVAILABLE
 from .partition import SharedPartition
-from .recovery import prepare_empty, prepare_kept
+from .recovery import initialize, recover
 from .run_folder import attach_run_folder
 
 
@@ -29,21 +29,21 @@ class SharedStore(Store):
 
     path: a folder on a local disk or in memory; it is kept when the run ends, and the next run that opens it finds the
     values. None: a folder in memory (/dev/shm) that belongs to this run: to this process, to all it starts, by any
-    start method, and to all ranks that a launcher such as torchrun has started with it. It is found by the place in the
-    source at which the store is made, and removed when the last process that has used it ends, or by the next run if
-    all were killed. maxbytes: the most bytes of values, as for :func:`bytecache.fill_once`; the process that opens the
-    store first in a run decides. An entry takes some 60 bytes beside its value.
+    start method, and to all ranks that a launcher such as torchrun has started with it. It is found by the line of
+    source that creates the store, and removed when the last process that has used it ends, or by the next run if all
+    were killed. maxbytes: the most bytes of values, as for :func:`bytecache.fill_once`; the process that opens the
+    store first in a run decides. An entry takes some 60 bytes in addition to its value.
 
     Several functions may use one store: they share its budget and nothing else. Values are bytes-like, or ndarrays of
     plain dtypes; keys are made of str, bytes, int, float, bool, None, PathLike and tuples. Nothing is pickled.
 
     What was written is never moved, so a value may be handed out as a view of the store's memory. Values that an
     earlier run wrote are checked against their checksums when a process first reads them; one that fails is read again.
-    A folder of another version, or with a damaged index, is renamed and left, with a RuntimeWarning. After a clear the
+    A folder of another version, or with a damaged index, is renamed and kept, with a RuntimeWarning. After a clear the
     memory is free once the last view of it is gone and each process has made its next call.
 
-    Safe for threads and processes; works on in forked children; pickles as what finds the same store again. Linux only.
-    Raises OSError for a folder that cannot be created or written to, or if the system lacks the locks it takes;
+    Safe for threads and processes; keeps working in forked children; unpickled, it opens the same store. Linux only.
+    Raises OSError for a folder that cannot be created or written to, or if the system lacks the locks it needs;
     ValueError for a folder on a network file system, and for a path at which there is something else.
     """
 
@@ -52,29 +52,25 @@ class SharedStore(Store):
         self._init(path, name, maxbytes)
 
     @classmethod
-    def of_run(cls, name: str, maxbytes: int | str) -> SharedStore:
-        """Return the store of this name in this run."""
-        return cls._rebuild(None, name, maxbytes)
-
-    @classmethod
-    def _rebuild(cls, path: str | None, name: str, maxbytes: int | str) -> SharedStore:
+    def open(cls, path: str | None, name: str, maxbytes: int | str) -> SharedStore:
+        """Return the store at `path`, or this run's store `name` if `path` is None."""
         store = cls.__new__(cls)
         store._init(path, name, maxbytes)
         return store
 
     def _init(self, path: str | os.PathLike[str] | None, name: str, maxbytes: int | str) -> None:
-        if not AVAILABLE:
+        if not OFD_LOCKS_AVAILABLE:
             raise OSError("a shared store needs open file description locks, which this system lacks: use Linux")
         self._arguments = None if path is None else os.path.abspath(path), name, maxbytes
         self._budget = min(parse_size(maxbytes), sys.maxsize)
         self._partitions: weakref.WeakSet[SharedPartition] = weakref.WeakSet()
         self._handle: StoreHandle | None = None
-        self._folder: Path | None = None  # where it was found, for when it is opened again
+        self._folder: Path | None = None  # where it was found, to be opened there again
         self.handle()
         _stores.add(self)
 
     def handle(self) -> StoreHandle:
-        """Return the open files; open them if they were closed, or inherited by a forked child."""
+        """Return the open files; open them if they were closed, or are those of a forked child's parent."""
         handle = self._handle
         if handle is None:
             with _open_lock:
@@ -103,11 +99,11 @@ class SharedStore(Store):
         return handle
 
     def _attach(self, folder: Path) -> Attachment:
-        prepare = prepare_empty if self._arguments[0] is None else prepare_kept
+        prepare = initialize if self._arguments[0] is None else recover
         return attach(folder, lambda: prepare(folder, self._budget), lambda: StoreHeader.exists(folder))
 
     def partition(self, function_id: bytes, name: str, maxsize: int | None = None) -> SharedPartition:
-        """Return the values of one function, by the 16 bytes that stand for it; name: for people."""
+        """Return the partition of one function, by the 16 bytes that stand for it. name: for people."""
         partition = SharedPartition(self, function_id, name, maxsize)
         self._partitions.add(partition)
         return partition
@@ -157,11 +153,11 @@ class SharedStore(Store):
         return f"SharedStore({str(self.path)!r}, maxbytes={self.maxbytes})"
 
     def __reduce__(self) -> Any:
-        return SharedStore._rebuild, self._arguments
+        return SharedStore.open, self._arguments
 
 
 _stores: weakref.WeakSet[SharedStore] = weakref.WeakSet()
-# Guards opening and closing, also over a fork: no child inherits locks that it knows nothing of. Re-entrant, for a
+# Guards opening and closing, also across a fork: no child inherits locks that it knows nothing of. Re-entrant, for a
 # signal handler that uses a store.
 _open_lock = threading.RLock()
 

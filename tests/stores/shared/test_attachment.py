@@ -1,4 +1,4 @@
-"""A folder that several processes hold: who is first, who is last, and what happens in between."""
+"""A folder that several processes use: the first one, the last one, and what happens in between."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ from helpers.processes import in_child
 from helpers.threads import PATIENCE_S, start, until
 
 from bytecache import SharedStore
-from bytecache.stores.shared import attachment as hold_module
+from bytecache.stores.shared import attachment
 from bytecache.stores.shared.attachment import Attachment, remove_if_orphaned
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    before = set(hold_module._attachments)
+    before = set(attachment._attachments)
     yield tmp_path / "folder"
-    assert hold_module._attachments == before, "holds left open"
+    assert attachment._attachments == before, "attachments left"
 
 
 def attach(folder: Path, prepare: Any, is_ready: Any = lambda: True) -> Attachment:
-    return hold_module.attach(folder, prepare, is_ready)
+    return attachment.attach(folder, prepare, is_ready)
 
 
-def asked(into: list[bool]) -> Any:
-    """A prepare that notes that it was called."""
-    return lambda: into.append(True)
+def recording(calls: list[bool]) -> Any:
+    """Return a `prepare` that records its calls."""
+    return lambda: calls.append(True)
 
 
-def test_only_who_is_alone_prepares(folder: Path) -> None:
-    """prepare is called where nobody else holds the folder, in this process or another."""
-    alone: list[bool] = []
-    one = attach(folder, asked(alone))
-    two = attach(folder, asked(alone))
+def test_only_a_process_that_is_alone_prepares(folder: Path) -> None:
+    """prepare is called if nothing else is attached to the folder, in this process or another."""
+    calls: list[bool] = []
+    one = attach(folder, recording(calls))
+    two = attach(folder, recording(calls))
 
     def other_process() -> list[bool]:
-        there: list[bool] = []
-        attach(folder, asked(there)).detach()
-        return there
+        calls: list[bool] = []
+        attach(folder, recording(calls)).detach()
+        return calls
 
-    assert (alone, in_child(other_process)) == ([True], [])
+    assert (calls, in_child(other_process)) == ([True], [])
     one.detach(), two.detach()
-    attach(folder, asked(alone)).detach()
-    assert alone == [True, True]
+    attach(folder, recording(calls)).detach()
+    assert calls == [True, True]
 
 
-def test_the_last_removes_the_folder_if_told_so(folder: Path) -> None:
-    """A hold that is to remove the folder does so only when nobody else holds it; to close twice does no harm."""
+def test_the_last_removes_the_folder_if_asked_to(folder: Path) -> None:
+    """Only the last attachment removes the folder; detaching twice does no harm."""
     one, two = attach(folder, bool), attach(folder, bool)
     one.remove_when_last = two.remove_when_last = True
     (folder / "file").write_bytes(b"")
@@ -67,148 +67,152 @@ def test_the_last_removes_the_folder_if_told_so(folder: Path) -> None:
 
 
 def test_a_folder_that_was_renamed_meanwhile_is_not_removed(folder: Path) -> None:
-    """The last to let go leaves another folder that has got the name."""
-    held = attach(folder, bool)
-    held.remove_when_last = True
+    """The last to detach does not remove another folder that has its name by now."""
+    attached = attach(folder, bool)
+    attached.remove_when_last = True
     folder.rename(folder.with_name("aside"))
     folder.mkdir()
-    held.detach()
+    attached.detach()
     assert folder.is_dir() and folder.with_name("aside").is_dir()
 
 
 def test_what_prepare_raises_leaves_no_lock(folder: Path) -> None:
-    """An exception in prepare comes out, and the next is alone."""
+    """An exception in prepare is raised, and the next process is alone."""
 
     def fails() -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
         attach(folder, fails)
-    alone: list[bool] = []
-    attach(folder, asked(alone)).detach()
-    assert alone == [True]
+    calls: list[bool] = []
+    attach(folder, recording(calls)).detach()
+    assert calls == [True]
 
 
-def test_a_folder_that_prepare_renames_is_begun_anew(folder: Path) -> None:
-    """When prepare sets the folder aside it is called again for a new one."""
+def test_a_folder_that_prepare_renames_is_created_again(folder: Path) -> None:
+    """If prepare renames the folder, it is called again for a new one."""
 
-    def aside() -> None:
+    def rename_once() -> None:
         calls.append(True)
         if len(calls) == 1:
             folder.rename(folder.with_name("aside"))
 
     calls: list[bool] = []
-    attach(folder, aside).detach()
+    attach(folder, rename_once).detach()
     assert calls == [True, True] and folder.is_dir()
 
 
-def test_a_file_is_no_folder(folder: Path) -> None:
-    """What is something else than a folder is an error, and is left."""
+def test_a_file_is_not_a_folder(folder: Path) -> None:
+    """A path to a file is an error, and the file is left alone."""
     folder.write_bytes(b"")
     with pytest.raises((ValueError, OSError)):
         attach(folder, bool)
+    assert folder.is_file()
 
 
-def test_a_child_that_forgets_leaves_the_lock_to_its_parent(folder: Path) -> None:
-    """A forked child that lets go neither frees nor removes what its parent holds; nor does its end."""
-    held = attach(folder, bool)
-    held.remove_when_last = True
-    in_child(held.detach_in_child)
+def test_a_child_that_detaches_leaves_the_lock_to_its_parent(folder: Path) -> None:
+    """A forked child that detaches, or ends, neither unlocks nor removes its parent's folder."""
+    attached = attach(folder, bool)
+    attached.remove_when_last = True
+    in_child(attached.detach_in_child)
     in_child(lambda: None)
-    alone: list[bool] = []
-    attach(folder, asked(alone)).detach()
-    assert alone == []
-    held.detach()
+    calls: list[bool] = []
+    attach(folder, recording(calls)).detach()
+    assert calls == []
+    attached.detach()
     assert not folder.exists()
 
 
-def test_a_killed_holder_frees_the_folder(folder: Path) -> None:
-    """SIGKILL releases a hold, and what was left can be removed."""
-    in_child(lambda: attach(folder, bool)._fd > 0)  # ends without closing
+def test_a_killed_process_frees_the_folder(folder: Path) -> None:
+    """The folder of a process that ended without detaching can be removed."""
+    in_child(lambda: attach(folder, bool)._fd > 0)  # ends by os._exit
     assert folder.is_dir()
     remove_if_orphaned(folder)
     assert not folder.exists()
 
 
-def test_what_is_held_is_not_removed(folder: Path) -> None:
-    """remove_if_orphaned leaves a held folder, a link, a file and what is not there."""
-    held = attach(folder, bool)
+def test_only_orphaned_folders_are_removed(folder: Path) -> None:
+    """remove_if_orphaned leaves alone a folder in use, a link, a file, and a path at which there is nothing."""
+    attached = attach(folder, bool)
     link, file = folder.with_name("link"), folder.with_name("file")
     link.symlink_to(folder)
     file.write_bytes(b"")
     for path in folder, link, file, folder.with_name("none"):
         remove_if_orphaned(path)
     assert folder.is_dir() and link.is_symlink() and file.exists()
-    held.detach()
+    attached.detach()
 
 
-AT_THE_OPEN = """
+REMOVE_AT_OPEN = """
     import os, shutil, sys
     from bytecache.stores.shared.attachment import attach
     from pathlib import Path
-    folder, times = Path(sys.argv[1]), [0]
+    folder, removals = Path(sys.argv[1]), [0]
 
     def hook(event, args):
-        if event == "open" and str(args[0]) == str(folder) and times[0] < 3:
-            times[0] += 1
+        if event == "open" and str(args[0]) == str(folder) and removals[0] < 3:
+            removals[0] += 1
             shutil.rmtree(folder)
 
     sys.addaudithook(hook)
     attach(folder, lambda: None, lambda: True).detach()
-    assert times == [3] and folder.is_dir()
+    assert removals == [3] and folder.is_dir()
 """
 
 
-def test_a_folder_that_is_removed_before_it_is_opened_is_made_again(folder: Path) -> None:
-    """When the last of others removes the folder between its making and its opening, the opener makes it anew."""
+def test_a_folder_that_is_removed_before_it_is_opened_is_created_again(folder: Path) -> None:
+    """If another process removes the folder after attach created it and before it opened it, it is created again."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(AT_THE_OPEN), folder], capture_output=True, text=True, timeout=PATIENCE_S
+        [sys.executable, "-c", textwrap.dedent(REMOVE_AT_OPEN), folder],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def waiting_for(path: Path) -> bool:
-    """Whether a process waits for a lock of this file or folder."""
+    """Return whether a process waits for a lock on this file or folder."""
     inode = f":{path.stat().st_ino} "
     return any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines())
 
 
-def test_who_waited_for_a_maker_that_was_killed_makes_the_store(folder: Path) -> None:
-    """A process that finds the folder locked by one that dies before the store is there makes it itself."""
+def test_a_process_that_waited_for_a_killed_creator_creates_the_store(folder: Path) -> None:
+    """A process that waits for one that dies before it has created the store creates it itself."""
     folder.mkdir()
-    maker = os.open(folder, os.O_RDONLY)
-    fcntl.flock(maker, fcntl.LOCK_EX)  # as one that was the first to come, and is killed now
+    creator = os.open(folder, os.O_RDONLY)
+    fcntl.flock(creator, fcntl.LOCK_EX)  # as the first process has it, which is killed below
 
-    def open_and_tell() -> Any:
+    def open_store() -> Any:
         store = SharedStore(folder, maxbytes=1000)
         try:
             return store.maxbytes
         finally:
             store.close()
 
-    opener = start(open_and_tell)
+    opener = start(open_store)
     until(lambda: waiting_for(folder))
-    os.close(maker)
+    os.close(creator)
     assert opener() == 1000
 
 
-def test_many_processes_that_come_and_go_always_hold_what_is_there(folder: Path) -> None:
-    """Opening, removing and sweeping at random: whoever holds the folder finds in it what prepare made."""
+def test_many_processes_that_come_and_go_always_find_a_prepared_folder(folder: Path) -> None:
+    """While others attach, detach and remove, a process that is attached finds in the folder what prepare made."""
 
     def prepare() -> None:
-        for left in folder.iterdir():
-            left.unlink()
-        (folder / "made").write_bytes(b"")
+        for leftover in folder.iterdir():
+            leftover.unlink()
+        (folder / "prepared").write_bytes(b"")
 
     def come_and_go() -> str:
         for number in range(150):
             if number % 10 == 5:
                 remove_if_orphaned(folder)
-            held = attach(folder, prepare, (folder / "made").exists)
-            held.remove_when_last = True
-            if not (folder / "made").exists() or not hold_module.is_still_at(folder, held._fd):
+            attached = attach(folder, prepare, (folder / "prepared").exists)
+            attached.remove_when_last = True
+            if not (folder / "prepared").exists() or not attachment.is_still_at(folder, attached._fd):
                 return f"round {number}: {list(folder.iterdir())}"
-            held.detach()
+            attached.detach()
         return "fine"
 
     ends = [start(lambda: in_child(come_and_go, 60)) for _ in range(4)]
@@ -216,10 +220,10 @@ def test_many_processes_that_come_and_go_always_hold_what_is_there(folder: Path)
 
 
 def test_an_interrupted_wait_leaves_nothing(folder: Path) -> None:
-    """Ctrl-C while waiting for a folder that is being made raises, and leaves no descriptor."""
+    """Ctrl-C while waiting for a folder that is being prepared raises, and leaves no open descriptor."""
     folder.mkdir()
-    maker = os.open(folder, os.O_RDONLY)
-    fcntl.flock(maker, fcntl.LOCK_EX)
+    creator = os.open(folder, os.O_RDONLY)
+    fcntl.flock(creator, fcntl.LOCK_EX)
 
     def interrupt() -> None:
         until(lambda: waiting_for(folder))
@@ -229,14 +233,14 @@ def test_an_interrupted_wait_leaves_nothing(folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         attach(folder, bool)
     end()
-    os.close(maker)
+    os.close(creator)
     shutil.rmtree(folder)
 
 
-def test_holds_of_many_stores_are_closed(folder: Path) -> None:
-    """A hold is known while it is open, and no longer."""
-    held = [attach(folder / str(number), bool) for number in range(3)]
-    assert set(held) <= hold_module._attachments
-    for one in held:
+def test_attachments_are_registered_until_they_are_detached(folder: Path) -> None:
+    """Attachments are registered while they exist, and no longer."""
+    attached = [attach(folder / str(number), bool) for number in range(3)]
+    assert set(attached) <= attachment._attachments
+    for one in attached:
         assert isinstance(one, Attachment)
         one.detach()

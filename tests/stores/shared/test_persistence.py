@@ -28,7 +28,7 @@ from helpers.threads import start, together, until
 from bytecache import SharedStore, fill_once
 from bytecache.cache import leased_flight
 from bytecache.stores.shared.header import FunctionRow, Word
-from bytecache.stores.shared.locks import ByteLocks, KeyLease
+from bytecache.stores.shared.locks import ByteRangeLocks, KeyLease
 from bytecache.system.filesystem import is_memory_backed
 
 WORD = 8  # bytes
@@ -47,12 +47,12 @@ def late(key: int) -> bytes:
 
 
 def cached(store: SharedStore, *functions: Any) -> list[Any]:
-    """Each function, behind the store, under a version of its own code."""
-    return [fill_once(store=store, version=1)(one) for one in functions]
+    """Return each function, cached in the store."""
+    return [fill_once(store=store, version=1)(function) for function in functions]
 
 
 def end_of(function: Callable[[], Any], seconds: int = 10) -> Any:
-    """What a function gives in a forked child, or how the child ended: an exception, or the signal that killed it."""
+    """Return what a function returns in a forked child, or how the child ended: the exception, or the signal."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
@@ -82,7 +82,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opened(folder: Path) -> Iterator[Any]:
-    """Opens the store, with this budget; all are closed at the end."""
+    """Opens the store with a budget; all are closed at the end."""
     stores = []
 
     def open_it(maxbytes: int | str = 100_000) -> SharedStore:
@@ -96,7 +96,7 @@ def opened(folder: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Any]:
-    """Mounts a file system in memory of this size; skips the test where that is not permitted."""
+    """Mounts an in-memory file system of a size; skips the test if that is not permitted."""
     mounts: list[Path] = []
 
     def mount(size: str) -> Path:
@@ -110,8 +110,8 @@ def disk(tmp_path: Path) -> Iterator[Any]:
         return target
 
     yield mount
-    for one in mounts:
-        subprocess.run(["umount", "-l", one], check=True)
+    for target in mounts:
+        subprocess.run(["umount", "-l", target], check=True)
 
 
 def free(folder: Path) -> int:
@@ -123,7 +123,7 @@ def free(folder: Path) -> int:
 
 
 def test_a_later_run_finds_everything(folder: Path) -> None:
-    """Another process that opens the path later has all values of all functions, and reads nothing."""
+    """Another process that opens the path later finds all values of all functions, and reads nothing."""
 
     def first() -> None:
         f, g = cached(SharedStore(folder, maxbytes=1 << 20), text, array)
@@ -139,8 +139,8 @@ def test_a_later_run_finds_everything(folder: Path) -> None:
     assert end_of(second) == (True, (700, 0), (700, 0), (700, 700, None, 700))
 
 
-def test_a_program_that_starts_anew_finds_everything(folder: Path) -> None:
-    """The same source in a new interpreter is the same function; with another constant in it, another one."""
+def test_a_program_that_is_restarted_finds_everything(folder: Path) -> None:
+    """The same source in a new interpreter is the same function; with another constant it is another one."""
     source = """
         import sys
         from bytecache import SharedStore, fill_once
@@ -152,15 +152,15 @@ def test_a_program_that_starts_anew_finds_everything(folder: Path) -> None:
     """
     runs = [source, source, source.replace('"one"', '"two"'), source]
     outs = []
-    for one in runs:
+    for program in runs:
         script = folder.with_name("program.py")
-        script.write_text(textwrap.dedent(one))
+        script.write_text(textwrap.dedent(program))
         outs.append(subprocess.run([sys.executable, script, folder], capture_output=True, text=True).stdout)
     assert outs == ["0\n", "1\n", "0\n", "1\n"]
 
 
-def test_the_budget_is_the_later_run_s(opened: Any) -> None:
-    """A later run with a larger budget keeps what is there and stores more."""
+def test_a_later_run_sets_the_budget(opened: Any) -> None:
+    """A later run with a larger budget keeps the values and stores more."""
     store = opened(100)
     (f,) = cached(store, lambda x: bytes(40))
     for key in range(3):
@@ -172,7 +172,7 @@ def test_the_budget_is_the_later_run_s(opened: Any) -> None:
 
 
 def test_a_budget_larger_than_the_disk(opened: Any, folder: Path) -> None:
-    """A budget of more than there is works, and the file takes what is in it."""
+    """A budget larger than the disk works, and the files take only what is in them."""
     (f,) = cached(opened("10 TB"), text)
     assert [f(1), f(1)] == [text(1)] * 2
     assert sum(path.stat().st_blocks * 512 for path in folder.iterdir()) < 1 << 20
@@ -180,7 +180,7 @@ def test_a_budget_larger_than_the_disk(opened: Any, folder: Path) -> None:
 
 @pytest.mark.parametrize("maxbytes", [1 << 62, (1 << 63) - 1, 1 << 63, 1 << 70], ids=hex)
 def test_a_budget_larger_than_any_file(folder: Path, maxbytes: int) -> None:
-    """A budget that no file can have is a ValueError that names maxbytes, or a warning and read-through."""
+    """A budget larger than a file can be is a ValueError that names maxbytes, or a warning and read-through."""
 
     def try_it() -> Any:
         with warnings.catch_warnings(record=True) as caught:
@@ -194,8 +194,8 @@ def test_a_budget_larger_than_any_file(folder: Path, maxbytes: int) -> None:
     assert end_of(try_it) is True
 
 
-def test_values_of_earlier_runs_stay_when_a_budget_cannot_be(folder: Path) -> None:
-    """A store in order is not set aside because this run may not make a file as large as its budget."""
+def test_values_of_earlier_runs_stay_if_a_budget_is_impossible(folder: Path) -> None:
+    """An intact store is not renamed because this run may not create a file as large as its budget."""
     end_of(lambda: cached(SharedStore(folder, maxbytes=100_000), text)[0](1))
 
     def limited() -> Any:
@@ -215,8 +215,8 @@ def test_values_of_earlier_runs_stay_when_a_budget_cannot_be(folder: Path) -> No
     assert end_of(lambda: (f := cached(SharedStore(folder, maxbytes=100_000), text)[0])(1) and f.cache_info().hits) == 1
 
 
-def test_values_of_earlier_runs_stay_when_there_are_no_descriptors(folder: Path) -> None:
-    """A store in order is not set aside because this process may open no more files."""
+def test_values_of_earlier_runs_stay_if_there_are_no_descriptors(folder: Path) -> None:
+    """An intact store is not renamed because this process may not open more files."""
     end_of(lambda: [f(1) for f in cached(SharedStore(folder, maxbytes=100_000), text, array)])
 
     def limited(more: int) -> str:
@@ -239,11 +239,11 @@ def test_values_of_earlier_runs_stay_when_there_are_no_descriptors(folder: Path)
     assert ends == {"24", "opened"}
 
 
-# What is no store
+# Paths that are not stores
 
 
-def test_a_file_is_no_store(folder: Path) -> None:
-    """A path at which there is a file is a ValueError that names it."""
+def test_a_file_is_not_a_store(folder: Path) -> None:
+    """A path to a file is a ValueError that names it."""
     folder.write_bytes(b"precious")
     with pytest.raises(ValueError, match="store"):
         SharedStore(folder, maxbytes=100)
@@ -251,8 +251,8 @@ def test_a_file_is_no_store(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [["photo.jpg"], ["head", "photo.jpg"], ["1.jpg"], ["head.part", "photo.jpg"]])
-def test_a_folder_of_something_else_is_left(folder: Path, names: list[str]) -> None:
-    """A folder that holds anything but a store is a ValueError that says what it holds; nothing in it is touched."""
+def test_a_folder_of_other_files_is_left_alone(folder: Path, names: list[str]) -> None:
+    """A folder that contains anything else is a ValueError that says what; nothing in it is touched."""
     folder.mkdir()
     for name in names:
         (folder / name).write_bytes(b"precious")
@@ -261,8 +261,8 @@ def test_a_folder_of_something_else_is_left(folder: Path, names: list[str]) -> N
     assert sorted(os.listdir(folder.parent)) == ["store"] and sorted(os.listdir(folder)) == sorted(names)
 
 
-def test_files_beside_the_store_s_own_are_left(opened: Any, folder: Path) -> None:
-    """What somebody has put into the folder of a store survives its opening and clearing."""
+def test_other_files_in_the_folder_of_a_store_are_left_alone(opened: Any, folder: Path) -> None:
+    """What a user has put into the folder of a store survives opening and clearing."""
     opened().close()
     (folder / "2024.csv").write_bytes(b"precious")
     (folder / "2025").mkdir()
@@ -272,8 +272,8 @@ def test_files_beside_the_store_s_own_are_left(opened: Any, folder: Path) -> Non
     assert (folder / "2024.csv").exists() and (folder / "2025").is_dir()
 
 
-def test_missing_parents_are_made(tmp_path: Path) -> None:
-    """A path whose parents are not there is made with them, and only its owner may look in."""
+def test_missing_parents_are_created(tmp_path: Path) -> None:
+    """A path whose parents do not exist is created with them, and only its owner can read it."""
     store = SharedStore(tmp_path / "a" / "b", maxbytes=100)
     assert store.path.is_dir() and store.path.stat().st_mode & 0o777 == 0o700
     store.close()
@@ -294,8 +294,8 @@ def test_a_read_only_disk_is_an_error_that_names_the_path(disk: Any) -> None:
 # Damage
 
 
-def damaged(folder: Path, path: Path, damage: Callable[[], None]) -> list[str]:
-    """The warnings of a run that finds this damage; fails where it crashes, hangs, or reads a wrong value."""
+def run_damaged(folder: Path, damage: Callable[[], None]) -> Any:
+    """Return the warnings of a run that finds this damage, or what went wrong: a crash, a hang, a wrong value."""
 
     def run() -> Any:
         with warnings.catch_warnings(record=True) as caught:
@@ -314,7 +314,7 @@ def damaged(folder: Path, path: Path, damage: Callable[[], None]) -> list[str]:
                     return f"not cached: {f.cache_info('all')}"
                 f.cache_clear(), f(1), f.cache_stats()
             store.clear()
-        return [str(one.message) for one in caught]
+        return [str(warning.message) for warning in caught]
 
     damage()
     return end_of(run, 5)
@@ -322,25 +322,25 @@ def damaged(folder: Path, path: Path, damage: Callable[[], None]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with ten values of two functions, whose process has ended."""
+    """A store with ten values of each of two functions, whose process has ended."""
     folder = tmp_path_factory.mktemp("template") / "store"
     end_of(lambda: [f(key) for f in cached(SharedStore(folder, maxbytes=100_000), text, array) for key in range(10)])
     return folder
 
 
 def flips() -> list[tuple[str, int, int]]:
-    chosen = random.Random(0)
-    places = [("head", byte) for byte in [*range(7 * WORD), *range(128, 160), *range(256, 288)]]
-    places += [("1.index", byte) for byte in range(5 * WORD)]
-    places += [("1.index", 4096 + byte) for byte in chosen.sample(range(480), 12)]
-    places += [("1.arena", byte) for byte in chosen.sample(range(180), 6)]
-    places += [("1.slots10", byte) for byte in chosen.sample(range(4096), 6)]
-    places += [("processes", byte) for byte in chosen.sample(range(256), 6)]
-    return [(name, byte, chosen.choice([0x01, 0x02, 0x80, 0xFF])) for name, byte in places]
+    rng = random.Random(0)
+    offsets = [("head", byte) for byte in [*range(7 * WORD), *range(128, 160), *range(256, 288)]]
+    offsets += [("1.index", byte) for byte in range(5 * WORD)]
+    offsets += [("1.index", 4096 + byte) for byte in rng.sample(range(480), 12)]
+    offsets += [("1.arena", byte) for byte in rng.sample(range(180), 6)]
+    offsets += [("1.slots10", byte) for byte in rng.sample(range(4096), 6)]
+    offsets += [("processes", byte) for byte in rng.sample(range(256), 6)]
+    return [(name, byte, rng.choice([0x01, 0x02, 0x80, 0xFF])) for name, byte in offsets]
 
 
 def test_no_flipped_byte_makes_a_wrong_value(template: Path, tmp_path: Path) -> None:
-    """One byte changed anywhere: every value is right and cached, whether the store is kept or set aside."""
+    """With one byte changed anywhere, every value is right and cached, whether the store is kept or renamed."""
     ends = {}
     for name, byte, mask in flips():
         folder = tmp_path / "case" / "store"
@@ -351,7 +351,7 @@ def test_no_flipped_byte_makes_a_wrong_value(template: Path, tmp_path: Path) -> 
                 old = os.pread(file.fileno(), 1, byte)[0]
                 os.pwrite(file.fileno(), bytes([old ^ mask]), byte)
 
-        end = damaged(folder, folder / name, flip)
+        end = run_damaged(folder, flip)
         if not isinstance(end, list):
             ends[name, byte, hex(mask)] = end
         shutil.rmtree(folder.parent)
@@ -361,9 +361,9 @@ def test_no_flipped_byte_makes_a_wrong_value(template: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("size", [0, 1, 5000])
 @pytest.mark.parametrize("name", ["head", "1.index", "1.slots10", "1.arena", "processes", "locks"])
 def test_no_truncated_file_makes_a_wrong_value(template: Path, folder: Path, name: str, size: int) -> None:
-    """A file cut short, or filled up with zeros: set aside with one warning, or kept; all values right."""
+    """With a file cut short or zero-padded, a store is renamed with one warning, or kept; all values are right."""
     shutil.copytree(template, folder)
-    end = damaged(folder, folder / name, lambda: os.truncate(folder / name, size))
+    end = run_damaged(folder, lambda: os.truncate(folder / name, size))
     assert isinstance(end, list) and len(end) <= 1, end
     if end:
         assert "renamed" in end[0] and (folder.parent / "store.aside1").is_dir()
@@ -371,8 +371,8 @@ def test_no_truncated_file_makes_a_wrong_value(template: Path, folder: Path, nam
 
 @pytest.mark.parametrize("name", ["1.index", "1.slots10", "1.arena", "processes", "locks"])
 @pytest.mark.parametrize("how", ["missing", "folder", "garbage"])
-def test_no_other_file_in_its_place_makes_a_wrong_value(template: Path, folder: Path, name: str, how: str) -> None:
-    """A file that is missing, a folder, or full of noise is found out; all values are right."""
+def test_no_replaced_file_makes_a_wrong_value(template: Path, folder: Path, name: str, how: str) -> None:
+    """A file that is missing, a folder, or noise is noticed; all values are right."""
 
     def damage() -> None:
         size = (folder / name).stat().st_size
@@ -383,15 +383,15 @@ def test_no_other_file_in_its_place_makes_a_wrong_value(template: Path, folder: 
             (folder / name).write_bytes(random.Random(1).randbytes(size))
 
     shutil.copytree(template, folder)
-    end = damaged(folder, folder / name, damage)
+    end = run_damaged(folder, damage)
     assert isinstance(end, list) and len(end) <= 1, end
 
 
-def test_another_version_is_set_aside(template: Path, folder: Path) -> None:
-    """A store of another format is renamed with a warning that says where to; the new one begins empty."""
+def test_another_version_is_quarantined(template: Path, folder: Path) -> None:
+    """A store of another format is renamed, with a warning that says where to; the new one is empty."""
     shutil.copytree(template, folder)
-    with open(folder / "head", "r+b") as head:
-        os.pwrite(head.fileno(), (99).to_bytes(8, "little"), WORD)
+    with open(folder / "head", "r+b") as file:
+        os.pwrite(file.fileno(), (99).to_bytes(8, "little"), WORD)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.warns(RuntimeWarning, match="store is damaged, or of another version.*renamed to .*aside1") as caught:
         store = SharedStore(folder, maxbytes=1000)
@@ -400,8 +400,8 @@ def test_another_version_is_set_aside(template: Path, folder: Path) -> None:
     assert {path.name: path.read_bytes() for path in (folder.parent / "store.aside1").iterdir()} == before
 
 
-def test_a_damaged_store_on_a_mount_point_is_set_aside(template: Path, disk: Any) -> None:
-    """Where the folder itself cannot be renamed, as a container's volume, a damaged store is set aside all the same."""
+def test_a_damaged_store_on_a_mount_point_is_quarantined(template: Path, disk: Any) -> None:
+    """A damaged store is moved away even if its folder cannot be renamed, such as a container's volume."""
     root = disk("4m")
     shutil.copytree(template, root, dirs_exist_ok=True)
     os.truncate(root / "head", 10)
@@ -415,8 +415,8 @@ def test_a_damaged_store_on_a_mount_point_is_set_aside(template: Path, disk: Any
     assert end_of(run) == 1
 
 
-def test_what_a_killed_writer_reserved_is_given_back(folder: Path) -> None:
-    """A writer that was killed while it wrote leaves no room counted as used, in this run or the next."""
+def test_bytes_that_a_killed_writer_reserved_are_released(folder: Path) -> None:
+    """A writer that was killed while it wrote leaves no bytes counted as used, in this run or the next."""
     store = SharedStore(folder, maxbytes=100)
     (f,) = cached(store, lambda x: bytes(60))
     f.cache_info()
@@ -432,8 +432,8 @@ def test_what_a_killed_writer_reserved_is_given_back(folder: Path) -> None:
     again.close()
 
 
-def test_the_most_functions_and_no_more(opened: Any) -> None:
-    """One function too many is an OSError that says to clear the store, and clearing it helps."""
+def test_a_function_too_many_is_an_error(opened: Any) -> None:
+    """It is an OSError that says to clear the store, and clearing it helps."""
     store = opened()
     words = store.handle().header.words
 
@@ -452,29 +452,29 @@ def test_the_most_functions_and_no_more(opened: Any) -> None:
 @pytest.mark.parametrize(
     "word, value", [(Word.FUNCTIONS, 1 << 40), (Word.COUNTER_ROWS, 1 << 58), (Word.NEXT_GENERATION, 1)], ids=str
 )
-def test_a_head_that_cannot_be_is_set_aside(template: Path, folder: Path, word: int, value: int) -> None:
-    """Counts that do not fit the files mean a damaged head."""
+def test_an_impossible_header_is_quarantined(template: Path, folder: Path, word: int, value: int) -> None:
+    """Counts that do not match the files mean a damaged header."""
     shutil.copytree(template, folder)
 
     def damage() -> None:
-        with open(folder / "head", "r+b") as head:
-            os.pwrite(head.fileno(), value.to_bytes(8, "little"), word * WORD)
+        with open(folder / "head", "r+b") as file:
+            os.pwrite(file.fileno(), value.to_bytes(8, "little"), word * WORD)
 
-    end = damaged(folder, folder / "head", damage)
-    assert isinstance(end, list) and ["renamed" in one for one in end] == [True], end
+    end = run_damaged(folder, damage)
+    assert isinstance(end, list) and ["renamed" in message for message in end] == [True], end
 
 
 def test_two_functions_of_one_generation_are_kept_apart(template: Path, folder: Path) -> None:
-    """A head that gives two functions one generation, or a generation of 0, makes no wrong value."""
+    """A header that gives two functions one generation, or a generation of 0, makes no wrong value."""
     for value in 2, 0, 1 << 60:
         shutil.copytree(template, folder)
 
         def damage(value: int = value) -> None:
-            with open(folder / "head", "r+b") as head:
+            with open(folder / "head", "r+b") as file:
                 word = FunctionRow.WORDS + FunctionRow.GENERATION
-                os.pwrite(head.fileno(), value.to_bytes(8, "little"), word * WORD)
+                os.pwrite(file.fileno(), value.to_bytes(8, "little"), word * WORD)
 
-        end = damaged(folder, folder / "head", damage)
+        end = run_damaged(folder, damage)
         assert isinstance(end, list), end
         for path in folder.parent.iterdir():
             shutil.rmtree(path)
@@ -484,14 +484,14 @@ def test_two_functions_of_one_generation_are_kept_apart(template: Path, folder: 
 
 
 def test_a_full_disk_is_read_through_with_one_warning(disk: Any) -> None:
-    """16 MB of room for a larger budget: one warning per process, right values, what fits is kept, also in children."""
+    """With 16 MB for a larger budget each process warns once, reads right values, and stores what fits."""
     root = disk("16m")
 
     def use(f: Any) -> Any:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             right = all(f(key) == bytes([key]) * 100_000 for _ in range(2) for key in range(200))
-        return right, [one.category for one in caught], f.cache_info().hits
+        return right, [warning.category for warning in caught], f.cache_info().hits
 
     def run() -> Any:
         (f,) = cached(SharedStore(root / "store", maxbytes="1 GiB"), lambda key: bytes([key]) * 100_000)
@@ -504,8 +504,8 @@ def test_a_full_disk_is_read_through_with_one_warning(disk: Any) -> None:
     assert 150 <= first[2] <= 168 and child[2] >= 2 * first[2] and again[2] >= 3 * first[2]
 
 
-def test_what_does_not_fit_leaves_its_room_to_others(disk: Any) -> None:
-    """A value that the file system could not take gives back what was written of it."""
+def test_a_value_that_does_not_fit_leaves_its_space_to_others(disk: Any) -> None:
+    """What was written of a value that the file system did not accept is freed."""
     root = disk("4m")
 
     def run() -> Any:
@@ -521,8 +521,8 @@ def test_what_does_not_fit_leaves_its_room_to_others(disk: Any) -> None:
     assert end_of(run) == (True, 2)
 
 
-def test_room_that_clearing_makes_is_used(disk: Any) -> None:
-    """After a full disk and cache_clear the space is free again, warm goes on, and no one is told a second time."""
+def test_space_that_a_clear_frees_is_used(disk: Any) -> None:
+    """After a full disk and cache_clear the space is free again, warm stores again, and there is no second warning."""
     root = disk("2m")
 
     def run() -> Any:
@@ -533,15 +533,15 @@ def test_room_that_clearing_makes_is_used(disk: Any) -> None:
             first = f.cache_stats().stored
             f.cache_clear()
             f.cache_info()
-            room = free(root)
+            freed = free(root)
             f.warm(range(30), threads=1)
-        return first > 10, f.cache_stats().stored == first, room > 1_500_000, len(caught)
+        return first > 10, f.cache_stats().stored == first, freed > 1_500_000, len(caught)
 
     assert end_of(run) == (True, True, True, 1)
 
 
 def test_a_disk_full_to_the_last_page_at_every_step(disk: Any) -> None:
-    """However many pages are left when the store is used: a clear OSError, or right values with a warning."""
+    """However many pages are left, the result is a clear OSError, or right values with a warning."""
     root = disk("256k")
     seen = set()
     for pages in range(30):
@@ -565,7 +565,7 @@ def test_a_disk_full_to_the_last_page_at_every_step(disk: Any) -> None:
                 if not np.array_equal(g(5), array(5)) or g.cache_info("all").misses > 1 or f.cache_info().misses < 1100:
                     return "wrong"
                 f.cache_clear(), f.cache_info("all"), f(1), store.clear(), store.close()
-            return [one.category for one in caught]
+            return [warning.category for warning in caught]
 
         end = end_of(run)
         assert end in ("error", [], [RuntimeWarning]), (pages, end)
@@ -575,19 +575,19 @@ def test_a_disk_full_to_the_last_page_at_every_step(disk: Any) -> None:
 
 @pytest.fixture
 def memory_group() -> Iterator[Path]:
-    """A memory cgroup (v1) of 192 MiB; skips the test where none can be made."""
+    """A memory cgroup (v1) of 192 MiB; skips the test if none can be created."""
     group = Path(f"/sys/fs/cgroup/memory/bytecache-test-{os.getpid()}")
     try:
         group.mkdir()
         (group / "memory.limit_in_bytes").write_text(str(192 << 20))
     except OSError as exc:
-        pytest.skip(f"no memory cgroup (v1) can be made here: {exc}")
+        pytest.skip(f"no memory cgroup (v1) can be created here: {exc}")
     yield group
     group.rmdir()
 
 
 def test_nothing_dies_in_a_memory_cgroup(memory_group: Path, disk: Any) -> None:
-    """With a budget below the limit of the group nothing is killed, in memory or on disk, and the budget is used."""
+    """With a budget below the limit of the group no process is killed, in memory or on disk, and the budget is used."""
     source = """
         import os, sys, warnings
         with open(sys.argv[1] + "/cgroup.procs", "w") as group:
@@ -605,9 +605,9 @@ def test_nothing_dies_in_a_memory_cgroup(memory_group: Path, disk: Any) -> None:
             assert os.waitpid(pid, 0)[1] == 0
         assert f.cache_stats("all").stored == 67, f.cache_stats("all")
     """
-    for where in disk("128m") / "store", disk("1k").parent / "on disk":
+    for path in disk("128m") / "store", disk("1k").parent / "on disk":
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", textwrap.dedent(source), memory_group, where],
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(source), memory_group, path],
             capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
@@ -617,7 +617,7 @@ def test_nothing_dies_in_a_memory_cgroup(memory_group: Path, disk: Any) -> None:
 
 
 def test_clearing_frees_the_space_and_spares_views_and_others(opened: Any, folder: Path) -> None:
-    """cache_clear gives the space back; views that were handed out and the other functions' values stay."""
+    """cache_clear frees the space; views that were handed out and other functions' values stay."""
     f, g = cached(opened(1 << 20), lambda x: np.full(10_000, x), text)
     view = f(7)
     f(8), g(1)
@@ -630,24 +630,24 @@ def test_clearing_frees_the_space_and_spares_views_and_others(opened: Any, folde
 
 
 def test_clearing_a_thousand_times_leaks_nothing(opened: Any, folder: Path) -> None:
-    """Neither descriptors nor files nor mappings grow with the number of clearings."""
+    """The numbers of descriptors, files and mappings do not grow with the number of clears."""
     (f,) = cached(opened(), text)
 
-    def taken() -> tuple[int, int, int]:
+    def resources() -> tuple[int, int, int]:
         with open("/proc/self/maps") as maps:
             mapped = sum("store" in line for line in maps)
         return len(os.listdir("/proc/self/fd")), mapped, len(os.listdir(folder))
 
     f(1), f.cache_clear(), f(1)
-    before = taken()
+    before = resources()
     for _ in range(1000):
         f.cache_clear()
         f(1)
-    assert taken() == before
+    assert resources() == before
 
 
 def test_functions_share_the_budget(opened: Any) -> None:
-    """What one function holds is not there for the other; clearing one makes room for the other."""
+    """Bytes that one function uses are not available to the other, until the first one is cleared."""
     store = opened(100)
     f, g = cached(store, bytes, bytearray)
     f(60), g(50)
@@ -657,8 +657,8 @@ def test_functions_share_the_budget(opened: Any) -> None:
     assert stats_of(g, "stored", "rejected") == (1, 1) and store.currbytes == 50
 
 
-def test_maxsize_holds_for_all_processes(opened: Any) -> None:
-    """maxsize is per function, whoever stored the entries."""
+def test_maxsize_applies_to_all_processes(opened: Any) -> None:
+    """maxsize is per function, whichever process stored the entries."""
     f = fill_once(2, store=opened())(text)
     in_child(lambda: f(1))
     f(2), f(3)
@@ -691,11 +691,11 @@ def test_errors_for_values_and_keys_name_the_way_out(opened: Any) -> None:
     assert stats_of(f, "misses", "errors", "stored") == (1, 1, 0)
 
 
-# Closing, clearing and forking in the midst of a call
+# Closing, clearing and forking during a call
 
 
-def test_a_store_may_be_closed_in_the_midst_of_a_call(opened: Any) -> None:
-    """A call that was running when the store was closed returns its value, and the next call opens it anew."""
+def test_a_store_may_be_closed_during_a_call(opened: Any) -> None:
+    """A call that was running when the store was closed returns its value, and the next call opens it again."""
     store = opened()
 
     def closing(x: int) -> bytes:
@@ -706,8 +706,8 @@ def test_a_store_may_be_closed_in_the_midst_of_a_call(opened: Any) -> None:
     assert [f(1), f(1), f(2)] == [b"1", b"1", b"2"]
 
 
-def test_a_child_forked_in_the_midst_of_a_call_returns_too(opened: Any) -> None:
-    """A function that forks: parent and child both get its value."""
+def test_a_child_forked_during_a_call_returns_too(opened: Any) -> None:
+    """If the function forks, parent and child both get its value."""
 
     def forking(x: int) -> bytes:
         nonlocal child
@@ -730,8 +730,8 @@ def test_a_child_forked_in_the_midst_of_a_call_returns_too(opened: Any) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_a_call_in_the_midst_of_which_others_fill_and_clear(opened: Any) -> None:
-    """While a call runs another process makes the table larger and then clears: the call returns its value."""
+def test_a_call_during_which_others_fill_and_clear_returns(opened: Any) -> None:
+    """If another process makes the table larger during a call and then clears it, the call returns its value."""
 
     def slow(x: int) -> bytes:
         if x < 0:
@@ -744,8 +744,8 @@ def test_a_call_in_the_midst_of_which_others_fill_and_clear(opened: Any) -> None
     assert f.cache_info().currsize == 0
 
 
-def test_calls_of_threads_that_begin_together_are_all_counted(opened: Any) -> None:
-    """When threads are the first to use a function, or the first after a clear, no call is missing in the figures."""
+def test_calls_of_threads_that_start_together_are_all_counted(opened: Any) -> None:
+    """If threads are the first to use a function, or the first after a clear, no call is missing from the counters."""
     (f,) = cached(opened(), text)
     for _ in range(20):
         together(*[lambda key=key: f(key) for key in range(8)])
@@ -779,14 +779,14 @@ def test_two_functions_with_one_key_do_not_wait_for_each_other(opened: Any) -> N
             os.close(fd)
 
 
-def test_a_call_inside_of_a_call_keeps_the_outer_one_s_turn(opened: Any) -> None:
+def test_a_call_inside_of_a_call_keeps_the_outer_lease(opened: Any) -> None:
     """A function that calls another one with the same key is still run by one process only."""
     store = opened()
     (inner,) = cached(store, text)
 
     def outer(x: int) -> bytes:
         inner(x)
-        locks = ByteLocks(store.path / "locks")  # as another process has it
+        locks = ByteRangeLocks(store.path / "locks")  # as another process opens them
         try:
             lease = KeyLease(locks, f._digest_of((x,), {}), f._cache.partition.generation)
             return b"free" if lease.acquire(wait=False) else b"leased"
@@ -798,7 +798,7 @@ def test_a_call_inside_of_a_call_keeps_the_outer_one_s_turn(opened: Any) -> None
 
 
 def test_an_interrupted_wait_for_another_process_leaves_no_trace(opened: Any) -> None:
-    """Ctrl-C while another process runs the function raises, and this thread counts as leading nothing."""
+    """Ctrl-C while another process runs the function raises, and this thread has no lease afterwards."""
     asking, asked = os.pipe()
 
     def slow(x: int) -> bytes:
@@ -831,7 +831,7 @@ def test_an_interrupted_wait_for_another_process_leaves_no_trace(opened: Any) ->
 
 
 def test_two_wrappers_of_one_function_run_it_once(opened: Any) -> None:
-    """The same function decorated twice, as an unpickled copy is, is run once by two threads that miss together."""
+    """A function decorated twice, as an unpickled copy is, is run once by two threads that miss together."""
     running, ran = threading.Barrier(2), []
 
     def slow(x: int) -> bytes:
@@ -850,7 +850,7 @@ def test_two_wrappers_of_one_function_run_it_once(opened: Any) -> None:
 
 
 def test_values_stay_right_while_threads_close_the_store(tmp_path: Path) -> None:
-    """Closing in one thread takes no lock away from another one's write, in three processes at once."""
+    """Closing in one thread does not unlock another thread's write, in three processes at once."""
     maxbytes = 1 << 22
 
     def fill_and_close(seed: int) -> str:
@@ -875,12 +875,12 @@ def test_values_stay_right_while_threads_close_the_store(tmp_path: Path) -> None
 
 
 def test_a_folder_that_is_removed_under_a_job_costs_one_warning(tmp_path: Path) -> None:
-    """Reads go on, right and counted, when somebody removes the store's folder, and after a clear, too."""
+    """Reads go on, right and counted, if a user removes the store's folder, and also after a clear."""
     store = SharedStore(tmp_path / "store", maxbytes=1 << 20)
     (f,) = cached(store, lambda x: bytes(np.arange(x)))
     f(1)
     shutil.rmtree(tmp_path / "store")
-    with pytest.warns(RuntimeWarning, match="its files cannot be written|has no room") as warned:
+    with pytest.warns(RuntimeWarning, match="its files cannot be written|has no space left") as warned:
         assert all(f(x) == bytes(np.arange(x)) for x in range(600))
         f.cache_clear()
         assert all(f(x) == bytes(np.arange(x)) for x in range(600))
@@ -888,8 +888,8 @@ def test_a_folder_that_is_removed_under_a_job_costs_one_warning(tmp_path: Path) 
     store.close()
 
 
-def test_an_arena_that_was_left_short_is_made_whole(tmp_path: Path) -> None:
-    """A process killed while it gave room back leaves a short arena: no value comes out cut off."""
+def test_an_arena_that_was_left_short_is_extended(tmp_path: Path) -> None:
+    """A process that is killed while it frees space leaves a short arena; no value is cut off."""
     store = SharedStore(tmp_path / "store", maxbytes=1 << 20)
     (f,) = cached(store, lambda x: bytes([x]) * 1000)
     f(1)
@@ -904,7 +904,7 @@ def test_an_arena_that_was_left_short_is_made_whole(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_was_emptied_under_a_job_is_refused(tmp_path: Path) -> None:
-    """Who comes while another holds a folder without its head gets an error, and does not wait for ever."""
+    """A process that opens a folder in use without its header gets an error, and does not wait forever."""
     store = SharedStore(tmp_path / "store", maxbytes=1000)
     (tmp_path / "store" / "head").unlink()
     with pytest.raises(OSError, match="was emptied while processes use it: end them, or give another path"):
@@ -919,8 +919,8 @@ def test_a_path_below_a_dangling_link_is_an_error(tmp_path: Path) -> None:
         SharedStore(tmp_path / "scratch" / "store", maxbytes=1000)
 
 
-def test_a_function_that_finds_the_store_full_of_others_says_so(tmp_path: Path) -> None:
-    """So does one whose code has changed: its old values have all the room."""
+def test_a_function_warns_if_the_store_is_full_of_other_values(tmp_path: Path) -> None:
+    """That includes a function whose code has changed: its old values use the whole budget."""
     store = SharedStore(tmp_path / "store", maxbytes=100)
     old, new = cached(store, lambda x: b"old" + bytes(97), lambda x: b"new" + bytes(97))
     old(1)
@@ -932,7 +932,7 @@ def test_a_function_that_finds_the_store_full_of_others_says_so(tmp_path: Path) 
 
 
 def resident_pages(path: Path) -> int:
-    """Pages of a file that are in the page cache."""
+    """Return how many pages of a file are in the page cache."""
     libc = ctypes.CDLL(None, use_errno=True)
     with path.open("rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as pages:
         mapped = np.frombuffer(pages, np.uint8)
@@ -945,7 +945,7 @@ def resident_pages(path: Path) -> int:
 
 
 def test_a_hit_on_disk_reads_its_value_and_no_more(tmp_path: Path) -> None:
-    """The kernel would read megabytes around each page of a mapping: too much where memory is short."""
+    """By default the kernel reads megabytes around each page of a mapping: too much if memory is short."""
     if is_memory_backed(tmp_path):
         pytest.skip(f"{tmp_path} is in memory")
     nbytes = 25 * mmap.PAGESIZE
@@ -964,7 +964,7 @@ def test_a_hit_on_disk_reads_its_value_and_no_more(tmp_path: Path) -> None:
 
 
 def test_an_empty_value_at_the_end_of_a_full_store(tmp_path: Path) -> None:
-    """There is no page behind it to ask the kernel for."""
+    """It is stored and read, although no page follows that the kernel could read ahead."""
     store = SharedStore(tmp_path / "store", maxbytes=4 * mmap.PAGESIZE)
     [read] = cached(store, lambda key: bytes(key * mmap.PAGESIZE))
     assert [len(read(key)) for key in (4, 0, 4, 0)] == [4 * mmap.PAGESIZE, 0, 4 * mmap.PAGESIZE, 0]

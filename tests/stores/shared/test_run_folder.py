@@ -17,59 +17,59 @@ from helpers.mounts import mounted_tmpfs
 from helpers.threads import PATIENCE_S
 
 from bytecache import SharedStore
-from bytecache.stores.shared import run_folder as place
+from bytecache.stores.shared import run_folder
 from bytecache.stores.shared.attachment import attach
 from bytecache.stores.shared.run_folder import attach_run_folder, run_id
 
-VARIABLES = {name for names in place._LAUNCHERS for name in names} | {place.RUN_VARIABLE}
+VARIABLES = {name for names in run_folder._LAUNCHERS for name in names} | {run_folder.RUN_VARIABLE}
 
 
 @pytest.fixture
 def no_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """An environment without a run or a launcher; what run_id sets in it goes with the test."""
+    """An environment without a run or a launcher; what run_id sets in it is removed after the test."""
     for name in VARIABLES:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     yield monkeypatch
-    os.environ.pop(place.RUN_VARIABLE, None)
+    os.environ.pop(run_folder.RUN_VARIABLE, None)
 
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A memory file system of 64 KiB in the place of /dev/shm, with the temporary directory beside it."""
+    """An in-memory file system of 64 KiB instead of /dev/shm, next to a temporary directory."""
     (tmp_path / "temp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
     with mounted_tmpfs(tmp_path / "shm", "size=64k") as folder:
-        monkeypatch.setattr(place, "_MEMORY", folder)
+        monkeypatch.setattr(run_folder, "_MEMORY", folder)
         yield folder
 
 
 # The run
 
 
-def test_the_run_is_told_to_those_that_come(no_run: Any) -> None:
-    """The first question sets BYTECACHE_RUN, and the answer stays."""
-    token = run_id()
-    assert os.environ["BYTECACHE_RUN"] == token == run_id()
-    assert token.isalnum()
+def test_the_run_is_in_the_environment_of_descendants(no_run: Any) -> None:
+    """The first call sets BYTECACHE_RUN, and later calls return the same."""
+    name = run_id()
+    assert os.environ["BYTECACHE_RUN"] == name == run_id()
+    assert name.isalnum()
 
 
-@pytest.mark.parametrize("told", ["abc", "a/../../b", "", "x" * 65, "ä b", "\udcff", "\N{SUPERSCRIPT TWO}" * 64])
-def test_any_value_of_the_variable_makes_a_folder_name(no_run: Any, told: str) -> None:
-    """Whatever BYTECACHE_RUN holds, the token is one short path component, the same each time."""
-    no_run.setenv("BYTECACHE_RUN", told)
-    token = run_id()
-    assert token == run_id() != ""
-    assert "/" not in token and len(os.fsencode(token)) <= 64
+@pytest.mark.parametrize("value", ["abc", "a/../../b", "", "x" * 65, "ä b", "\udcff", "\N{SUPERSCRIPT TWO}" * 64])
+def test_any_value_of_the_variable_makes_a_folder_name(no_run: Any, value: str) -> None:
+    """Whatever BYTECACHE_RUN is, the name of the run is one short path component, the same each time."""
+    no_run.setenv("BYTECACHE_RUN", value)
+    name = run_id()
+    assert name == run_id() != ""
+    assert "/" not in name and len(os.fsencode(name)) <= 64
 
 
-def test_runs_that_are_told_apart_differ(no_run: Any) -> None:
-    """Two values of the variable are two runs, also where they cannot be folder names."""
-    tokens = set()
-    for told in "a", "b", "a/b", "a/c", "":
-        no_run.setenv("BYTECACHE_RUN", told)
-        tokens.add(run_id())
-    assert len(tokens) == 5
+def test_different_values_of_the_variable_are_different_runs(no_run: Any) -> None:
+    """Two values are two runs, even if they cannot be folder names."""
+    names = set()
+    for value in "a", "b", "a/b", "a/c", "":
+        no_run.setenv("BYTECACHE_RUN", value)
+        names.add(run_id())
+    assert len(names) == 5
 
 
 RANKS = [
@@ -82,112 +82,112 @@ RANKS = [
 
 @pytest.mark.parametrize("common, own", RANKS, ids=["torchrun", "torch.distributed", "slurm", "pmix"])
 def test_ranks_of_one_launcher_are_one_run(no_run: Any, common: dict[str, str], own: dict[str, str]) -> None:
-    """Ranks share what the launcher set for all of them, and another job of the same launcher is another run."""
+    """Ranks share what the launcher has set for all of them; another job of the same launcher is another run."""
 
-    def token(rank: int, **other: str) -> str:
+    def name_in(rank: int, **other: str) -> str:
         os.environ.pop("BYTECACHE_RUN", None)
         for name, value in {**common, **{name: value % rank for name, value in own.items()}, **other}.items():
             no_run.setenv(name, value)
         return run_id()
 
-    assert token(0) == token(1)
-    assert token(0, **{list(common)[-1]: "other"}) != token(0)
+    assert name_in(0) == name_in(1)
+    assert name_in(0, **{list(common)[-1]: "other"}) != name_in(0)
 
 
 def test_two_programs_are_two_runs(no_run: Any) -> None:
-    """Programs that no one launched together have tokens of their own; a program's child has its parent's."""
+    """Programs that were not launched together have different runs; a program's child is in its parent's run."""
     code = "from bytecache.stores.shared.run_folder import run_id; print(run_id())"
     nested = f"import subprocess, sys; {code}; sys.stdout.flush(); subprocess.run([sys.executable, '-c', {code!r}])"
     one, two = (subprocess.run([sys.executable, "-c", nested], capture_output=True, text=True) for _ in range(2))
-    tokens = [*one.stdout.split(), *two.stdout.split()]
-    assert len(tokens) == 4 and len(set(tokens)) == 2
-    assert tokens[0] == tokens[1] and tokens[2] == tokens[3]
+    names = [*one.stdout.split(), *two.stdout.split()]
+    assert len(names) == 4 and len(set(names)) == 2
+    assert names[0] == names[1] and names[2] == names[3]
 
 
 # The run's folder
 
 
-def close_all(*holds: Any) -> None:
-    for one in holds:
-        one.remove_when_last = True
-        one.detach()
+def detach_all(*attachments: Any) -> None:
+    for attachment in attachments:
+        attachment.remove_when_last = True
+        attachment.detach()
 
 
-def take(folder: Path) -> Any:
+def attach_unprepared(folder: Path) -> Any:
     return attach(folder, lambda: None, lambda: True)
 
 
-def test_memory_with_room_is_taken_without_a_word(small: Path, no_run: Any) -> None:
-    """A budget that fits goes to memory; whoever comes later finds it there, whatever budget it names."""
-    held = attach_run_folder("x", 60_000, take)
-    again = attach_run_folder("x", 1 << 40, take)
-    assert held.folder == again.folder and held.folder.parent == small
-    close_all(held, again)
+def test_a_budget_that_fits_in_memory_goes_there(small: Path, no_run: Any) -> None:
+    """It goes there without a warning; later processes find the folder there, whatever their budget."""
+    first = attach_run_folder("x", 60_000, attach_unprepared)
+    second = attach_run_folder("x", 1 << 40, attach_unprepared)
+    assert first.folder == second.folder and first.folder.parent == small
+    detach_all(first, second)
     assert list(small.iterdir()) == []
 
 
-def test_memory_without_room_means_the_temporary_directory(small: Path, no_run: Any) -> None:
-    """A budget that does not fit goes to the temporary directory, with one warning that says why."""
+def test_a_budget_that_does_not_fit_in_memory_goes_to_the_temporary_directory(small: Path, no_run: Any) -> None:
+    """It goes there with one warning that says why."""
     with pytest.warns(
         RuntimeWarning, match=r"100,000 bytes does not fit in .*shm.*65,536.*temp.*maxbytes.*shm-size"
-    ) as got:
-        held = attach_run_folder("x", 100_000, take)
-    assert len(got) == 1
-    again = attach_run_folder("x", 100_000, take)
-    assert held.folder == again.folder and held.folder.parent == Path(tempfile.gettempdir())
-    close_all(held, again)
+    ) as caught:
+        first = attach_run_folder("x", 100_000, attach_unprepared)
+    assert len(caught) == 1
+    second = attach_run_folder("x", 100_000, attach_unprepared)
+    assert first.folder == second.folder and first.folder.parent == Path(tempfile.gettempdir())
+    detach_all(first, second)
     assert list(Path(tempfile.gettempdir()).iterdir()) == []
 
 
 def test_a_machine_without_memory_files_uses_the_temporary_directory(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, no_run: Any
 ) -> None:
-    """Where /dev/shm is not, a store is kept in the temporary directory, with one warning."""
-    monkeypatch.setattr(place, "_MEMORY", tmp_path / "none")
+    """Without /dev/shm a store is kept in the temporary directory, with one warning."""
+    monkeypatch.setattr(run_folder, "_MEMORY", tmp_path / "none")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.warns(RuntimeWarning, match="none, which has room for 0"):
-        held = attach_run_folder("x", 100, take)
-    assert held.folder.parent == tmp_path
-    close_all(held)
+    with pytest.warns(RuntimeWarning, match="none, where 0 bytes are free"):
+        first = attach_run_folder("x", 100, attach_unprepared)
+    assert first.folder.parent == tmp_path
+    detach_all(first)
 
 
 def test_nowhere_to_write_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, no_run: Any) -> None:
-    """Where neither place can be written the error names both and path=."""
-    monkeypatch.setattr(place, "_MEMORY", tmp_path / "none")
+    """If neither folder can be written to, the error names both, and path=."""
+    monkeypatch.setattr(run_folder, "_MEMORY", tmp_path / "none")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nor this"))
-    with pytest.raises(OSError, match="neither .*none nor .*nor this can be written: give path="):
-        attach_run_folder("x", 100, take)
+    with pytest.raises(OSError, match="neither .*none nor .*nor this can be written to: give path="):
+        attach_run_folder("x", 100, attach_unprepared)
 
 
 def test_what_a_killed_run_left_is_removed(small: Path, no_run: Any) -> None:
-    """The next run removes folders that nobody holds, in both places, and leaves those in use and others'."""
+    """The next run removes orphaned folders, in both parents; it leaves those in use and those of other users."""
     temp, mine = Path(tempfile.gettempdir()), f"bytecache-{os.geteuid()}-"
-    held = take(small / f"{mine}held-x")
-    for base in small, temp:
-        (base / f"{mine}old-x").mkdir()
-        (base / f"{mine}old-x" / "head").write_bytes(b"x")
-        (base / "bytecache-99999-old-x").mkdir()
-        (base / f"{mine}file").write_bytes(b"")
+    other = attach_unprepared(small / f"{mine}used-x")
+    for parent in small, temp:
+        (parent / f"{mine}old-x").mkdir()
+        (parent / f"{mine}old-x" / "head").write_bytes(b"x")
+        (parent / "bytecache-99999-old-x").mkdir()
+        (parent / f"{mine}file").write_bytes(b"")
     target = temp / "precious"
     target.mkdir()
     (temp / f"{mine}link").symlink_to(target)
-    own = attach_run_folder("x", 100, take)
+    own = attach_run_folder("x", 100, attach_unprepared)
     assert {path.name for path in small.iterdir()} == {
-        "bytecache-99999-old-x", f"{mine}file", held.folder.name, own.folder.name
+        "bytecache-99999-old-x", f"{mine}file", other.folder.name, own.folder.name
     }  # fmt: skip
     assert not (temp / f"{mine}old-x").exists() and target.exists()
-    close_all(held, own)
+    detach_all(other, own)
 
 
 def script(tmp_path: Path, source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a program with memory and temporary directory below tmp_path; in its `place` these are set already."""
+    """Run a program whose /dev/shm and temporary directory are folders in tmp_path."""
     for name in "shm", "temp":
         (tmp_path / name).mkdir(exist_ok=True)
     path = tmp_path / "program.py"
     path.write_text(
         "import os, sys, tempfile, warnings, pathlib\nfrom bytecache import SharedStore, fill_once\n"
-        "from bytecache.stores.shared import run_folder as place\n"
-        f"place._MEMORY = shm = pathlib.Path({str(tmp_path / 'shm')!r})\n"
+        "from bytecache.stores.shared import run_folder\n"
+        f"run_folder._MEMORY = shm = pathlib.Path({str(tmp_path / 'shm')!r})\n"
         f"tempfile.tempdir = {str(tmp_path / 'temp')!r}\n" + textwrap.dedent(source)
     )
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
@@ -200,8 +200,8 @@ def script(tmp_path: Path, source: str, *arguments: str) -> subprocess.Completed
     )
 
 
-def test_a_store_that_is_dropped_is_gone_at_once(tmp_path: Path) -> None:
-    """Without a path a store that nobody refers to leaves memory at once, also just after a call that raised."""
+def test_a_store_without_references_is_removed_at_once(tmp_path: Path) -> None:
+    """A store without a path leaves memory with its last reference, even right after a call that raised."""
     done = script(
         tmp_path,
         """
@@ -211,12 +211,12 @@ def test_a_store_that_is_dropped_is_gone_at_once(tmp_path: Path) -> None:
         def check(raises, bulk):
             f = fill_once(shared=True, maxbytes=10_000)(lambda x: b"%d" % (10 // x))
             g = fill_once(store=SharedStore(maxbytes=10_000))(lambda x: b"%d" % (10 // x))
-            for one in f, g:
-                assert one(1) == b"10" and one.map([1, 2]) == [b"10", b"5"]
-                one.cache_info("all"), one.cache_stats(), one.cache_clear(), one(2)
+            for cached in f, g:
+                assert cached(1) == b"10" and cached.map([1, 2]) == [b"10", b"5"]
+                cached.cache_info("all"), cached.cache_stats(), cached.cache_clear(), cached(2)
                 for _ in range(raises):
                     try:
-                        one.map([0], threads=1) if bulk else one(0)
+                        cached.map([0], threads=1) if bulk else cached(0)
                     except ZeroDivisionError:
                         pass
             assert len(list(shm.iterdir())) == 2
@@ -231,7 +231,7 @@ def test_a_store_that_is_dropped_is_gone_at_once(tmp_path: Path) -> None:
 
 
 def test_views_outlive_the_store(tmp_path: Path) -> None:
-    """Arrays and memoryviews that were handed out stay valid when the store is gone."""
+    """Arrays and memoryviews that were handed out stay valid after the store was removed."""
     done = script(
         tmp_path,
         """
@@ -249,14 +249,14 @@ def test_views_outlive_the_store(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", ["pass", "sys.exit(0)", "raise KeyboardInterrupt", "1 / 0"])
 def test_the_end_of_the_program_removes_its_stores(tmp_path: Path, end: str) -> None:
-    """However the interpreter ends, a store without a path that is still referred to is removed."""
+    """However the interpreter ends, a store without a path is removed, although there are references to it."""
     script(tmp_path, f"f = fill_once(shared=True, maxbytes=1000)(bytes)\nf(3)\nassert list(shm.iterdir())\n{end}\n")
     assert list((tmp_path / "shm").iterdir()) == []
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_the_last_process_of_a_run_removes_the_store(tmp_path: Path, method: str) -> None:
-    """Workers of each start method use the store of their parent, and nothing is left when all have ended."""
+    """Workers of every start method use their parent's store, and nothing is left when all have ended."""
     done = script(
         tmp_path,
         f"""
@@ -274,13 +274,13 @@ def test_the_last_process_of_a_run_removes_the_store(tmp_path: Path, method: str
             context = multiprocessing.get_context({method!r})
             queue = context.SimpleQueue()
             workers = [context.Process(target=child, args=(queue,)) for _ in range(2)]
-            for one in workers:
-                one.start()
-            for one in workers:
+            for worker in workers:
+                worker.start()
+            for _ in workers:
                 value, info = queue.get()
                 assert value == b"%d" % os.getpid() and info[:2] == (1, 0), info
-            for one in workers:
-                one.join()
+            for worker in workers:
+                worker.join()
             assert f.cache_info("all")[:2] == (2, 1)
             assert len(list(shm.iterdir())) == 1
         """,
@@ -291,8 +291,8 @@ def test_the_last_process_of_a_run_removes_the_store(tmp_path: Path, method: str
         assert left == []
 
 
-def test_a_fork_while_another_thread_opens_a_store_blocks_nobody(tmp_path: Path) -> None:
-    """A child that was forked while its parent chose a folder keeps no lock of it: both can make stores afterwards."""
+def test_a_fork_while_another_thread_opens_a_store_blocks_neither_process(tmp_path: Path) -> None:
+    """A child that was forked while its parent chose a folder keeps no lock: both can create stores afterwards."""
     done = script(
         tmp_path,
         """
@@ -303,7 +303,7 @@ def test_a_fork_while_another_thread_opens_a_store_blocks_nobody(tmp_path: Path)
         def hook(event, args):
             if event == "os.mkdir" and "bytecache-" in str(args[0]) and not reached.is_set():
                 reached.set()
-                go.wait(0.3)  # a fork that waits for this thread must not wait for ever
+                go.wait(0.3)  # a fork that waits for this thread must not wait forever
 
         sys.addaudithook(hook)
         stores = []
@@ -331,7 +331,7 @@ def test_a_fork_while_another_thread_opens_a_store_blocks_nobody(tmp_path: Path)
 
 
 def test_a_fork_while_another_thread_opens_a_store_leaves_nothing(tmp_path: Path) -> None:
-    """A child that was forked in the midst of opening removes stores of its own when it ends, and not its parent's."""
+    """A child that was forked while a store was being opened removes its own stores when it ends, not its parent's."""
     done = script(
         tmp_path,
         """
@@ -343,7 +343,7 @@ def test_a_fork_while_another_thread_opens_a_store_leaves_nothing(tmp_path: Path
         def hook(event, args):
             if armed and event == "open" and str(args[0]).endswith("/locks") and not reached.is_set():
                 reached.set()
-                go.wait(0.3)  # a fork that waits for this thread must not wait for ever
+                go.wait(0.3)  # a fork that waits for this thread must not wait forever
 
         sys.addaudithook(hook)
         store = SharedStore(maxbytes=1000)
@@ -369,7 +369,7 @@ def test_a_fork_while_another_thread_opens_a_store_leaves_nothing(tmp_path: Path
 
 
 def test_exec_keeps_the_run(tmp_path: Path) -> None:
-    """A program that replaces itself by exec can use its store again, and removes it at its end."""
+    """A program that replaces itself by exec can use its store again, and removes it when it ends."""
     done = script(
         tmp_path,
         """
@@ -386,10 +386,10 @@ def test_exec_keeps_the_run(tmp_path: Path) -> None:
     assert list((tmp_path / "shm").iterdir()) == []
 
 
-def test_warnings_name_the_line_that_made_the_store(small: Path, no_run: Any) -> None:
-    """The warning about memory points at this file, where maxbytes can be changed."""
+def test_warnings_point_at_the_line_that_created_the_store(small: Path, no_run: Any) -> None:
+    """The warning about memory names this file, where maxbytes can be changed."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         store = SharedStore(maxbytes=100_000)
     store.close()
-    assert [one.filename for one in caught] == [__file__]
+    assert [warning.filename for warning in caught] == [__file__]
