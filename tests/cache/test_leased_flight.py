@@ -177,7 +177,7 @@ def test_an_interrupt_while_waiting_for_another_process_leaves_no_lease(store: S
 
 
 def test_a_fork_while_other_threads_write_and_wait_leaves_their_locks_to_them(store: SharedStore) -> None:
-    """Children forked while threads write, lead and wait are answered; after them no lock is held."""
+    """Children forked while threads write, lead and wait are answered; after them no lock is left."""
     stop = threading.Event()
 
     @bytecache.fill_once(store=store)

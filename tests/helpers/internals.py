@@ -76,7 +76,7 @@ def flights_of(cached: Any) -> dict[Any, Any]:
 
 
 def running_flights(cached: Any) -> list[Any]:
-    """Return the flights whose leader has not landed: who joins one waits."""
+    """Return the flights whose leader has not landed: a call that joins one waits."""
     return [flight for flight in flights_of(cached).values() if flight.running.locked()]
 
 
@@ -113,10 +113,10 @@ def locked_bytes(store: SharedStore, *, writer: bool = False) -> list[int]:
 
 
 def assert_sound(store: SharedStore) -> None:
-    """Fail if the writer's lock is held, an entry does not fit its checksum, or the budget is exceeded."""
+    """Fail if the writer's lock is taken, an entry does not fit its checksum, or the budget is exceeded."""
     locks = ByteRangeLocks(store.path / "locks")
     try:
-        assert locks.acquire(WRITER, wait=False), "the writer's lock is held"
+        assert locks.acquire(WRITER, wait=False), "the writer's lock is taken"
     finally:
         locks.close()
     header = store.handle().header

@@ -1,4 +1,4 @@
-"""Interrupts and kills at every place of some modules in turn."""
+"""An interrupt, or a kill, at a chosen place in some modules."""
 
 from __future__ import annotations
 

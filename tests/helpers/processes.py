@@ -92,7 +92,7 @@ class Children:
 
     @classmethod
     def kill_all(cls) -> None:
-        """Kill the children whose answers nobody has asked for, as after a test that failed."""
+        """Kill the children whose answers were never asked for, as after a test that failed."""
         while cls._unreaped:
             os.kill(cls._unreaped[-1], signal.SIGKILL)
             os.waitpid(cls._unreaped.pop(), 0)

@@ -9,7 +9,6 @@ import gc
 import os
 import pickle
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -37,7 +36,7 @@ from helpers.internals import (
 )
 from helpers.interrupts import entries_into
 from helpers.pickling import PickledFunction
-from helpers.processes import in_child, open_files
+from helpers.processes import Children, in_child, open_files, send
 from helpers.threads import PATIENCE_S, start, together, until
 
 import bytecache
@@ -577,7 +576,7 @@ def test_what_was_read_before_a_clear_is_not_found_after_it(shared: Any) -> None
 
 
 @pytest.mark.parametrize("value", [text, lambda key: np.zeros(3)], ids=["bytes", "array"])
-def test_a_read_survives_that_another_process_fills_and_clears(stores: Any, value: Any) -> None:
+def test_a_read_survives_a_fill_and_clear_by_another_process(stores: Any, value: Any) -> None:
     """A call returns its value although another process made the table grow meanwhile, and cleared the cache."""
 
     @bytecache.fill_once(store=stores(name="one"), version=1)
@@ -654,7 +653,7 @@ def test_a_store_without_a_path_is_removed_when_dropped() -> None:
 
 
 def test_a_closed_store_opens_at_the_next_call(stores: Any) -> None:
-    """After close the values are still there, and calls are counted on."""
+    """After close the next call opens the store again, with its values and counters."""
     f, ran = counting(bytecache.fill_once(store=stores()), text)
     f("a")
     store_of(f).close()
@@ -725,7 +724,7 @@ def test_a_function_that_forks_returns_in_both(shared: Any) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
     own, of_all = f.cache_stats("process"), f.cache_stats("all")
     assert (own.hits + own.misses, of_all.stored, of_all.currsize) == (3, 2, 2)
-    assert of_all.hits + of_all.misses in (5, 6)  # both count the call that was forked, or the parent alone
+    assert of_all.hits + of_all.misses in (5, 6)  # the forked call counts for both processes, or for the parent alone
 
 
 def test_forks_in_the_middle_of_calls_keep_the_counts(shared: Any) -> None:
@@ -759,7 +758,9 @@ def test_forks_in_the_middle_of_calls_keep_the_counts(shared: Any) -> None:
 
 def test_a_fork_while_another_thread_opens_a_store_keeps_no_lock() -> None:
     """A child forked while a thread chooses the folder of a store can open stores itself."""
-    choosing, leave = threading.Event(), threading.Event()
+    choosing, leave, forked = threading.Event(), threading.Event(), threading.Event()
+    children: list[Children] = []
+    reading, writing = os.pipe()
 
     def show(*args: Any) -> None:
         choosing.set()
@@ -769,24 +770,13 @@ def test_a_fork_while_another_thread_opens_a_store_keeps_no_lock() -> None:
         SharedStore(maxbytes=1 << 42).close()
 
     def open_small() -> bool:
+        os.read(reading, 1)
         SharedStore(maxbytes=BUDGET).close()
         return True
 
-    forked: list[int] = []
-    done = threading.Event()
-    go_on, gone_on = os.pipe(), os.pipe()
-
     def fork() -> None:
-        pid = os.fork()
-        if pid == 0:
-            os.read(go_on[0], 1)
-            try:
-                signal.alarm(PATIENCE_S)
-                os.write(gone_on[1], b"y" if open_small() else b"n")
-            finally:
-                os._exit(0)
-        forked.append(pid)
-        done.set()
+        children.append(Children(open_small))
+        forked.set()
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -794,13 +784,9 @@ def test_a_fork_while_another_thread_opens_a_store_keeps_no_lock() -> None:
         opening = start(open_large)
         assert choosing.wait(PATIENCE_S)
         forking = start(fork)
-        done.wait(0.1)  # either the fork comes now, or it waits for the one that opens
+        forked.wait(0.1)  # either the fork comes now, or it waits for the one that opens
         leave.set()
         assert (opening(), forking()) == (None, None)
-    os.write(go_on[1], b"g")
-    os.close(gone_on[1])
-    answer = os.read(gone_on[0], 1)
-    os.waitpid(forked[0], 0)
-    for fd in *go_on, gone_on[0]:
-        os.close(fd)
-    assert answer == b"y", "the child waits for a lock that it holds itself"
+    send(writing)
+    assert children[0].answers() == [True], "the child waits for a lock that it has itself"
+    os.close(reading), os.close(writing)
