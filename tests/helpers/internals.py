@@ -13,7 +13,6 @@ from bytecache import SharedStore
 from bytecache.cache import leased_flight, singleflight
 from bytecache.stores.memory import LRUStore
 from bytecache.stores.shared.handle import StoreHandle
-from bytecache.stores.shared.index import COUNT
 from bytecache.stores.shared.locks import WRITER, ByteRangeLocks
 from bytecache.stores.shared.segment import Segment
 
@@ -124,6 +123,6 @@ def assert_sound(store: SharedStore) -> None:
         generation = header.generation_of(row)
         if Segment.exists(store.path, generation):
             segment = Segment(store.path, generation)
-            entries = [segment.index.entry(number) for number in range(1, segment.index.header[COUNT] + 1)]
+            entries = [segment.index.entry(number) for number in range(1, segment.index.count + 1)]
             assert all(segment.verify(entry) and entry.digest in segment for entry in entries)
     assert header.used_bytes <= store.maxbytes

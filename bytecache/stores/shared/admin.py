@@ -14,7 +14,6 @@ from typing import Any
 from ...system.filesystem import filesystem_type
 from .counters import CounterRow, counts_of
 from .handle import StoreHandle
-from .index import COUNT
 from .reports import ClearReport, CounterReport, DamagedEntry, FunctionReport, StoreReport, VerifyReport
 from .segment import Segment
 
@@ -179,7 +178,7 @@ def _open_checked(folder: Path, generation: int) -> Segment:
 
 def _entry_numbers(segment: Segment) -> range:
     """Return the numbers of all entries, replaced ones among them."""
-    return range(1, segment.index.header[COUNT] + 1)
+    return range(1, segment.index.count + 1)
 
 
 def _verify_entry(segment: Segment, number: int) -> tuple[int, str]:

@@ -109,9 +109,8 @@ class SharedPartition(Partition):
         encoded = encode(value)
         binding = self.bound()
         stored = self._store_value(binding, key, encoded) if binding.generation == generation else None
-        if stored is not None:
-            with self.lock:
-                binding.counters[CounterRow.STORED if stored else CounterRow.REJECTED] += 1
+        if stored is False:
+            self._count(binding, CounterRow.REJECTED)
         if encoded.kind == BYTES:
             return PutResult(bytes(value), stored)
         found = MISSING if binding.segment is None else binding.segment.get(key)
@@ -141,11 +140,18 @@ class SharedPartition(Partition):
         if header.used_bytes + nbytes > header.maxbytes:
             return False
         header.set_used_bytes_locked(row, segment.currbytes + nbytes)  # before the write: never too little
+        entries = len(segment)
         try:
             segment.append_locked(key, encoded)
         finally:
             header.set_used_bytes_locked(row, segment.currbytes)
+            if len(segment) > entries:  # also if an interrupt struck once the entry counted
+                self._count(binding, CounterRow.STORED)
         return True
+
+    def _count(self, binding: Binding, word: int) -> None:
+        with self.lock:
+            binding.counters[word] += 1
 
     def _is_full(self, binding: Binding) -> bool:
         handle, segment = binding.handle, binding.segment
