@@ -140,12 +140,12 @@ class SharedPartition(Partition):
         if header.used_bytes + nbytes > header.maxbytes:
             return False
         header.set_used_bytes_locked(row, segment.currbytes + nbytes)  # before the write: never too little
-        entries = len(segment)
+        entries = segment.index.count
         try:
             segment.append_locked(key, encoded)
         finally:
             header.set_used_bytes_locked(row, segment.currbytes)
-            if len(segment) > entries:  # also if an interrupt struck once the entry counted
+            if segment.index.count > entries:  # also if an interrupt struck once the entry counted
                 self._count(binding, CounterRow.STORED)
         return True
 
