@@ -13,7 +13,7 @@ from bytecache import SharedStore
 from bytecache.cache import leased_flight, singleflight
 from bytecache.stores.memory import LRUStore
 from bytecache.stores.shared.handle import StoreHandle
-from bytecache.stores.shared.locks import WRITER, ByteRangeLocks
+from bytecache.stores.shared.locks import WRITER_BYTE, ByteRangeLocks
 from bytecache.stores.shared.segment import Segment
 
 # Modules that run when a key is missed, and those that change a store's files.
@@ -115,7 +115,7 @@ def assert_sound(store: SharedStore) -> None:
     """Fail if the writer's lock is taken, an entry does not fit its checksum, or the budget is exceeded."""
     locks = ByteRangeLocks(store.path / "locks")
     try:
-        assert locks.acquire(WRITER, wait=False), "the writer's lock is taken"
+        assert locks.acquire(WRITER_BYTE, wait=False), "the writer's lock is taken"
     finally:
         locks.close()
     header = store.handle().header
