@@ -159,7 +159,7 @@ class _Options:
             )
         if store is not None and self.maxbytes is not None:
             raise TypeError(
-                f"the budget is the store's: give maxbytes to it alone, got {self.maxbytes} beside {store!r}"
+                f"the budget is the store's: give maxbytes to it alone, got {self.maxbytes} together with {store!r}"
             )
         if store is None and self.maxbytes is None:
             raise TypeError('shared=True needs a budget, such as maxbytes="8 GiB" or maxbytes="50%"')

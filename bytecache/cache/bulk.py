@@ -58,7 +58,7 @@ class BulkReader:
                 return results.copy()
             found = iter(results)
             return [failures[n] if n in failures else next(found) for n in range(len(results) + len(failures))]
-        finally:  # an exception in these has a traceback, and that holds the frames that hold them
+        finally:  # the exceptions' tracebacks refer to frames that refer to these: break the cycle
             results.clear()
             failures.clear()
 

@@ -64,7 +64,7 @@ def run_with_lease(lease: Lease, flight: LeasedFlight, lock: Any, work: Callable
         finally:
             if started in leases:
                 leases.remove(started)
-            del flight, work  # its exception holds this frame through the traceback
+            del flight, work  # its exception's traceback keeps this frame alive
 
 
 def _is_awaited_by_process(thread: int) -> bool:

@@ -42,7 +42,7 @@ class ReadThrough:
         try:
             return work() if lease is None else run_with_lease(lease, flight, self.partition.lock, work)
         finally:
-            del flight, work  # its exception holds this frame through the traceback: no cycle for the collector
+            del flight, work  # its exception's traceback keeps this frame alive: no cycle for the collector
 
     def _load(self, flight: Flight, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         """Answer a call that no other one answers: look again, or run the function and store its value."""

@@ -55,7 +55,7 @@ class Flight:
                 raise self._exception
             return self._value
         finally:
-            del self  # the exception's traceback holds this frame
+            del self  # the exception's traceback keeps this frame alive
 
     def wait(self) -> None:
         """Wait until the leader has released the lock.
@@ -76,7 +76,7 @@ class Flight:
         finally:
             with _lock:
                 _waiting_on.pop(me, None)
-            del self  # the traceback holds this frame
+            del self  # the traceback keeps this frame alive
 
 
 class SingleFlight:
@@ -121,7 +121,7 @@ class SingleFlight:
                 with self._lock:
                     if self._flights.get(key) is flight:
                         del self._flights[key]
-                del flight, other  # its exception holds this frame through the traceback: no cycle for the collector
+                del flight, other  # its exception's traceback keeps this frame alive: no cycle for the collector
 
     def _join(self, key: Hashable, mine: Flight, joined: Callable[[], None]) -> Any:
         """Return what another call's flight brought, or MISSING if this thread is to lead."""
@@ -173,7 +173,7 @@ def _blockers(flight: Flight) -> Iterator[int]:
 
 
 def _leader_of(flight: Flight | None) -> list[tuple[int, int]]:
-    # A thread that was just woken is still in _waiting_on, beside a flight that blocks nobody any more.
+    # A thread that was just woken is still in _waiting_on, with a flight that blocks nobody any more.
     if flight is None or flight.done or not flight.running.locked():
         return []
     return [(flight.leader, flight.started)]

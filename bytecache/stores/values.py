@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 _ARRAY_HEADER = sys.getsizeof(np.ndarray(()))
-_PLAIN = frozenset({bytes, str, int, float, bool, type(None)})  # hold nothing else
+_PLAIN = frozenset({bytes, str, int, float, bool, type(None)})  # refer to nothing else
 _CONTAINERS: tuple[Any, ...] = (tuple, list, set, frozenset)
 
 

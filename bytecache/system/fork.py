@@ -13,9 +13,9 @@ from functools import partial
 _ORDER = (
     "threads",  # a child has none of its parent's helper threads
     "waits",  # nor anybody who waits for a flight
-    "leases",  # nor another thread that holds a lease
+    "leases",  # nor another thread that has a lease
     "caches",  # no cache is half way through a change while its memory is copied
-    "stores",  # no store is half opened; a child opens its files anew
+    "stores",  # no store is half opened; a child opens its files again
 )
 _hooks: dict[tuple[str, str], Callable[[], object]] = {}
 

@@ -59,8 +59,8 @@ def test_the_examples_for_many_processes_run_as_they_stand(tmp_path, capsys):
     exec(example("shared=True"), names)
     exec(example("EpochSampler, ImageDataset").replace("...", "assert images.shape == (32, 3, 256, 256)"), names)
     epochs = [eval(line) for line in capsys.readouterr().out.splitlines()]
-    assert [figures["misses"] for figures in epochs] == [64, *9 * [0]]
-    assert [figures["hit_rate"] for figures in epochs] == [0.0, *9 * [1.0]]
+    assert [epoch["misses"] for epoch in epochs] == [64, *9 * [0]]
+    assert [epoch["hit_rate"] for epoch in epochs] == [0.0, *9 * [1.0]]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
