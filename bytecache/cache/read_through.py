@@ -9,7 +9,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from ..stores.base import MISSING, Partition
+from ..stores.base import MISSING, Counters, Partition
 from ..system.fork import at_fork
 from .leased_flight import LeasedFlight, run_with_lease
 from .singleflight import Flight, SingleFlight
@@ -33,25 +33,26 @@ class ReadThrough:
     def miss(self, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         """Answer a call whose key was not found a moment ago."""
         partition, lead = self.partition, self._lead if self._leases else self._load
-        return self.flights.run(key, partition.generation, partition.counters.hit, lead, args, kwds)
+        return self.flights.run(key, partition.generation, partition.counters, lead, args, kwds)
 
-    def _lead(self, flight: LeasedFlight, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
+    def _lead(
+        self, flight: LeasedFlight, key: Any, counters: Counters, args: tuple[Any, ...], kwds: dict[str, Any]
+    ) -> Any:
         """Answer a call while no other process works for its key."""
         lease = self.partition.lease(key, flight.generation)
-        work = partial(self._load, flight, key, args, kwds)
+        work = partial(self._load, flight, key, counters, args, kwds)
         try:
             return work() if lease is None else run_with_lease(lease, flight, self.partition.lock, work)
         finally:
             del flight, work  # its exception's traceback keeps this frame alive: no cycle for the collector
 
-    def _load(self, flight: Flight, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
+    def _load(self, flight: Flight, key: Any, counters: Counters, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         """Answer a call that no other one answers: look again, or run the function and store its value."""
         partition, generation = self.partition, flight.generation
         del flight  # as there
         value = partition.get(key)
         if value is not MISSING:  # stored between the caller's look-up and this flight
             return value
-        counters = partition.counters
         counters.miss()
         ended, error, started = 0.0, True, perf_counter()
         try:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
-from ..stores.base import MISSING
+from ..stores.base import MISSING, Counters
 from ..system.fork import at_fork
 from ..system.threads import helpers_working_for, next_tick
 
@@ -94,24 +94,24 @@ class SingleFlight:
         self,
         key: Hashable,
         generation: int,
-        joined: Callable[[], None],
+        counters: Counters,
         lead: Callable[..., Any],
         args: tuple[Any, ...],
         kwds: dict[str, Any],
     ) -> Any:
-        """Return ``lead(flight, key, args, kwds)``, or what a simultaneous call of this key and generation got from it.
+        """Return ``lead(flight, key, counters, args, kwds)``, or its result in a simultaneous call.
 
-        ``joined()`` is called in the latter case, also if that call raised.
+        That is a call of the same key and generation. Then this one is counted as a hit, also if that one raised.
         """
         flight = other = self._new_flight(generation)
         with flight.running:
             try:
                 with self._lock:
                     other = self._flights.setdefault(key, flight)
-                value = MISSING if other is flight else self._join(key, flight, joined)
+                value = MISSING if other is flight else self._join(key, flight, counters)
                 if value is MISSING:
                     try:
-                        value = lead(flight, key, args, kwds)
+                        value = lead(flight, key, counters, args, kwds)
                     except BaseException as exc:
                         flight.set_exception(exc)
                         raise
@@ -123,7 +123,7 @@ class SingleFlight:
                         del self._flights[key]
                 del flight, other  # its exception's traceback keeps this frame alive: no cycle for the collector
 
-    def _join(self, key: Hashable, mine: Flight, joined: Callable[[], None]) -> Any:
+    def _join(self, key: Hashable, mine: Flight, counters: Counters) -> Any:
         """Return what another call's flight brought, or MISSING if this thread is to lead."""
         # A signal handler or a key's __eq__ may call in while this thread has the lock: it must not wait for others
         # then, who may need the lock to land.
@@ -138,16 +138,15 @@ class SingleFlight:
                     return MISSING
                 if not flight.may_wait_locked():
                     return MISSING
+            answered = True  # by a value or an exception, also one that strikes while it waits: a hit
             try:
                 flight.wait()
-                if flight.done:
-                    value = flight.result()
-                    joined()
-                    return value
-            except BaseException:
-                joined()  # ended without running the function, like any other hit
-                raise
+                answered = flight.done
+                if answered:
+                    return flight.result()
             finally:
+                if answered:
+                    counters.hit()
                 del flight
 
     def after_fork_in_child(self) -> None:

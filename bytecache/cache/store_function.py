@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from ..keys.encoding import make_digest
+from ..keys.encoding import make_digests
 from ..keys.fingerprint import fingerprint
 from ..stores.base import MISSING, Store
 from .bulk import BulkReader
@@ -47,10 +47,10 @@ class StoreFunction:
         self._store, self._typed = store, typed
         partition = store.partition(*identity, maxsize)
         # With functions, not methods of this object: without a cycle a store that is dropped is closed at once.
-        digest_of = self._digest_of = make_digest(identity[0], typed, key)
+        self._digest_of, digest_of_one = make_digests(identity[0], typed, key)
         self._cache = ReadThrough(function, partition)
         self._get, self._miss = partition.get, self._cache.miss
-        self._bulk = BulkReader(self._cache, lambda one: digest_of((one,), {}), views=True)
+        self._bulk = BulkReader(self._cache, digest_of_one, views=True)
 
     def __call__(self, /, *args: Any, **kwds: Any) -> Any:
         digest = self._digest_of(args, kwds)

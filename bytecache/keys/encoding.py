@@ -14,26 +14,37 @@ import numpy as np
 _len = len  # bound early: a user may cache builtins.len itself
 
 
-def make_digest(
-    function: bytes, typed: bool, key: Callable[..., Hashable] | None
-) -> Callable[[tuple[Any, ...], dict[str, Any]], bytes]:
-    """Return a function of (args, kwds) that gives a call's digest: 16 bytes that no call of another function has.
+Digest = Callable[[tuple[Any, ...], dict[str, Any]], bytes]
 
-    function: its fingerprint, 16 bytes. key: makes the key of a call's arguments; None: the arguments are the key.
+
+def make_digests(
+    function: bytes, typed: bool, key: Callable[..., Hashable] | None
+) -> tuple[Digest, Callable[[Any], bytes]]:
+    """Return two functions that give a call's digest: 16 bytes that no call of another function has.
+
+    One takes (args, kwds), the other the single argument of a call. function: its fingerprint, 16 bytes. key: makes the
+    key of a call's arguments; None: the arguments are the key.
     """
     seeded = blake2b(digest_size=16, person=function)
 
     def digest_of(args: tuple[Any, ...], kwds: dict[str, Any]) -> bytes:
-        hasher = seeded.copy()  # half the cost of a new one
         if key is not None:
             args, kwds = (key(*args, **kwds),), {}
+        hasher = seeded.copy()  # half the cost of a new one
         if not kwds and _len(args) == 1 and type(args[0]) is str:  # as encode_call_key would, here for speed
             hasher.update(b"s" + args[0].encode("utf-8", "surrogatepass"))
         else:
             hasher.update(encode_call_key(args, kwds, typed))
         return hasher.digest()
 
-    return digest_of
+    def digest_of_one(argument: Any) -> bytes:
+        if key is not None or type(argument) is not str:
+            return digest_of((argument,), {})
+        hasher = seeded.copy()
+        hasher.update(b"s" + argument.encode("utf-8", "surrogatepass"))
+        return hasher.digest()
+
+    return digest_of, digest_of_one
 
 
 def encode_call_key(args: tuple[Any, ...], kwds: dict[str, Any], typed: bool = False) -> bytes:

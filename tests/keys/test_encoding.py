@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from enum import Enum, IntEnum
+from hashlib import blake2b
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 
 from bytecache import file_key
 from bytecache.keys.call_key import make_key
-from bytecache.keys.encoding import encode_call_key, encode_key
+from bytecache.keys.encoding import encode_call_key, encode_key, make_digests
 
 PLAIN = st.one_of(
     st.none(),
@@ -151,3 +152,15 @@ def test_a_file_that_changes_has_another_key(tmp_path: Path) -> None:
     assert encode_key(file_key(path)) != before
     with pytest.raises(FileNotFoundError, match="none"):
         file_key(tmp_path / "none")
+
+
+@pytest.mark.parametrize("typed", [False, True])
+@pytest.mark.parametrize("key", [None, lambda x: (x, "made")], ids=["no key=", "key="])
+@pytest.mark.parametrize("argument", ["a", "\udcff", b"a", 3, 2.5, None, ("a", 1), Path("a")], ids=repr)
+def test_the_digest_of_one_argument_is_that_of_its_call(argument: Any, key: Any, typed: bool) -> None:
+    """map finds what a call has stored, and the other way round; and the digest is blake2b of the encoded key."""
+    function = bytes(range(16))
+    digest_of, digest_of_one = make_digests(function, typed, key)
+    assert digest_of((argument,), {}) == digest_of_one(argument)
+    encoded = encode_call_key((argument if key is None else key(argument),), {}, typed)
+    assert digest_of_one(argument) == blake2b(encoded, digest_size=16, person=function).digest()

@@ -113,8 +113,9 @@ class StoreHeader:
     @property
     def used_bytes(self) -> int:
         """The bytes that the values of all functions take."""
-        words, offset = self.words, FunctionRow.USED_BYTES
-        return sum([words[row + offset] for row in self.function_rows()])
+        functions = min(self.words[Word.FUNCTIONS], MAX_FUNCTIONS)
+        first, stop = FunctionRow.WORDS + FunctionRow.USED_BYTES, FunctionRow.WORDS * (1 + functions)
+        return sum(self.words[first : stop : FunctionRow.WORDS])  # with a stride: every miss asks for it
 
     def function_rows(self) -> Iterator[int]:
         """Iterate over the rows of all functions."""

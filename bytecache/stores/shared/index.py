@@ -22,6 +22,7 @@ from .file_io import create_file, open_owned, pwrite_all
 COUNT, BITS, TAIL, UNVERIFIED, SUPERSEDED, _PENDING_SLOT, _PENDING_OLD = range(7)  # words of the header
 _HEADER_BYTES = 4096  # before the first entry
 _ENTRY = struct.Struct("<16sQQIHHI4x")
+_HASH = struct.Struct("<Q8x")  # the first half of a digest
 _ENTRY_BYTES = _ENTRY.size
 _ENTRY_0 = _HEADER_BYTES - _ENTRY_BYTES  # offset of an entry 0; there is none, they are numbered from 1
 _ENTRY_DTYPE = np.dtype({"names": ["hash"], "formats": ["<u8"], "itemsize": _ENTRY_BYTES})
@@ -140,7 +141,7 @@ class HashIndex:
     def find(self, digest: bytes) -> tuple[int, tuple[Any, ...]] | None:
         """Return (number from 1, fields of the entry), or None."""
         bits, mask, table, entries = self._mapped
-        slot = int.from_bytes(digest[:8], "little") & mask
+        slot = _HASH.unpack(digest)[0] & mask
         number = table[slot]
         while number:
             if number <= self.header[COUNT]:
@@ -191,7 +192,7 @@ class HashIndex:
     def _slot_of(self, digest: bytes) -> int:
         """Return the slot of this digest, or the empty one that it goes into."""
         _, mask, table, _ = self._mapped
-        slot = int.from_bytes(digest[:8], "little") & mask
+        slot: int = _HASH.unpack(digest)[0] & mask
         while table[slot] and self.entry(table[slot]).digest != digest:
             slot = (slot + 1) & mask
         return slot
