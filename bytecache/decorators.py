@@ -9,12 +9,12 @@ from typing import Any, overload
 
 from .cache.bulk import BulkReader
 from .cache.cached_function import CachedFunction, P, R
-from .cache.hit_path import make_key_of, make_wrapper
+from .cache.hit_path import make_key_of, make_uncached_wrapper, make_wrapper
 from .cache.read_through import ReadThrough
 from .cache.store_function import StoreFunction
 from .keys.fingerprint import fingerprint
 from .stores.base import Store
-from .stores.memory import FillOnceStore, LRUStore
+from .stores.memory import FillOncePartition, LRUPartition
 from .stores.shared.store import SharedStore
 from .stores.values import sizeof as default_sizeof
 from .system.byte_sizes import parse_size
@@ -60,15 +60,14 @@ def fill_once(
 
     shared: all processes of the run have one cache, of `maxbytes`. store: all that use this store have one. Values are
     then bytes-like, or ndarrays of plain dtypes, and keys are made of str, bytes, int, float, bool, None, PathLike and
-    tuples: see :class:`bytecache.SharedStore`. A result is found again by a function of the same module, name and code,
-    with equal defaults, closed-over values and bound arguments; global variables and the functions it calls do not
-    count. version: a str or int that stands for the code: change it when the values change.
+    tuples: see :class:`bytecache.SharedStore`. A result is found again if the function has the same module, name, code,
+    defaults, closed-over values and bound arguments; global variables and called functions do not count. version: a str or int that stands for the code: change it when the values change.
 
-    Threads: simultaneous calls with equal arguments run the function once, the others get its value or exception.
+    Threads: simultaneous calls with equal arguments run the function once, and the others get its value or exception.
     Processes: each has a cache of its own, and a forked child starts with a copy of its parent's; with `shared` or
     `store` they have one, and of simultaneous calls in several processes one runs the function: if it raises, or its
-    value does not fit, the next one does. A call from inside of such a call does not wait for other processes. Methods:
-    the instance is part of the key, so the cache keeps it alive as long as its entry: for ever, here.
+    value does not fit, the next one does. A nested call does not wait for other processes. Methods:
+    the instance is part of the key, so the cache keeps it alive as long as its entry, which is forever.
 
     Raises TypeError for a coroutine or generator function, whose result could be used only once, and TypeError or
     ValueError for an invalid limit. A call whose function calls itself with the same arguments raises RecursionError.
@@ -115,7 +114,7 @@ def lru_cache(
     whole budget is returned and not stored. Sizes are measured only if `maxbytes` or `sizeof` is given; else
     ``cache_stats().currbytes`` is None. `key`, arrays, threads and processes as with :func:`fill_once`; one thing
     differs from functools: simultaneous calls with equal arguments run the function once. (And calls nest less deeply:
-    each takes five of Python's frames.)
+    each takes four of Python's frames.)
 
     For data read once per epoch this is near the worst policy; use :func:`fill_once`.
     """
@@ -150,9 +149,9 @@ class _Options:
         self.version: str | int | None = None
 
     def use_store(self, store: Store | None, sizeof: Any, version: str | int | None) -> None:
-        """Have the values go into `store`, or (None) into a shared one of this function's own."""
-        if store is not None and not isinstance(store, Store):
-            raise TypeError(f"store must be a bytecache.SharedStore or None, got {store!r}")
+        """Store values in `store`, or in a new shared store of this function if it is None."""
+        if store is not None and (isinstance(store, type) or not isinstance(store, Store)):
+            raise TypeError(f"store must be a store, such as a bytecache.SharedStore, or None, got {store!r}")
         if sizeof is not None:
             raise TypeError(
                 "sizeof does not go with a shared store, which counts the bytes that it writes: leave it out"
@@ -191,12 +190,14 @@ def _wrap_shared(function: Callable[..., Any], maxsize: int | None, options: _Op
 
 def _wrap_in_memory(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:
     typed, key = options.typed, options.key
-    kind = LRUStore if options.evicts else FillOnceStore
+    kind = LRUPartition if options.evicts else FillOncePartition
+    partition = kind(maxsize, options.maxbytes, options.sizeof)
     # functools lets a function re-enter its own key, so lru_cache does
-    cache = ReadThrough(function, kind(maxsize, options.maxbytes, options.sizeof), reentrant=options.evicts)
-    wrapper = functools.update_wrapper(make_wrapper(cache, typed, key), function)
-    bulk = BulkReader(cache, make_key_of(typed, key), uncached=maxsize == 0)
-    _attach_cache_methods(wrapper, cache, options, bulk)
+    cache = ReadThrough(function, partition, reentrant=options.evicts)
+    uncached = make_uncached_wrapper(function, partition) if maxsize == 0 else None
+    wrapper = make_uncached_wrapper(function, partition) if maxsize == 0 else make_wrapper(cache, typed, key)
+    functools.update_wrapper(wrapper, function)
+    _attach_cache_methods(wrapper, cache, options, BulkReader(cache, make_key_of(typed, key), uncached=uncached))
     return wrapper
 
 

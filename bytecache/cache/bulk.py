@@ -21,12 +21,17 @@ _DEFAULT_READ_THREADS = min(32, cpu_count() + 4)  # reading waits more than it c
 class BulkReader:
     """``map`` and ``warm`` for one cached function of one argument.
 
-    key_of: from the argument to the key of the cache. uncached: whether nothing is ever stored, as with ``maxsize=0``.
-    views: whether bytes come as views with ``copy=False``.
+    key_of: from the argument to the key of the cache. uncached: what is called for a miss instead of the cache, if
+    nothing is ever stored. views: whether bytes come as views with ``copy=False``.
     """
 
     def __init__(
-        self, cache: ReadThrough, key_of: Callable[[Any], Hashable], *, uncached: bool = False, views: bool = False
+        self,
+        cache: ReadThrough,
+        key_of: Callable[[Any], Hashable],
+        *,
+        uncached: Callable[[Any], Any] | None = None,
+        views: bool = False,
     ) -> None:
         self._cache, self._key_of, self._uncached, self._views = cache, key_of, uncached, views
 
@@ -48,11 +53,13 @@ class BulkReader:
         """
         threads = check_threads(threads, _DEFAULT_READ_THREADS)
         keys = list(keys)
-        cache_keys, failures = self._make_keys(keys, return_exceptions)
-        if failures:
-            keys = [key for position, key in enumerate(keys) if position not in failures]
-        results = self._cache.partition.get_many(cache_keys, copy)
+        failures: dict[int, Exception] = {}  # by position, what the user's key= raised
+        results: list[Any] = []
         try:
+            cache_keys = self._make_keys(keys, failures if return_exceptions else None)
+            if failures:
+                keys = [key for position, key in enumerate(keys) if position not in failures]
+            results += self._cache.partition.get_many(cache_keys, copy)
             self._load_missing(results, cache_keys, keys, threads, return_exceptions, copy)
             if not failures:
                 return results.copy()
@@ -62,19 +69,18 @@ class BulkReader:
             results.clear()
             failures.clear()
 
-    def _make_keys(self, keys: list[Any], return_exceptions: bool) -> tuple[list[Hashable], dict[int, Exception]]:
-        """Return the cache's keys, each made once, and by position what the user's ``key=`` raised."""
+    def _make_keys(self, keys: list[Any], failures: dict[int, Exception] | None) -> list[Hashable]:
+        """Return the cache's keys, each made once, but for those that go into `failures`, if exceptions are wanted."""
         key_of, cache_keys = self._key_of, []
-        failures: dict[int, Exception] = {}
         for position, key in enumerate(keys):
             try:
                 cache_keys.append(key_of(key))
             except Exception as exc:
-                if not return_exceptions:
+                if failures is None:
                     _add_note(exc, key)
                     raise
                 failures[position] = exc
-        return cache_keys, failures
+        return cache_keys
 
     def _load_missing(
         self,
@@ -112,8 +118,8 @@ class BulkReader:
                 self._cache.partition.counters.hit(len(others))
 
     def _load(self, cache_key: Hashable, key: Any) -> Any:
-        if self._uncached:
-            return self._cache.run_uncached(key)
+        if self._uncached is not None:
+            return self._uncached(key)
         return self._cache.miss(cache_key, (key,), {})
 
     def warm(self, keys: Iterable[Any], threads: int | None = None, *, progress: bool = False) -> CacheStats:

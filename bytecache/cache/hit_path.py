@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from time import perf_counter
 from typing import Any
 
 from ..keys.call_key import make_key
-from ..stores.memory import FillOnceStore, LRUStore
+from ..stores.memory import FillOncePartition, LRUPartition, MemoryPartition
 from .read_through import ReadThrough
 
 _NO_ARGUMENT: Any = object()  # the first argument of a call without positional arguments
 
 
 def make_wrapper(cache: ReadThrough, typed: bool, key: Callable[..., Hashable] | None) -> Callable[..., Any]:
-    """Return a function that answers calls from the cache, which runs what is missing."""
-    store = cache.partition
-    if store.maxsize == 0:
-        return _uncached_wrapper(cache)
-    if isinstance(store, LRUStore):
-        return _lru_wrapper(cache, store, typed, key)
-    assert isinstance(store, FillOnceStore)
-    return _fill_once_wrapper(cache, store, typed, key)
+    """Return a function that answers calls from a cache in memory, which runs what is missing."""
+    partition = cache.partition
+    if isinstance(partition, LRUPartition):
+        return _lru_wrapper(cache, partition, typed, key)
+    assert isinstance(partition, FillOncePartition)
+    return _fill_once_wrapper(cache, partition, typed, key)
+
+
+def make_uncached_wrapper(function: Callable[..., Any], partition: MemoryPartition) -> Callable[..., Any]:
+    """Return a function that runs `function` at each call and counts it, as a cache of size zero.
+
+    Nothing is looked up, so the arguments need not be hashable.
+    """
+
+    def call(*args: Any, **kwds: Any) -> Any:
+        error, started = True, perf_counter()
+        partition.counters.miss()
+        try:
+            value = function(*args, **kwds)
+            error = False
+        finally:
+            partition.counters.load(perf_counter() - started, error)
+        with partition.lock:
+            partition.counters.rejected += 1
+        return value
+
+    return call
 
 
 def cache_key(
@@ -44,23 +64,15 @@ def make_key_of(typed: bool, key: Callable[..., Hashable] | None) -> Callable[[A
     return key_of
 
 
-def _uncached_wrapper(cache: ReadThrough) -> Callable[..., Any]:
-    run = cache.run_uncached
-
-    def call(*args: Any, **kwds: Any) -> Any:
-        return run(*args, **kwds)
-
-    return call
-
-
 # The two hit paths. They differ in what a hit writes, and are kept apart because a branch or a call more is felt
 # there. A single str, the common key of a read function, is its own key; make_key does the same.
 
 
 def _fill_once_wrapper(
-    cache: ReadThrough, store: FillOnceStore, typed: bool, key: Callable[..., Hashable] | None
+    cache: ReadThrough, partition: FillOncePartition, typed: bool, key: Callable[..., Hashable] | None
 ) -> Callable[..., Any]:
-    entries, tick, miss = store.entries, store.counters.tick, cache.miss
+    entries, counters, tick = partition.entries, partition.counters, partition.counters.tick
+    run, load = cache.flights.run, cache.load
     plain = str if key is None else _NO_ARGUMENT
 
     def call(first: Any = _NO_ARGUMENT, /, *rest: Any, **kwds: Any) -> Any:
@@ -75,15 +87,17 @@ def _fill_once_wrapper(
         else:
             tick()
             return value
-        return miss(call_key, rest if first is _NO_ARGUMENT else (first, *rest), kwds)
+        args = rest if first is _NO_ARGUMENT else (first, *rest)
+        return run(call_key, partition.generation, counters, load, args, kwds)  # cache.miss, with a frame less
 
     return call
 
 
 def _lru_wrapper(
-    cache: ReadThrough, store: LRUStore, typed: bool, key: Callable[..., Hashable] | None
+    cache: ReadThrough, partition: LRUPartition, typed: bool, key: Callable[..., Hashable] | None
 ) -> Callable[..., Any]:
-    entries, tick, miss = store.entries, store.counters.tick, cache.miss
+    entries, counters, tick = partition.entries, partition.counters, partition.counters.tick
+    run, load = cache.flights.run, cache.load
     plain = str if key is None else _NO_ARGUMENT
 
     def call(first: Any = _NO_ARGUMENT, /, *rest: Any, **kwds: Any) -> Any:
@@ -98,6 +112,7 @@ def _lru_wrapper(
         else:
             entry.used = tick()
             return entry.value
-        return miss(call_key, rest if first is _NO_ARGUMENT else (first, *rest), kwds)
+        args = rest if first is _NO_ARGUMENT else (first, *rest)
+        return run(call_key, partition.generation, counters, load, args, kwds)  # cache.miss, with a frame less
 
     return call

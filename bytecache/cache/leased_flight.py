@@ -1,4 +1,4 @@
-"""One run per key among processes: of those that miss a key one runs the function, and no two wait for each other."""
+"""One run per key among processes: of those that miss a key one runs the function, without deadlock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..system.threads import caller_of, next_tick
 from .singleflight import Flight
 
 T = TypeVar("T")
-# When each thread started the calls that it is in the midst of, and that other processes may be waiting for.
+# When each thread started the calls that it is running, and that other processes may be waiting for.
 _leases_of_thread: dict[int, list[int]] = {}
 
 
@@ -43,8 +43,8 @@ class LeasedFlight(Flight):
 def run_with_lease(lease: Lease, flight: LeasedFlight, lock: Any, work: Callable[[], T]) -> T:
     """Return ``work()``, run while no other process works for the same key.
 
-    A call from inside of such a call does not wait, since two that wait for each other would do so for ever; it may
-    repeat what another process does. lock: the one that guards the flight.
+    A nested call does not wait, because two processes could then wait for each other forever; it may repeat another
+    process's work. lock: the one that guards the flight.
     """
     thread, started = threading.get_ident(), next_tick()
     leases = _leases_of_thread.setdefault(thread, [])

@@ -1,4 +1,4 @@
-"""The one way of a call that is not answered by a look-up, whatever store keeps the values."""
+"""The miss path, the same for every store: single flight, lease, second look-up, function, store, counters."""
 
 from __future__ import annotations
 
@@ -17,22 +17,20 @@ from .stats import CacheInfo, CacheStats, check_scope
 
 
 class ReadThrough:
-    """What stands behind a cached function: its flights, and the partition with its values and counters.
+    """The cache of one function: its partition, with values and counters, and its flights.
 
-    A miss goes through single flight, lease, a second look-up, the function, the partition, the counters, and back.
     Safe for threads, processes and forks as far as the partition is.
     """
 
     def __init__(self, function: Callable[..., Any], partition: Partition, *, reentrant: bool = False) -> None:
         self.function, self.partition = function, partition
-        self._leases = type(partition).lease is not Partition.lease  # else no other process runs the function
-        self.flights = SingleFlight(partition.lock, LeasedFlight if self._leases else Flight, reentrant)
+        self.flights = SingleFlight(partition.lock, LeasedFlight if partition.has_leases else Flight, reentrant)
         with _registry_lock:
             _registry.add(self)
 
     def miss(self, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         """Answer a call whose key was not found a moment ago."""
-        partition, lead = self.partition, self._lead if self._leases else self._load
+        partition, lead = self.partition, self._lead if self.partition.has_leases else self.load
         return self.flights.run(key, partition.generation, partition.counters, lead, args, kwds)
 
     def _lead(
@@ -40,16 +38,16 @@ class ReadThrough:
     ) -> Any:
         """Answer a call while no other process works for its key."""
         lease = self.partition.lease(key, flight.generation)
-        work = partial(self._load, flight, key, counters, args, kwds)
+        work = partial(self.load, flight, key, counters, args, kwds)
         try:
             return work() if lease is None else run_with_lease(lease, flight, self.partition.lock, work)
         finally:
             del flight, work  # its exception's traceback keeps this frame alive: no cycle for the collector
 
-    def _load(self, flight: Flight, key: Any, counters: Counters, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
+    def load(self, flight: Flight, key: Any, counters: Counters, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         """Answer a call that no other one answers: look again, or run the function and store its value."""
         partition, generation = self.partition, flight.generation
-        del flight  # as there
+        del flight  # its exception's traceback keeps this frame alive
         value = partition.get(key)
         if value is not MISSING:  # stored between the caller's look-up and this flight
             return value
@@ -57,24 +55,13 @@ class ReadThrough:
         ended, error, started = 0.0, True, perf_counter()
         try:
             value = self.function(*args, **kwds)
-            ended = perf_counter()
+            ended, error = perf_counter(), False
             value = partition.put(key, value, generation).value
-            error = False
+        except Exception:  # a value that cannot be stored is an error too; an interrupt in put is not
+            error = True
+            raise
         finally:
             counters.load((ended or perf_counter()) - started, error)
-        return value
-
-    def run_uncached(self, *args: Any, **kwds: Any) -> Any:
-        """Answer a call of a cache of size zero: counted, never looked up, so its arguments need not be hashable."""
-        counters, error = self.partition.counters, True
-        counters.miss()
-        started = perf_counter()
-        try:
-            value = self.function(*args, **kwds)
-            error = False
-        finally:
-            counters.load(perf_counter() - started, error)
-        counters.rejected()
         return value
 
     def info(self, scope: str = "process") -> CacheInfo:
@@ -88,13 +75,13 @@ class ReadThrough:
     def stats(self, scope: str = "process") -> CacheStats:
         """Return all counters since the last clear, see CacheStats; scope as for :meth:`info`."""
         check_scope(scope)
-        partition = self.partition
+        counts, currsize, currbytes = self.partition.snapshot(scope)
         return CacheStats(
-            **partition.counters.snapshot(scope)._asdict(),
-            currsize=partition.__len__(),
-            maxsize=partition.maxsize,
-            currbytes=partition.currbytes,
-            maxbytes=partition.maxbytes,
+            **counts._asdict(),
+            currsize=currsize,
+            maxsize=self.partition.maxsize,
+            currbytes=currbytes,
+            maxbytes=self.partition.maxbytes,
         )
 
     def clear(self) -> None:
@@ -104,9 +91,10 @@ class ReadThrough:
         lru_cache stores it, as functools does.
         """
         self.partition.clear()
+        self.flights.drop_before(self.partition.generation)
 
 
-_registry_lock = threading.Lock()  # guards _registry
+_registry_lock = threading.RLock()  # guards _registry; re-entrant, for a signal handler that decorates, or forks
 _registry: weakref.WeakSet[ReadThrough] = weakref.WeakSet()
 _locked_for_fork: list[ReadThrough] = []  # the caches whose locks the forking thread has
 
@@ -115,14 +103,16 @@ def _before_fork() -> None:
     # With all locks nobody is half way through a change while the memory is copied.
     _registry_lock.acquire()
     for cache in list(_registry):
+        _locked_for_fork.append(cache)  # first: an interrupt in between leaves no lock behind
         cache.partition.lock.acquire()
-        _locked_for_fork.append(cache)
 
 
 def _after_fork_in_parent() -> None:
     try:
         while _locked_for_fork:
-            _locked_for_fork.pop().partition.lock.release()
+            lock: Any = _locked_for_fork.pop().partition.lock
+            if lock._is_owned():
+                lock.release()
     finally:
         _registry_lock.release()
 

@@ -88,7 +88,7 @@ class SingleFlight:
 
     def __init__(self, lock: Any, flight: type[Flight] = Flight, reentrant: bool = False) -> None:
         self._lock, self._new_flight, self._reentrant = lock, flight, reentrant
-        self._flights: dict[Hashable, Flight] = {}
+        self._flights: dict[tuple[int, Hashable], Flight] = {}  # by generation and key
 
     def run(
         self,
@@ -99,16 +99,17 @@ class SingleFlight:
         args: tuple[Any, ...],
         kwds: dict[str, Any],
     ) -> Any:
-        """Return ``lead(flight, key, counters, args, kwds)``, or its result in a simultaneous call.
+        """Return the result of ``lead(flight, key, counters, args, kwds)``, called here or in a simultaneous call.
 
-        That is a call of the same key and generation. Then this one is counted as a hit, also if that one raised.
+        That is a call of the same key and generation. A call that does not lead counts as a hit, even if it raises.
         """
         flight = other = self._new_flight(generation)
+        slot = generation, key
         with flight.running:
             try:
                 with self._lock:
-                    other = self._flights.setdefault(key, flight)
-                value = MISSING if other is flight else self._join(key, flight, counters)
+                    other = self._flights.setdefault(slot, flight)
+                value = MISSING if other is flight else self._join(slot, flight, counters)
                 if value is MISSING:
                     try:
                         value = lead(flight, key, counters, args, kwds)
@@ -119,21 +120,20 @@ class SingleFlight:
                 return value
             finally:
                 with self._lock:
-                    if self._flights.get(key) is flight:
-                        del self._flights[key]
+                    if self._flights.get(slot) is flight:
+                        del self._flights[slot]
                 del flight, other  # its exception's traceback keeps this frame alive: no cycle for the collector
 
-    def _join(self, key: Hashable, mine: Flight, counters: Counters) -> Any:
+    def _join(self, slot: tuple[int, Hashable], mine: Flight, counters: Counters) -> Any:
         """Return what another call's flight brought, or MISSING if this thread is to lead."""
         # A signal handler or a key's __eq__ may call in while this thread has the lock: it must not wait for others
         # then, who may need the lock to land.
         inside = self._lock._is_owned()
         while True:
             with self._lock:
-                flight = self._flights.setdefault(key, mine)
-                # An older one was led before the values were cleared, or an interrupt struck its leader as it landed.
-                if flight.generation != mine.generation or not flight.running.locked():
-                    flight = self._flights[key] = mine
+                flight = self._flights.setdefault(slot, mine)
+                if not flight.running.locked():  # an interrupt struck its leader in the very act of landing
+                    flight = self._flights[slot] = mine
                 if flight is mine or inside or (self._reentrant and flight.leader == mine.leader):
                     return MISSING
                 if not flight.may_wait_locked():
@@ -149,10 +149,16 @@ class SingleFlight:
                     counters.hit()
                 del flight
 
+    def drop_before(self, generation: int) -> None:
+        """Drop the flights of other generations: nobody joins them any more, and they may keep a value alive."""
+        with self._lock:
+            for slot in [slot for slot in self._flights if slot[0] != generation]:
+                del self._flights[slot]
+
     def after_fork_in_child(self) -> None:
         """Drop the flights of other threads, which are not here: nobody may wait for them."""
         me = threading.get_ident()
-        self._flights = {key: flight for key, flight in self._flights.items() if flight.leader == me}
+        self._flights = {slot: flight for slot, flight in self._flights.items() if flight.leader == me}
 
 
 def _blockers(flight: Flight) -> Iterator[int]:

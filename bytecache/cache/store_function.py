@@ -9,7 +9,6 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from ..keys.encoding import make_digests
-from ..keys.fingerprint import fingerprint
 from ..stores.base import MISSING, Store
 from .bulk import BulkReader
 from .read_through import ReadThrough
@@ -31,18 +30,17 @@ class StoreFunction:
         self,
         function: Callable[..., Any],
         store: Store,
-        maxsize: int | None = None,
-        typed: bool = False,
-        key: Callable[..., Hashable] | None = None,
-        identity: tuple[bytes, str] | None = None,
+        maxsize: int | None,
+        typed: bool,
+        key: Callable[..., Hashable] | None,
+        identity: tuple[bytes, str],
     ) -> None:
-        """identity: what :func:`fingerprint` gave for the function, also for one that was pickled."""
+        """Wrap `function`. identity: its fingerprint, and its name for people."""
         functools.update_wrapper(self, function)
         for name in _CACHE_ATTRIBUTES:  # of a cached function inside, if there is one
             self.__dict__.pop(name, None)
         if not hasattr(function, "__qualname__"):  # a partial, or an object that can be called
             self.__module__, self.__qualname__ = type(function).__module__, type(function).__qualname__
-        identity = identity or fingerprint(function, None)
         self._arguments = function, store, maxsize, typed, key, identity
         self._store, self._typed = store, typed
         partition = store.partition(*identity, maxsize)

@@ -1,13 +1,14 @@
 """The contract between a cache and the stores that keep its values.
 
 A store keeps the values of many functions, a partition those of one. To add a store, write both as subclasses of
-:class:`Store` and :class:`Partition`; ``fill_once(store=...)`` takes it, and tests/contracts has the tests that it
+:class:`Store` and :class:`Partition`: ``fill_once(store=...)`` takes it, and tests/contracts has the tests that it
 must pass.
 """
 
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -15,7 +16,7 @@ MISSING: Any = object()  # what a look-up returns for a key without a value; Non
 
 
 class PutResult(NamedTuple):
-    """What became of a value that was to be stored.
+    """The result of :meth:`Partition.put`.
 
     value: the value in the form in which hits return it. stored: True; False if it does not fit; None if it is no
     longer wanted, because its key has a value by now, or the values were cleared since its read began.
@@ -37,56 +38,66 @@ class Counts(NamedTuple):
     load_s: float = 0.0
 
 
-class Counters(Protocol):
-    """Counts the events of one function; safe for threads.
+class Snapshot(NamedTuple):
+    """The state of a partition at one moment: its counts, its entries, and their bytes (None: not measured)."""
 
-    A partition counts what it finds, stores, rejects and evicts; the cache counts the calls that another one answered,
-    misses and loads.
+    counts: Counts
+    currsize: int
+    currbytes: int | None
+
+
+class Counters(Protocol):
+    """Counts the calls of one function; safe for threads, and re-entrant for signal handlers.
+
+    The cache counts misses, loads, and the calls that another one answered. A partition counts what it finds, stores,
+    rejects and evicts.
     """
 
+    @abstractmethod
     def hit(self, n: int = 1) -> None:
         """Count calls that were answered without running the function."""
 
+    @abstractmethod
     def miss(self) -> None:
         """Count a call that runs the function."""
 
+    @abstractmethod
     def load(self, seconds: float, error: bool = False) -> None:
         """Count a run of the function that has ended, with an exception if `error`."""
 
-    def stored(self) -> None:
-        """Count a value that was stored."""
-
-    def rejected(self) -> None:
-        """Count a value that did not fit."""
-
-    def evicted(self, n: int) -> None:
-        """Count values that were removed to make room; never called by a store that does not evict."""
-
+    @abstractmethod
     def snapshot(self, scope: str) -> Counts:
         """Return the counts of this process ("process"), or of all that share the partition ("all")."""
 
 
 class Lease(Protocol):
-    """The right to run the function for one key, which one process has at a time."""
+    """The right to run the function for one key, which one holder has at a time. It is free once its holder dies."""
 
+    @abstractmethod
     def acquire(self, *, wait: bool) -> bool:
-        """Return True once this process has the lease; False if another one has it and this one is not to wait."""
+        """Return True once the lease is acquired; False if it is taken and `wait` is false, or the store was closed."""
 
+    @abstractmethod
     def release(self) -> None:
-        """Give the lease back, acquired or not."""
+        """Release the lease; do nothing if it was not acquired."""
 
 
 class Partition(Protocol):
-    """The values of one function, by key; safe for threads.
+    """The values of one function, by key: for a store 16-byte digests, in memory any hashable.
 
-    Subclasses set ``maxsize`` (entries) and ``maxbytes`` (None: no limit), ``counters``, and ``lock``. The lock is
-    re-entrant. It guards whatever the partition changes in this process's memory, and the flights of the calls made
-    through it, so that a thread that calls in while it has the lock (from a signal handler, or a key's ``__eq__``) is
-    known not to be able to wait for others. No I/O and nothing of the user's runs under it.
+    Values are whatever the store can keep. What is returned never changes, even if the caller changes the object that
+    was put. If the store cannot be reached, look-ups return MISSING, and put returns the value as not stored; it warns
+    once. Safe for threads; works on in a forked child.
+
+    Subclasses set ``maxsize`` (the most entries) and ``maxbytes`` (None: no limit), ``counters``, ``generation``, and
+    ``lock``, which is re-entrant. It guards what the partition changes in this process's memory, and the flights of the
+    calls made through it. A key's ``__eq__``, a signal handler or a destructor may call in while a thread has it, so
+    nothing waits, no I/O is done and no other lock is taken under it.
     """
 
     maxsize: int | None
     lock: threading.RLock
+    has_leases: bool = False  # whether other processes may run the function, so that the cache asks for leases
 
     if TYPE_CHECKING:  # read-only to the cache; a subclass may have plain attributes
 
@@ -100,21 +111,24 @@ class Partition(Protocol):
 
         @property
         def counters(self) -> Counters:
-            """The counters since the last clear; what is counted through them after the next one is lost."""
+            """The counters since the last clear; what is counted through them after the next one may be lost."""
 
         @property
         def full(self) -> bool:
-            """Whether there is no room for one more value of the mean size."""
+            """Whether there is no room for one more value of the mean size; asked once per key of ``warm``."""
 
         @property
         def generation(self) -> int:
-            """A number that changes when the values are cleared."""
+            """A number that is the same in all processes, and never comes back after a clear."""
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def __contains__(self, key: Any) -> bool:
-        """Whether there is a value; neither a use nor counted."""
+        """Return whether there is a value; neither a use nor counted."""
 
+    @abstractmethod
     def get(self, key: Any, copy: bool = True) -> Any:
         """Return the value and count a hit, or return MISSING.
 
@@ -125,11 +139,12 @@ class Partition(Protocol):
         """Return what :meth:`get` returns for each key, in order; by default one by one."""
         return [self.get(key, copy) for key in keys]
 
+    @abstractmethod
     def put(self, key: Any, value: Any, generation: int) -> PutResult:
         """Store a value if it fits and its key has none; never replace one. Count it as stored or rejected.
 
-        generation: what ``generation`` was when the read of the value began; a value of an earlier one is not wanted.
-        Raises TypeError for a value that the store cannot keep.
+        generation: what ``generation`` was when the read of the value began; a value of an earlier one is not wanted
+        (but by lru_cache, as in functools). Raises TypeError for a value that the store cannot keep.
         """
 
     def put_many(self, items: Iterable[tuple[Any, Any]], generation: int) -> list[PutResult]:
@@ -137,22 +152,30 @@ class Partition(Protocol):
         return [self.put(key, value, generation) for key, value in items]
 
     def lease(self, key: Any, generation: int) -> Lease | None:
-        """Return what keeps other processes from reading this key at the same time.
+        """Return what keeps other processes from reading this key at the same time; asked for if ``has_leases``.
 
-        None, the default, if no other process uses these values, or if it would be for nothing, because the partition
-        is full and the value could not be handed on.
+        None if it would be useless, because the partition is full and the value could not be handed on.
         """
         return None
 
+    def snapshot(self, scope: str) -> Snapshot:
+        """Return counts, entries and bytes, all of one moment; scope: "process" or "all", for the counts."""
+        with self.lock:
+            return Snapshot(self.counters.snapshot(scope), self.__len__(), self.currbytes)
+
+    @abstractmethod
     def clear(self) -> None:
-        """Remove all values and set the counters to zero, for all processes that share them."""
+        """Remove all values, set the counters to zero, and change the generation, for all processes that share them."""
 
 
 @runtime_checkable
 class Store(Protocol):
-    """Values of many functions under one budget, for ``fill_once(store=...)``."""
+    """Values of many functions under one budget, for ``fill_once(store=...)``.
 
-    if TYPE_CHECKING:  # as there
+    Pickles, if functions that use it are to be pickled, as what finds the same values.
+    """
+
+    if TYPE_CHECKING:  # read-only to the cache; a subclass may have plain attributes
 
         @property
         def maxbytes(self) -> int | None:
@@ -162,6 +185,7 @@ class Store(Protocol):
         def currbytes(self) -> int | None:
             """The bytes that the values of all functions take."""
 
+    @abstractmethod
     def partition(self, function_id: bytes, name: str, maxsize: int | None) -> Partition:
         """Return the partition of one function.
 
@@ -169,8 +193,10 @@ class Store(Protocol):
         maxsize: the most entries, or None.
         """
 
+    @abstractmethod
     def clear(self, function_id: bytes | None = None) -> None:
-        """Remove the values and counters of one function, or of all."""
+        """Remove the values and counters of one function, if there are any, or of all."""
 
+    @abstractmethod
     def close(self) -> None:
         """Release the store's resources in this process; a later call opens it again."""

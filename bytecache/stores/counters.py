@@ -9,10 +9,11 @@ from .base import Counters, Counts
 
 
 class MemoryCounters(Counters):
-    """Counts hits and misses without a lock, all else under the partition's.
+    """Counts hits and misses without a lock; the rest is guarded by the partition's.
 
     ``tick`` counts a hit in one step in C, so no two threads draw the same number. The numbers also order the hits in
-    time, which is what an LRU policy needs.
+    time, which is what an LRU policy needs. A partition increments ``stored``, ``rejected`` and ``evicted`` under its
+    lock, with no call between a change and its count: an interrupt comes before or after both.
     """
 
     def __init__(self, lock: threading.RLock) -> None:
@@ -23,7 +24,7 @@ class MemoryCounters(Counters):
         self._reset_locked()
 
     def _reset_locked(self) -> None:
-        self._errors = self._stored = self._rejected = self._evicted = 0
+        self._errors = self.stored = self.rejected = self.evicted = 0
         self._load_s = 0.0
 
     def hit(self, n: int = 1) -> None:
@@ -43,24 +44,12 @@ class MemoryCounters(Counters):
             self._errors += error
             self._load_s += seconds
 
-    def stored(self) -> None:
-        with self._lock:
-            self._stored += 1
-
-    def rejected(self) -> None:
-        with self._lock:
-            self._rejected += 1
-
-    def evicted(self, n: int) -> None:
-        with self._lock:
-            self._evicted += n
-
     def snapshot(self, scope: str = "process") -> Counts:
         with self._lock:
             hits = self.stamp_locked() + 1 - self._not_hits
             self._not_misses += 1
             misses = self._tick_miss() + 1 - self._not_misses
-            return Counts(hits, misses, self._errors, self._stored, self._rejected, self._evicted, self._load_s)
+            return Counts(hits, misses, self._errors, self.stored, self.rejected, self.evicted, self._load_s)
 
     def reset(self) -> None:
         """Set all counters to zero; the order of the numbers goes on."""

@@ -18,7 +18,7 @@ from .values import make_read_only
 _len = len  # bound early: a user may cache builtins.len itself
 
 
-class _MemoryPartition(Partition):
+class MemoryPartition(Partition):
     """Limits, sizes and counters. Arrays are made read-only when they are stored.
 
     sizeof: from value to bytes, the user's code; None if sizes are not measured, and then there is no byte budget.
@@ -70,10 +70,10 @@ class _MemoryPartition(Partition):
             self.entries.clear()
             self.generation += 1
             self.counters.reset()
-        del removed  # here, not under the lock: destructors are the user's code
+        del removed  # after the lock: destructors are the user's code
 
 
-class FillOnceStore(_MemoryPartition):
+class FillOncePartition(MemoryPartition):
     """Stores what comes first until a limit is reached; never evicts. ``entries`` maps key to value."""
 
     def get(self, key: Hashable, copy: bool = True) -> Any:
@@ -96,12 +96,12 @@ class FillOnceStore(_MemoryPartition):
             if (self.maxsize is not None and _len(self.entries) >= self.maxsize) or (
                 self.maxbytes is not None and self._currbytes + nbytes > self.maxbytes
             ):
-                self.counters.rejected()
+                self.counters.rejected += 1
                 return PutResult(value, False)
             make_read_only(value)
             self._currbytes += nbytes  # first: an interrupt in between may cost room, never the budget
             self.entries[key] = value
-            self.counters.stored()
+            self.counters.stored += 1
         return PutResult(value, True)
 
 
@@ -114,7 +114,7 @@ class Entry:
         self.key, self.value, self.nbytes, self.used = key, value, nbytes, stamp
 
 
-class LRUStore(_MemoryPartition):
+class LRUPartition(MemoryPartition):
     """Stores what was used last. ``entries`` maps key to Entry.
 
     A use only writes a new stamp into its entry, which needs no lock. The queue, a heap, has each entry under a stamp
@@ -155,17 +155,16 @@ class LRUStore(_MemoryPartition):
             if key in self.entries:  # a call inside this one stored it: functools keeps that
                 return PutResult(value, None)
             if self.maxbytes is not None and nbytes > self.maxbytes:
-                self.counters.rejected()
+                self.counters.rejected += 1
                 return PutResult(value, False)
             make_read_only(value)
             entry = Entry(key, value, nbytes, self.counters.stamp_locked())
             self._currbytes += nbytes  # in this order an interrupt in between leaves nothing that is never evicted
             heapq.heappush(self._queue, (entry.used, entry))
             self.entries[key] = entry
+            self.counters.stored += 1
             while self._is_over_locked():
                 evicted.append(self._evict_locked())
-            self.counters.stored()
-            self.counters.evicted(_len(evicted))
         return PutResult(value, True)
 
     def _is_over_locked(self) -> bool:
@@ -181,12 +180,13 @@ class LRUStore(_MemoryPartition):
                 heapq.heappop(self._queue)
                 self.entries.pop(oldest.key, None)
                 self._currbytes -= oldest.nbytes
+                self.counters.evicted += 1
                 return oldest
             heapq.heapreplace(self._queue, (used, oldest))
 
     def clear(self) -> None:
         with self.lock:
-            removed = self._queue.copy()
+            removed = self._queue.copy()  # refers to all entries, which the base class drops under the lock
             self._queue.clear()
             super().clear()
-        del removed  # as there
+        del removed  # after the lock: destructors are the user's code

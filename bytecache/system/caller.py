@@ -33,7 +33,7 @@ def module_name(names: dict[str, Any]) -> str:
     return PurePath(names["__file__"]).stem if "__file__" in names else "__main__"
 
 
-def call_site(frame: Any) -> str:
+def call_site_name(frame: Any) -> str:
     """Return a name for a store made at the line of `frame`, equal in all processes that run the same lines."""
     site = f"{module_name(frame.f_globals)}:{frame.f_code.co_name}:{frame.f_lineno}"
     number = _last_number[site] = _last_number.get(site, -1) + 1

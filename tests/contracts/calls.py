@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from helpers.counting import counting, stats_of
-from helpers.threads import PATIENCE_S, start
+from helpers.internals import waiting_threads
+from helpers.threads import PATIENCE_S, start, until
 
 from bytecache import CacheInfo, CacheStats
 
@@ -200,6 +201,7 @@ class CallContract:
             leader = start(call)
             assert entered.wait(PATIENCE_S)
             waiter = start(call)
+            until(waiting_threads)
             leave.set()
             assert leader() is waiter() is None
         else:

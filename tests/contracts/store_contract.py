@@ -6,13 +6,15 @@ A test module subclasses these and overrides the fixtures. Values are bytes of 1
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from helpers.internals import waiting_threads
 from helpers.processes import in_child
-from helpers.threads import PATIENCE_S, start, together
+from helpers.threads import PATIENCE_S, start, together, until
 
 import bytecache
 from bytecache.stores.base import MISSING, Partition, Store
@@ -127,16 +129,43 @@ class PartitionTests:
     def test_maxsize(self, make: Callable[..., Partition]) -> None:
         """No more entries than maxsize are stored."""
         partition = make(maxsize=2)
-        stored = [self.put(partition, n).stored for n in range(3)]
-        assert stored == [True, True, self.evicts] and len(partition) == 2 == partition.maxsize
+        assert self.put(partition, 0).stored and not partition.full
+        assert self.put(partition, 1).stored and partition.full
+        assert self.put(partition, 2).stored is self.evicts and len(partition) == 2 == partition.maxsize
+
+    def test_values_of_unequal_size(self, partition: Partition) -> None:
+        """However large they are, they never take more than the budget; as many are rejected as do not fit."""
+        assert partition.maxbytes is not None
+        room, fitting = partition.maxbytes, []
+        for n in range(40):
+            value = bytes(7 * n % 23)
+            stored = partition.put(self.key(n), value, partition.generation).stored
+            assert (partition.currbytes or 0) <= partition.maxbytes
+            if not self.evicts:
+                assert stored is (len(value) <= room)
+                room -= len(value) * stored
+                fitting += [n] * stored
+        counts = partition.snapshot("process").counts
+        assert counts.stored + counts.rejected == 40 and counts.stored - counts.evicted == len(partition)
+        assert self.evicts or [n for n in range(40) if self.key(n) in partition] == fitting
+
+    def test_a_get_is_a_use(self, partition: Partition) -> None:
+        """What evicts drops the value that was used longest ago, by get and by get_many."""
+        if not self.evicts:
+            return
+        self.fill(partition)
+        partition.get(self.key(0)), partition.get_many([self.key(1)]), self.put(partition, 98), self.put(partition, 99)
+        assert [n for n in range(self.capacity) if self.key(n) in partition] == [0, 1, *range(4, self.capacity)]
 
     def test_clear(self, partition: Partition) -> None:
         """It removes all values, sets the counters to zero and starts another generation; then there is room."""
         self.fill(partition)
         partition.get(self.key(1)), partition.counters.miss(), partition.counters.load(1.0, error=True)
-        before = partition.generation
-        partition.clear()
-        assert partition.generation != before
+        generations = [partition.generation]
+        for _ in range(3):
+            partition.clear()
+            generations.append(partition.generation)
+        assert len(set(generations)) == 4
         assert (len(partition), partition.currbytes, partition.full) == (0, 0, False)
         assert partition.counters.snapshot("process") == partition.counters.snapshot("all") == (0, 0, 0, 0, 0, 0, 0.0)
         self.fill(partition)
@@ -158,31 +187,48 @@ class PartitionTests:
         assert counts[:3] == (4, 2, 1) and counts.load_s == pytest.approx(1.75)
         assert partition.counters.snapshot("all") == counts
 
-    def test_the_lock_is_re_entrant(self, partition: Partition) -> None:
-        """A signal handler may use the partition while its thread has the lock."""
+    def test_a_signal_handler_may_come_in_under_the_lock(self, partition: Partition) -> None:
+        """A thread that has the lock is interrupted by a call of its own, while another one stores a value."""
+        partition.get(self.key(0))
         with partition.lock:
-            self.put(partition, 1)
-            assert partition.get(self.key(1)) == value_of(1)
-            assert self.counts(partition, "hits", "stored") == (1, 1)
+            other = start(lambda: self.put(partition, 1).stored)
+            assert self.put(partition, 2).stored and partition.get(self.key(2)) == value_of(2)
+        assert other() is True
+        assert self.counts(partition, "hits", "stored") == (1, 2)
 
-    def test_a_lease_excludes(self, partition: Partition) -> None:
-        """Where there are leases, of one key there is one at a time, and another key's is free."""
-        partition.get(self.key(1))
-        lease = partition.lease(self.key(1), partition.generation)
-        if lease is None:
-            return
-        assert lease.acquire(wait=False)
-        lease.release()
-        assert lease.acquire(wait=True)
-        lease.release()
-        lease.release()  # as often as one likes
+    def test_a_snapshot_is_of_one_moment(self, partition: Partition) -> None:
+        """Whatever another thread does meanwhile, as many values are there as were stored, less those evicted."""
+        stop = threading.Event()
 
-    def test_threads(self, partition: Partition) -> None:
+        def work() -> None:
+            while not stop.is_set():
+                for n in range(self.capacity):
+                    self.put(partition, n)
+                partition.clear()
+
+        worker = start(work)
+        try:
+            for _ in range(2000):
+                counts, currsize, currbytes = partition.snapshot("process")
+                if partition.has_leases:  # other processes may store in between: not fewer than were counted
+                    continue
+                assert counts.stored - counts.evicted == currsize and currbytes == currsize * NBYTES
+        finally:
+            stop.set()
+        worker()
+
+    def test_threads(self, make: Callable[..., Partition]) -> None:
         """Of simultaneous puts of one key one is stored; all gets find it, and all are counted."""
-        puts = together(*[lambda: self.put(partition, 1).stored] * 8)
-        assert puts.count(True) == 1 and puts.count(None) == 7
-        assert together(*[lambda: partition.get(self.key(1))] * 8) == [value_of(1)] * 8
-        assert self.counts(partition, "hits", "stored") == (8, 1)
+        partition, interval = make(), sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for n in range(self.capacity):
+                puts = together(*[lambda n=n: self.put(partition, n).stored] * 4)
+                assert sorted(map(str, puts)) == ["None"] * 3 + ["True"]
+                assert together(*[lambda n=n: partition.get(self.key(n))] * 4) == [value_of(n)] * 4
+        finally:
+            sys.setswitchinterval(interval)
+        assert self.counts(partition, "hits", "stored") == (4 * self.capacity, self.capacity)
 
     def test_a_forked_child(self, partition: Partition) -> None:
         """It finds what its parent stored, and may store."""
@@ -223,13 +269,41 @@ class StoreTests(PartitionTests):
         assert store.currbytes == (first.currbytes or 0) + (second.currbytes or 0)
 
     def test_clear_of_one_function_leaves_the_others(self, store: Store) -> None:
-        """With a function's id only its values go, without one all do."""
+        """With a function's id only its values go, without one all do; an unknown one is ignored."""
+        store.clear(b"unknown function")
         first, second = (store.partition(name * 16, "f", None) for name in (b"1", b"2"))
         self.put(first, 1), self.put(second, 1)
         store.clear(b"1" * 16)
         assert (len(first), len(second)) == (0, 1)
         store.clear()
         assert (len(first), len(second), store.currbytes) == (0, 0, 0)
+
+    def test_bytes_come_back_as_bytes_that_nobody_changes(self, store: Store) -> None:
+        """Whatever bytes-like object was put, also an empty one, and whatever becomes of it."""
+        partition, source = store.partition(b"1" * 16, "f", None), bytearray(b"abc")
+        for n, value in enumerate([source, b"", b"xyz"]):
+            result = partition.put(self.key(n), value, partition.generation)
+            assert (type(result.value), result.value, result.stored) == (bytes, bytes(value), True)
+        source[0] = 0
+        found = [partition.get(self.key(n)) for n in range(3)]
+        assert found == [b"abc", b"", b"xyz"] and {type(value) for value in found} == {bytes}
+
+    def test_a_lease_is_for_one_holder(self, store: Store) -> None:
+        """Another one gets the lease of a key once it is released; the leases of other keys are free meanwhile."""
+        first, second = (store.partition(b"1" * 16, "f", None) for _ in range(2))
+        leases = [p.lease(self.key(n), p.generation) for p in (first, second) for n in (1, 2)]
+        if not first.has_leases:
+            assert leases == [None] * 4
+            return
+        one, other, taken, free = leases
+        assert one.acquire(wait=False) and not taken.acquire(wait=False)
+        taken.release()  # does nothing to the first one's
+        assert not taken.acquire(wait=False) and free.acquire(wait=True) and not other.acquire(wait=False)
+        one.release(), one.release()
+        assert taken.acquire(wait=True)
+        taken.release(), free.release()
+        self.fill(first)
+        assert first.lease(self.key(99), first.generation) is None  # full: the value could not be handed on
 
     def test_two_partitions_of_one_function_share_its_values(self, store: Store) -> None:
         """What one of them stores the other finds."""
@@ -276,6 +350,7 @@ class StoreTests(PartitionTests):
 
         calls = [start(lambda: f(1)) for _ in range(4)]
         assert entered.wait(PATIENCE_S)
+        until(lambda: len(waiting_threads()) == 3)
         leave.set()
         assert [call() for call in calls] == [value_of(1)] * 4
         assert f.cache_info()[:2] == (3, 1)

@@ -11,19 +11,19 @@ from typing import Any
 import bytecache
 from bytecache import SharedStore
 from bytecache.cache import leased_flight, singleflight
-from bytecache.stores.memory import LRUStore
+from bytecache.stores.memory import LRUPartition
 from bytecache.stores.shared.handle import StoreHandle
 from bytecache.stores.shared.locks import WRITER_BYTE, ByteRangeLocks
 from bytecache.stores.shared.segment import Segment
 
 # Modules that run when a key is missed, and those that change a store's files.
 MISS_PATH_MODULES = {
-    "bytecache.stores.memory",
+    *(f"bytecache.stores.{name}" for name in ("memory", "counters")),
     *(f"bytecache.cache.{name}" for name in ("read_through", "singleflight", "leased_flight")),
 }
 SHARED_MISS_PATH_MODULES = {
     *(f"bytecache.cache.{name}" for name in ("read_through", "singleflight", "leased_flight")),
-    *(f"bytecache.stores.shared.{name}" for name in ("index", "locks", "segment", "handle", "partition")),
+    *(f"bytecache.stores.shared.{name}" for name in ("index", "locks", "segment", "handle", "partition", "counters")),
 }
 STORE_WRITE_MODULES = {
     f"bytecache.stores.shared.{name}"
@@ -56,7 +56,7 @@ def digest_of(cached: Any, *args: Any, **kwds: Any) -> bytes:
 
 def evicts(cached: Any) -> bool:
     """Return whether a cache in memory is lru_cache's."""
-    return isinstance(cache_of(cached).partition, LRUStore)
+    return isinstance(cache_of(cached).partition, LRUPartition)
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def all_locks(cached: Any) -> Iterator[None]:
 
 def flights_of(cached: Any) -> dict[Any, Any]:
     """Return the flights of a cached function, by key."""
-    return cache_of(cached).flights._flights
+    return {key: flight for (_, key), flight in cache_of(cached).flights._flights.items()}
 
 
 def running_flights(cached: Any) -> list[Any]:

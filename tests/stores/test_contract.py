@@ -13,14 +13,14 @@ from contracts.store_contract import NBYTES, PartitionTests, StoreTests
 from bytecache import SharedStore
 from bytecache.stores.base import MISSING, Partition, PutResult, Store
 from bytecache.stores.counters import MemoryCounters
-from bytecache.stores.memory import FillOnceStore, LRUStore
+from bytecache.stores.memory import FillOncePartition, LRUPartition
 from bytecache.stores.shared.locks import OFD_LOCKS_AVAILABLE
 
 
 class TestFillOnceStore(PartitionTests):
     @pytest.fixture
     def make(self) -> Callable[..., Partition]:
-        return lambda maxsize=None: FillOnceStore(maxsize, self.capacity * NBYTES, len)
+        return lambda maxsize=None: FillOncePartition(maxsize, self.capacity * NBYTES, len)
 
 
 class TestLRUStore(PartitionTests):
@@ -28,7 +28,7 @@ class TestLRUStore(PartitionTests):
 
     @pytest.fixture
     def make(self) -> Callable[..., Partition]:
-        return lambda maxsize=None: LRUStore(maxsize, self.capacity * NBYTES, len)
+        return lambda maxsize=None: LRUPartition(maxsize, self.capacity * NBYTES, len)
 
 
 @pytest.mark.skipif(not OFD_LOCKS_AVAILABLE, reason="a shared store needs open file description locks")
@@ -55,23 +55,23 @@ class DictStore(Store):
         return self.partitions.setdefault(function_id, DictPartition(self, maxsize))
 
     def clear(self, function_id: bytes | None = None) -> None:
-        for key in [function_id] if function_id else self.partitions:
-            self.partitions[key].clear()
+        for partition in [p for key, p in self.partitions.items() if function_id in (None, key)]:
+            partition.clear()
 
     def close(self) -> None: ...
 
 
 class DictPartition(Partition):
-    currbytes = 0
-
     def __init__(self, store: DictStore, maxsize: int | None) -> None:
-        self.store, self.maxbytes, self.maxsize, self.generation = store, store.maxbytes, maxsize, 0
+        self.store, self.maxbytes, self.maxsize = store, store.maxbytes, maxsize
+        self.currbytes = self.generation = 0
         self.values, self.lock = dict[bytes, bytes](), threading.RLock()
         self.counters = MemoryCounters(self.lock)
 
     @property
     def full(self) -> bool:
-        return self.store.currbytes + self.currbytes / (len(self.values) or 1) > self.maxbytes
+        mean = self.currbytes / (len(self.values) or 1)
+        return len(self.values) == self.maxsize or self.store.currbytes + mean > self.maxbytes
 
     def __len__(self) -> int:
         return len(self.values)
@@ -80,18 +80,20 @@ class DictPartition(Partition):
         return key in self.values
 
     def get(self, key: Any, copy: bool = True) -> Any:
-        self.counters.hit(key in self.values)
-        return self.values.get(key, MISSING)
+        value = self.values.get(key, MISSING)
+        self.counters.hit(value is not MISSING)
+        return value
 
     def put(self, key: Any, value: Any, generation: int) -> PutResult:
+        value = bytes(value)
         with self.lock:
             if generation != self.generation or key in self.values:
                 return PutResult(value, None)
             if len(self.values) == self.maxsize or self.store.currbytes + len(value) > self.maxbytes:
-                self.counters.rejected()
+                self.counters.rejected += 1
                 return PutResult(value, False)
             self.values[key], self.currbytes = value, self.currbytes + len(value)
-            self.counters.stored()
+            self.counters.stored += 1
             return PutResult(value, True)
 
     def clear(self) -> None:
@@ -114,7 +116,7 @@ def _find(number: int) -> StoreByName:
     return _made[number]
 
 
-class TestAStoreOfOnesOwn(StoreTests):
+class TestCustomStore(StoreTests):
     """A dict of bytes with a budget, in under 60 lines, passes the contract and works under fill_once."""
 
     @pytest.fixture

@@ -89,15 +89,6 @@ class SharedCounters(Counters):
         if error:
             self._add(CounterRow.ERRORS, 1)
 
-    def stored(self) -> None:
-        self._add(CounterRow.STORED, 1)
-
-    def rejected(self) -> None:
-        self._add(CounterRow.REJECTED, 1)
-
-    def evicted(self, n: int) -> None:
-        raise AssertionError("a shared store never evicts")
-
     def snapshot(self, scope: str) -> Counts:
         binding = self._binding
         if scope == "all":

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...system.caller import warn_caller
-from ..base import MISSING, Counters, Partition, PutResult
+from ..base import MISSING, Counters, Partition, PutResult, Snapshot
 from ..codec import BYTES, Encoded, encode
 from .counters import CounterRow, Row, SharedCounters, private_row
 from .handle import HandleClosed, ReentrantWrite, StoreHandle
@@ -47,6 +47,8 @@ class SharedPartition(Partition):
     It is bound to the store's files at the first call, and again after a clear, after the store was closed, and in a
     forked child.
     """
+
+    has_leases = True
 
     def __init__(self, store: SharedStore, function_id: bytes, name: str, maxsize: int | None) -> None:
         self.maxsize, self._store, self._function_id, self._name = maxsize, store, function_id, name
@@ -110,7 +112,8 @@ class SharedPartition(Partition):
         binding = self.bound()
         stored = self._store_value(binding, key, encoded) if binding.generation == generation else None
         if stored is False:
-            self._count(binding, CounterRow.REJECTED)
+            with self.lock:
+                binding.counters[CounterRow.REJECTED] += 1
         if encoded.kind == BYTES:
             return PutResult(bytes(value), stored)
         found = MISSING if binding.segment is None else binding.segment.get(key)
@@ -124,7 +127,11 @@ class SharedPartition(Partition):
             return False
         try:
             return handle.with_writer_lock(partial(self._put_locked, binding, segment, key, encoded))
-        except (HandleClosed, ReentrantWrite):
+        except HandleClosed:
+            if self._binding is binding:  # bound while another thread closed the store
+                self._binding = None
+            return None
+        except ReentrantWrite:
             return None
         except OSError as exc:
             handle.warn_not_stored(exc)
@@ -146,12 +153,10 @@ class SharedPartition(Partition):
         finally:
             header.set_used_bytes_locked(row, segment.currbytes)
             if segment.index.count > entries:  # also if an interrupt struck once the entry counted
-                self._count(binding, CounterRow.STORED)
+                # Guarded by the writer's mutex, not by `lock`: a signal handler that stores a value, in a thread that
+                # has `lock`, would take the two in the other order.
+                binding.counters[CounterRow.STORED] += 1
         return True
-
-    def _count(self, binding: Binding, word: int) -> None:
-        with self.lock:
-            binding.counters[word] += 1
 
     def _is_full(self, binding: Binding) -> bool:
         handle, segment = binding.handle, binding.segment
@@ -161,10 +166,17 @@ class SharedPartition(Partition):
         return handle.header.used_bytes + mean > handle.header.maxbytes
 
     def lease(self, key: bytes, generation: int) -> KeyLease | None:
-        key_locks, binding = self._key_locks, self.bound()
+        binding = self.bound()
+        key_locks = self._key_locks
         if key_locks is None or self._is_full(binding):
             return None
         return KeyLease(key_locks, key, generation)
+
+    def snapshot(self, scope: str) -> Snapshot:
+        binding = self.bound()
+        counts = SharedCounters(self, binding).snapshot(scope)
+        segment = binding.segment
+        return Snapshot(counts, 0, 0) if segment is None else Snapshot(counts, len(segment), segment.currbytes)
 
     def clear(self) -> None:
         self._store.clear(self._function_id)
@@ -237,6 +249,10 @@ class SharedPartition(Partition):
             self._key_locks.close_in_child()
         self._binding = self._key_locks = None
         self._bind_lock = threading.RLock()
+        if self.lock.acquire(blocking=False):
+            self.lock.release()
+        else:  # a partition behind another one, whose lock no cache took before the fork
+            self.lock = threading.RLock()
 
 
 def _unbacked(handle: StoreHandle, stale: bool = False) -> Binding:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...system.byte_sizes import parse_size
-from ...system.caller import call_site
+from ...system.caller import call_site_name
 from ...system.filesystem import check_not_network
 from ...system.fork import at_fork
 from ..base import Store
@@ -48,7 +48,7 @@ class SharedStore(Store):
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, maxbytes: int | str) -> None:
-        name = "" if path is not None else call_site(sys._getframe(1))
+        name = "" if path is not None else call_site_name(sys._getframe(1))
         self._init(path, name, maxbytes)
 
     @classmethod

@@ -373,7 +373,7 @@ def test_the_digest_of_a_call_is_the_same_in_another_interpreter(shared: Any) ->
     [
         ({"shared": True}, "shared=True needs a budget"),
         ({"shared": True, "maxbytes": 9, "sizeof": len}, "sizeof does not go with a shared store"),
-        ({"store": "a path"}, "store must be a bytecache.SharedStore or None, got 'a path'"),
+        ({"store": "a path"}, "store must be a store, such as a bytecache.SharedStore, or None, got 'a path'"),
         ({"version": 1}, "give store= or shared=True with it"),
         ({"shared": True, "maxbytes": 9, "version": 1.5}, "version must be a str, an int or None, got 1.5"),
     ],
@@ -790,3 +790,20 @@ def test_a_fork_while_another_thread_opens_a_store_keeps_no_lock() -> None:
     send(writing)
     assert children[0].answers() == [True], "the child waits for a lock that it has itself"
     os.close(reading), os.close(writing)
+
+
+def test_a_signal_handler_stores_while_another_thread_writes(stores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler's thread may have the partition's lock, and the other one the writer's: neither waits for both."""
+    partition = stores().partition(bytes(16), "f")
+    segment, writing = partition.bound().segment, threading.Event()
+
+    def append_locked(*args: Any) -> None:
+        type(segment).append_locked(segment, *args)
+        writing.set()
+
+    monkeypatch.setattr(segment, "append_locked", append_locked)
+    with partition.lock:  # where the handler strikes
+        other = start(lambda: partition.put(b"1" * 16, b"x", partition.generation).stored)
+        assert writing.wait(PATIENCE_S)
+        assert partition.put(b"2" * 16, b"y", partition.generation).stored
+    assert other() is True
