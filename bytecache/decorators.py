@@ -61,13 +61,14 @@ def fill_once(
     shared: all processes of the run have one cache, of `maxbytes`. store: all that use this store have one. Values are
     then bytes-like, or ndarrays of plain dtypes, and keys are made of str, bytes, int, float, bool, None, PathLike and
     tuples: see :class:`bytecache.SharedStore`. A result is found again if the function has the same module, name, code,
-    defaults, closed-over values and bound arguments; global variables and called functions do not count. version: a str or int that stands for the code: change it when the values change.
+    defaults, closed-over values and bound arguments; global variables and called functions do not count. version: a str
+    or int that stands for the code: change it when the values change.
 
     Threads: simultaneous calls with equal arguments run the function once, and the others get its value or exception.
     Processes: each has a cache of its own, and a forked child starts with a copy of its parent's; with `shared` or
     `store` they have one, and of simultaneous calls in several processes one runs the function: if it raises, or its
-    value does not fit, the next one does. A nested call does not wait for other processes. Methods:
-    the instance is part of the key, so the cache keeps it alive as long as its entry, which is forever.
+    value does not fit, the next one does. A nested call does not wait for other processes. Methods: the instance is
+    part of the key, so the cache keeps it alive as long as its entry, which is forever.
 
     Raises TypeError for a coroutine or generator function, whose result could be used only once, and TypeError or
     ValueError for an invalid limit. A call whose function calls itself with the same arguments raises RecursionError.
