@@ -151,8 +151,8 @@ class _Options:
 
     def use_store(self, store: Store | None, sizeof: Any, version: str | int | None) -> None:
         """Store values in `store`, or in a new shared store of this function if it is None."""
-        if store is not None and (isinstance(store, type) or not isinstance(store, Store)):
-            raise TypeError(f"store must be a store, such as a bytecache.SharedStore, or None, got {store!r}")
+        if store is not None and not isinstance(store, Store):
+            raise TypeError(f"store must be a bytecache.SharedStore or another store, or None, got {store!r}")
         if sizeof is not None:
             raise TypeError(
                 "sizeof does not go with a shared store, which counts the bytes that it writes: leave it out"

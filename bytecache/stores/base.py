@@ -8,9 +8,9 @@ must pass.
 from __future__ import annotations
 
 import threading
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 MISSING: Any = object()  # what a look-up returns for a key without a value; None is a value
 
@@ -46,7 +46,7 @@ class Snapshot(NamedTuple):
     currbytes: int | None
 
 
-class Counters(Protocol):
+class Counters(ABC):
     """Counts the calls of one function; safe for threads, and re-entrant for signal handlers.
 
     The cache counts misses, loads, and the calls that another one answered. A partition counts what it finds, stores,
@@ -70,7 +70,7 @@ class Counters(Protocol):
         """Return the counts of this process ("process"), or of all that share the partition ("all")."""
 
 
-class Lease(Protocol):
+class Lease(ABC):
     """The right to run the function for one key, which one holder has at a time. It is free once its holder dies."""
 
     @abstractmethod
@@ -82,7 +82,7 @@ class Lease(Protocol):
         """Release the lease; do nothing if it was not acquired."""
 
 
-class Partition(Protocol):
+class Partition(ABC):
     """The values of one function, by key: for a store 16-byte digests, in memory any hashable.
 
     Values are whatever the store can keep. What is returned never changes, even if the caller changes the object that
@@ -168,8 +168,7 @@ class Partition(Protocol):
         """Remove all values, set the counters to zero, and change the generation, for all processes that share them."""
 
 
-@runtime_checkable
-class Store(Protocol):
+class Store(ABC):
     """Values of many functions under one budget, for ``fill_once(store=...)``.
 
     Pickles, if functions that use it are to be pickled, as what finds the same values.

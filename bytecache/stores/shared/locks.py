@@ -8,6 +8,8 @@ import threading
 import weakref
 from pathlib import Path
 
+from ..base import Lease
+
 try:
     import fcntl as fcntl
 except ImportError:  # not on Windows, where shared stores are refused
@@ -73,7 +75,7 @@ class ByteRangeLocks:
         self._close()
 
 
-class KeyLease:
+class KeyLease(Lease):
     """The lock on the byte that stands for a key, from one clear to the next."""
 
     def __init__(self, locks: ByteRangeLocks, digest: bytes, generation: int) -> None:
