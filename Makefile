@@ -36,7 +36,7 @@ test-all: test
 	  if [ -z "$$python" ]; then echo "SKIPPED Python $$version: not installed"; continue; fi; \
 	  echo "== the core on Python $$version"; \
 	  env=.venv-$$version; \
-	  { [ -x $$env/bin/pytest ] || { "$$python" -m venv $$env && $$env/bin/pip install -q -e ".[resize]" hypothesis pytest; }; } && \
+	  { [ -x $$env/bin/pytest ] || { "$$python" -m venv $$env && $$env/bin/pip install -q -e ".[images]" hypothesis pytest; }; } && \
 	  $$env/bin/python -m pytest -q || exit 1; \
 	done
 

@@ -4,7 +4,8 @@ from .cache.cached_function import CachedFunction
 from .cache.stats import CacheInfo, CacheStats
 from .decorators import fill_once, lru_cache
 from .images.batch import decode_batch
-from .images.jpeg import JpegError, JpegHeader, decode_jpeg, jpeg_header
+from .images.jpeg import JpegHeader, decode_jpeg, jpeg_header
+from .images.segments import JpegError
 from .images.shrink import shrink_jpeg
 from .keys.call_key import file_key
 from .planning.hit_rates import predict_hit_rate

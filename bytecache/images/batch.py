@@ -11,8 +11,9 @@ import numpy as np
 from ..system.arguments import check_threads
 from ..system.threads import cpu_count, run_on_threads
 from .arrays import Array, Image, check_out, check_size
-from .jpeg import MAX_PIXELS, DecodeSpec, JpegData, JpegDecoder, JpegError
+from .jpeg import MAX_PIXELS, DecodeSpec, JpegDecoder
 from .resize import resize
+from .segments import JpegData, JpegError
 
 T = TypeVar("T")
 Spec = TypeVar("Spec")
@@ -33,7 +34,7 @@ def decode_batch(
     """Return the pixels of N JPEG images as one uint8 array of shape (N, H, W, C).
 
     size: (height, width) in pixels to resize each image to, antialiased, from the smallest scaled decode that is
-    large enough (needs Pillow: ``bytecache[resize]``). Without it all images must have the same size.
+    large enough (needs ``bytecache[images]``). Without it all images must have the same size.
     out: a writable C-contiguous uint8 array of that shape, which is filled and returned. Without it each call
     allocates one, which takes time: keep a few and rotate them. threads: the number of threads that decode, including
     the calling one (default: the processors this process may use). The other options are those of :func:`decode_jpeg`.

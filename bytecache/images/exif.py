@@ -5,42 +5,45 @@ from __future__ import annotations
 import struct
 
 from .arrays import Array
+from .segments import EXIF_MARKER, SOS, JpegData, JpegError, walk
 
 _TAG, _SHORT = 0x0112, 3
 _EXIF = b"Exif\0\0"
+# Integer types of TIFF 6.0, by number: their letter for struct. Phones and editors write others than SHORT.
+_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 
 
-def read_orientation(data: bytes | bytearray | memoryview) -> int:
+def read_orientation(data: JpegData) -> int:
     """Return the orientation, 1 to 8; 1 (upright) if the file has none or it cannot be read."""
-    tiff = _tiff_block(memoryview(data))
+    try:
+        for segment in walk(data):
+            if segment.marker == SOS:
+                break
+            if segment.marker == EXIF_MARKER and data[segment.payload : segment.payload + 6] == _EXIF:
+                orientation = _tiff_orientation(memoryview(data)[segment.payload + 6 : segment.stop])
+                if orientation is not None:
+                    return orientation
+    except JpegError:
+        pass
+    return 1
+
+
+def _tiff_orientation(tiff: memoryview) -> int | None:
+    """Return the tag of a TIFF structure, 1 if its value is not valid, None if there is none."""
     try:
         order = {b"II": "<", b"MM": ">"}[bytes(tiff[:2])]
         (start,) = struct.unpack_from(order + "4xI", tiff)
         (count,) = struct.unpack_from(order + "H", tiff, start)
         for offset in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, offset)
+            tag, kind, values = struct.unpack_from(order + "HHI", tiff, offset)
             if tag == _TAG:
-                return value if kind == _SHORT and 1 <= value <= 8 else 1
+                if kind not in _INTEGERS or values < 1:
+                    return 1
+                (value,) = struct.unpack_from(order + _INTEGERS[kind], tiff, offset + 8)
+                return value if 1 <= value <= 8 else 1
     except (KeyError, struct.error):
         pass
-    return 1
-
-
-def _tiff_block(data: memoryview) -> memoryview:
-    """Return the TIFF structure of the Exif segment, empty if there is none."""
-    offset = 2
-    while offset + 4 <= len(data) and data[offset] == 0xFF:
-        marker = data[offset + 1]
-        if marker == 0xFF:  # a fill byte
-            offset += 1
-            continue
-        if marker == 0xDA:  # start of scan: no metadata follows
-            break
-        length = data[offset + 2] << 8 | data[offset + 3]
-        if marker == 0xE1 and data[offset + 4 : offset + 10] == _EXIF:
-            return data[offset + 10 : offset + 2 + length]
-        offset += 2 + length
-    return data[:0]
+    return None
 
 
 def orientation_segment(orientation: int) -> bytes:

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
 
 from .arrays import Image, check_out, check_size
 from .exif import apply_orientation, read_orientation, swaps_axes
-
-JpegData: TypeAlias = "bytes | bytearray | memoryview"
+from .formats import decode_by_pillow
+from .repair import decode_damaged, mend, trim
+from .segments import Frame, JpegData, JpegError, as_bytes, check_scan, count_scans, read_frame
 
 MAX_PIXELS = 178_956_970  # the limit above which Pillow, too, warns of a decompression bomb
+MAX_SCANS = 500  # of a progressive file; a few KB can ask for thousands, each of which costs a pass over all pixels
+_MAX_TRIMS = 8
 _CHANNELS = {"RGB": 3, "BGR": 3, "GRAY": 1}
 # The scaling factors that libjpeg-turbo has SIMD code for; the other eighths are slower than a full decode.
 _FACTORS = (8, 4, 2, 1)
-_START = b"\xff\xd8"
-_MAGIC = (
-    (b"\x89PNG", "a PNG"),
-    (b"GIF8", "a GIF"),
-    (b"BM", "a BMP"),
-    (b"II*\0", "a TIFF"),
-    (b"MM\0*", "a TIFF"),
-    (b"RIFF", "a WebP or another RIFF file"),
-    (b"\0\0\0\x0cjP", "a JPEG 2000"),
-    (b"\xff\x0a", "a JPEG XL"),
-    (b"\x93NUMPY", "a NumPy array file"),
-    (b"<", "an HTML or XML file"),
-    (b"version https://git-lfs", "a Git LFS pointer"),
-)
-
-
-class JpegError(ValueError):
-    """Raised for bytes that cannot be decoded as JPEG; ``index`` is the image's index in its batch, or None."""
-
-    index: int | None = None
+_LUMA = np.array([19595, 38470, 7471], np.uint32)  # 0.299, 0.587, 0.114 in 1/65536, as libjpeg has them (jccolor.c)
 
 
 class JpegHeader(NamedTuple):
@@ -48,8 +32,9 @@ class JpegHeader(NamedTuple):
 
 
 class DecodeSpec(NamedTuple):
-    """How to decode an image: the height and width to decode at, as stored, and the orientation to apply after that."""
+    """How to decode an image: its frame, the size to decode at, as stored, and the orientation to apply after that."""
 
+    frame: Frame
     height: int
     width: int
     orientation: int
@@ -78,38 +63,97 @@ class JpegDecoder:
         self.min_size = None if min_size is None else check_size(min_size, "min_size")
         self._fast, self._strict, self._orient, self._max_pixels = fast, strict, orient, max_pixels
 
-    def spec(self, data: JpegData, header: JpegHeader | None = None) -> DecodeSpec:
+    def spec(self, data: JpegData, frame: Frame | None = None) -> DecodeSpec:
         """Return how to decode the image, from its header, which is read unless the caller has it already.
 
-        Raises JpegError if the header is not valid or declares more than `max_pixels`.
+        Raises JpegError if the header is not valid, declares more than `max_pixels`, or has more than 500 scans.
         """
-        height, width, _, _ = header or _read_header(data, self._strict)
+        data = as_bytes(data)
+        frame = frame or read_frame(data)
+        height, width = frame.height, frame.width
         if self._max_pixels is not None and height * width > self._max_pixels:
             raise JpegError(
                 f"the image has {height} x {width} = {height * width} pixels, more than max_pixels={self._max_pixels}: "
                 "if it is not a decompression bomb, pass a larger max_pixels"
             )
+        if frame.progressive and (scans := count_scans(data)) > MAX_SCANS:
+            raise JpegError(f"the progressive image has {scans} scans, more than {MAX_SCANS}: a decompression bomb")
         orientation = read_orientation(data) if self._orient else 1
-        if self.min_size is not None:
+        if self.min_size is not None and not frame.lossless:  # libjpeg-turbo before 3.1.4 ignores the scale of these
             height, width = _scaled_size(height, width, self.min_size, swaps_axes(orientation))
-        return DecodeSpec(height, width, orientation)
+        return DecodeSpec(frame, height, width, orientation)
 
     def decode(self, data: JpegData, spec: DecodeSpec, out: Image | None = None) -> Image:
         """Return the image, uint8 (\\*spec.size, channels), in `out` if given: C-contiguous and of that shape."""
-        buffer = out if spec.orientation == 1 else None
-        try:
-            image: Image = simplejpeg.decode_jpeg(
-                data, self.colorspace, self._fast, self._fast, spec.height, spec.width, 1.0, buffer, self._strict
-            )
-        except (ValueError, KeyError) as exc:
-            raise _jpeg_error(data, exc) from None
-        if spec.orientation == 1:
-            return image if out is None else out
+        data = as_bytes(data)
+        if spec.frame.lossless:
+            image = self._decode_lossless(data, spec)
+        else:
+            buffer = out if spec.orientation == 1 else None
+            try:
+                image = self._decode(data, spec, buffer)
+            except (ValueError, KeyError) as exc:
+                image = self._decode_odd(data, spec, str(exc))
+        if image is out:
+            return image
         image = apply_orientation(image, spec.orientation)
         if out is None:
             return np.ascontiguousarray(image)
         out[...] = image
         return out
+
+    def _decode(
+        self, data: JpegData, spec: DecodeSpec, buffer: Image | None, strict: bool = True, colorspace: str | None = None
+    ) -> Image:
+        """Call libjpeg-turbo; raise ValueError, or KeyError for a name it does not have; if strict for any warning."""
+        image: Image = simplejpeg.decode_jpeg(
+            data, colorspace or self.colorspace, self._fast, self._fast, spec.height, spec.width, 1.0, buffer, strict
+        )
+        if image.shape[:2] != (spec.height, spec.width):
+            raise ValueError(
+                f"it is {image.shape[0]} x {image.shape[1]} to libjpeg, its header {spec.height} x {spec.width}"
+            )
+        return image if buffer is None else buffer
+
+    def _decode_lossless(self, data: JpegData, spec: DecodeSpec) -> Image:
+        """Decode a file whose colors libjpeg does not convert."""
+        native = "GRAY" if len(spec.frame.factors) == 1 else "RGB"
+        try:
+            image = self._decode(data, spec, None, self._strict, native)
+        except (ValueError, KeyError) as exc:
+            raise JpegError(f"the lossless JPEG data, {len(data)} bytes, cannot be decoded: {exc}") from None
+        if native == self.colorspace:
+            return image
+        if native == "GRAY":
+            return np.repeat(image, 3, axis=2)
+        if self.colorspace == "BGR":
+            return image[..., ::-1]
+        return ((image @ _LUMA + 32768) >> 16).astype(np.uint8)[..., np.newaxis]
+
+    def _decode_odd(self, data: JpegData, spec: DecodeSpec, reason: str) -> Image:
+        """Decode what libjpeg has warned of: without what costs no pixel, by Pillow, or what is there if not strict."""
+        check_scan(data)
+        copy = mend(data, spec.frame)
+        for _ in range(_MAX_TRIMS):
+            try:
+                return self._decode(copy, spec, None)
+            except (ValueError, KeyError) as exc:
+                trimmed = trim(copy, str(exc))
+                if trimmed is None:
+                    break
+                copy = trimmed
+        if "subsampling" in reason or reason.isdigit():  # a KeyError's: simplejpeg has no name for it
+            reason = f"a JPEG with the sampling factors {spec.frame.subsampling} is not for TurboJPEG"
+            return decode_by_pillow(copy, (spec.height, spec.width), self.colorspace, reason)
+        if self._strict:
+            raise JpegError(
+                f"the JPEG data, {len(data)} bytes, cannot be decoded: {reason}; strict=False returns what can be"
+            )
+        shape = spec.height, spec.width, self.channels
+        image = decode_damaged(copy, shape, lambda data, buffer: self._decode(data, spec, buffer, strict=False))
+        if image is None:
+            raise JpegError(f"of the JPEG data, {len(data)} bytes, nothing can be decoded: {reason}")
+        return image
 
 
 def decode_jpeg(
@@ -126,14 +170,15 @@ def decode_jpeg(
     """Return the pixels of one JPEG image as a uint8 array of shape (H, W, C); C is 3, or 1 for "GRAY".
 
     colorspace: "RGB", "BGR" or "GRAY". min_size: (height, width) in pixels; the image is decoded at the smallest of
-    1, 1/2, 1/4 and 1/8 of its size that is at least that large in both dimensions (at full size if it is smaller).
-    out: a writable C-contiguous uint8 array of the result's shape, which is filled and returned. fast: faster decoding
-    with slightly different pixels (fast DCT and upsampling). strict: raise if the file is truncated or damaged; False
-    returns what could be decoded, the rest gray. orient: rotate and mirror the image upright by its Exif orientation,
-    as OpenCV does. max_pixels: refuse a larger image before memory is allocated for it; None for no limit.
+    1, 1/2, 1/4 and 1/8 of its size that is at least that large in both dimensions (at full size if it is smaller, or
+    lossless). out: a writable C-contiguous uint8 array of the result's shape, which is filled and returned. fast: faster
+    decoding with slightly different pixels (fast DCT and upsampling). strict: raise if image data is missing or
+    damaged; False returns what could be decoded, the rest gray. What costs no pixel, such as stray bytes or a broken
+    ICC profile, is no error. orient: rotate and mirror the image upright by its Exif orientation. max_pixels: refuse a
+    larger image before memory is allocated for it; None for no limit.
 
-    Raises JpegError (a ValueError) if the data is damaged or not a JPEG image, TypeError or ValueError for bad
-    arguments. The GIL is released while decoding. Safe for threads.
+    Sampling factors that TurboJPEG has no name for (4x1,2x1,2x1 as in ImageNet) are decoded by Pillow. Raises JpegError
+    (a ValueError) if the data is damaged or not a JPEG image, TypeError or ValueError for bad arguments. The GIL is released while decoding. Safe for threads.
     """
     decoder = JpegDecoder(colorspace, min_size, fast, strict, orient, max_pixels)
     spec = decoder.spec(data)
@@ -144,29 +189,13 @@ def decode_jpeg(
 
 def jpeg_header(data: JpegData) -> JpegHeader:
     """Return height, width, colorspace and subsampling of a JPEG image from its header; raise JpegError on bad data."""
-    return _read_header(data, False)
-
-
-def _read_header(data: JpegData, strict: bool) -> JpegHeader:
-    if type(data) is not bytes:
-        _check_data(data)
+    data = as_bytes(data)
+    frame = read_frame(data)
     try:
-        return JpegHeader(*simplejpeg.decode_jpeg_header(data, strict=strict))
-    except (ValueError, KeyError) as exc:  # KeyError: a subsampling or colorspace that simplejpeg has no name for
-        raise _jpeg_error(data, exc) from None
-
-
-def _check_data(data: Any) -> None:
-    if not isinstance(data, (bytes, bytearray, memoryview)) and type(data) is not np.ndarray:
-        raise TypeError(f"data must be the bytes of a JPEG file, got {type(data).__name__}: read the file first")
-    view = memoryview(cast(Any, data))
-    if view.ndim != 1 or view.format not in ("B", "b", "c"):
-        raise TypeError(
-            f"data must be the bytes of a JPEG file, got items of format {view.format!r} in {view.ndim} dimensions: "
-            "is the image already decoded?"
-        )
-    if not view.c_contiguous:
-        raise ValueError("data must be contiguous bytes, got a strided view: pass bytes(data)")
+        return JpegHeader(*simplejpeg.decode_jpeg_header(data, strict=False))
+    except (ValueError, KeyError):  # a subsampling that simplejpeg has no name for, or an image cut off
+        colorspace = {1: "Gray", 3: "YCbCr", 4: "CMYK"}.get(len(frame.factors), "unknown")
+        return JpegHeader(frame.height, frame.width, colorspace, frame.subsampling)
 
 
 def _scaled_size(height: int, width: int, min_size: tuple[int, int], swapped: bool) -> tuple[int, int]:
@@ -176,13 +205,3 @@ def _scaled_size(height: int, width: int, min_size: tuple[int, int], swapped: bo
         if scaled[0] >= min_height and scaled[1] >= min_width:
             return scaled
     return height, width
-
-
-def _jpeg_error(data: JpegData, exc: Exception) -> JpegError:
-    start = bytes(memoryview(data).cast("B")[:24])
-    if start.startswith(_START):
-        return JpegError(f"the JPEG data, {memoryview(data).nbytes} bytes, cannot be decoded: {exc}")
-    if not start:
-        return JpegError("expected the bytes of a JPEG file, got none: the file is empty")
-    kind = next((f": {name}, not a JPEG" for magic, name in _MAGIC if start.startswith(magic)), "")
-    return JpegError(f"expected the bytes of a JPEG file, which start with {_START!r}, got {start[:8]!r}{kind}")

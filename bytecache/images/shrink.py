@@ -6,8 +6,9 @@ import numpy as np
 import simplejpeg
 
 from .exif import orientation_segment, read_orientation
-from .jpeg import JpegData, JpegDecoder, jpeg_header
+from .jpeg import JpegDecoder
 from .resize import resize
+from .segments import JpegData, as_bytes, read_frame
 
 _ENCODABLE_SUBSAMPLINGS = ("444", "422", "420", "440", "411", "Gray")
 
@@ -26,17 +27,18 @@ def shrink_jpeg(data: JpegData, *, max_side: int, quality: int = 90) -> bytes:
         raise ValueError(f"max_side must be an int of 1 pixel or more, got {max_side!r}")
     if not isinstance(quality, int) or not 1 <= quality <= 100:
         raise ValueError(f"quality must be an int from 1 to 100, got {quality!r}")
-    header = jpeg_header(data)
-    longest = max(header.height, header.width)
+    data = as_bytes(data)
+    frame = read_frame(data)
+    longest = max(frame.height, frame.width)
     if longest <= max_side:
         return bytes(data)
-    height, width = (max(1, round(side * max_side / longest)) for side in (header.height, header.width))
-    colorspace = "GRAY" if header.colorspace == "Gray" else "RGB"
+    height, width = (max(1, round(side * max_side / longest)) for side in (frame.height, frame.width))
+    colorspace = "GRAY" if len(frame.factors) == 1 else "RGB"
     decoder = JpegDecoder(colorspace, (height, width))
-    image = decoder.decode(data, decoder.spec(data, header))
+    image = decoder.decode(data, decoder.spec(data, frame))
     small = np.empty((height, width, decoder.channels), np.uint8)
     resize(image, small)
-    subsampling = header.subsampling if header.subsampling in _ENCODABLE_SUBSAMPLINGS else "420"
+    subsampling = frame.subsampling if frame.subsampling in _ENCODABLE_SUBSAMPLINGS else "420"
     shrunk: bytes = simplejpeg.encode_jpeg(small, quality, colorspace, subsampling)
     orientation = read_orientation(data)
     if orientation != 1:

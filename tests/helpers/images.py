@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import simplejpeg
+
+from bytecache.images import jpeg, segments, shrink
 
 
 def make_image(height: int, width: int, seed: int = 0, channels: int = 3) -> np.ndarray[Any, Any]:
@@ -89,13 +90,41 @@ def write_gray_files(folder: Path, n: int = 10) -> list[Path]:
 
 
 def count_headers(monkeypatch: Any) -> list[int]:
-    """Return a list that grows by the length of the data with each header that simplejpeg reads."""
-    read_header: Callable[..., Any] = simplejpeg.decode_jpeg_header
+    """Return a list that grows by the length of the data with each header that is read."""
     lengths: list[int] = []
 
-    def counted(data: Any, *args: Any, **options: Any) -> Any:
+    def counted(data: Any) -> Any:
         lengths.append(len(data))
-        return read_header(data, *args, **options)
+        return segments.read_frame(data)
 
-    monkeypatch.setattr(simplejpeg, "decode_jpeg_header", counted)
+    for module in jpeg, shrink:
+        monkeypatch.setattr(module, "read_frame", counted)
     return lengths
+
+
+def lossless_jpeg(height: int, width: int, components: int = 3) -> bytes:
+    """Return a lossless JPEG (SOF3) of 8 bits, all 128: each difference is 0, and coded as a 0 bit. RGB or gray."""
+    ids = range(1, components + 1)
+    frame = struct.pack(">BHHB", 8, height, width, components) + b"".join(bytes([n, 0x11, 0]) for n in ids)
+    data = b"\xff\xd8" + (segment(0xEE, b"Adobe\0\x64\0\0\0\0\0") if components == 3 else b"") + segment(0xC3, frame)
+    data += segment(0xC4, b"\0" + bytes([1] + [0] * 15) + b"\0")
+    data += segment(0xDA, bytes([components]) + b"".join(bytes([n, 0]) for n in ids) + b"\1\0\0")
+    return data + bytes((height * width * components + 7) // 8) + b"\xff\xd9"
+
+
+def blocky_jpeg(height: int, width: int, factors: list[tuple[int, int]], seed: int = 0) -> bytes:
+    """Return a baseline YCbCr JPEG of flat blocks with these (horizontal, vertical) sampling factors."""
+    data = b"\xff\xd8" + segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0") + segment(0xDB, b"\0" + b"\x08" * 64)
+    parts = b"".join(bytes([n + 1, h << 4 | v, 0]) for n, (h, v) in enumerate(factors))
+    data += segment(0xC0, struct.pack(">BHHB", 8, height, width, 3) + parts)
+    data += segment(0xC4, b"\0" + bytes([1, 1] + [0] * 14) + bytes([0, 4]))  # DC: "0" is 0, "10" four bits
+    data += segment(0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\0")  # AC: "0" ends the block
+    data += segment(0xDA, bytes([3, 1, 0, 2, 0, 3, 0, 0, 63, 0]))
+    rng, most = np.random.default_rng(seed), [max(factor[axis] for factor in factors) for axis in (0, 1)]
+    units = -(-height // (8 * most[1])) * -(-width // (8 * most[0]))
+    bits = "".join(
+        f"10{rng.integers(16):04b}0" if rng.random() < 0.5 else "00"
+        for _ in range(units * sum(h * v for h, v in factors))
+    )
+    bits += "1" * (-len(bits) % 8)
+    return data + int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0") + b"\xff\xd9"

@@ -144,7 +144,7 @@ def test_a_resize_starts_from_at_least_the_size(pillow) -> None:
         decoded = decode_jpeg(data, min_size=source)
         assert decoded.shape[:2] == source
         expected = pillow.fromarray(decoded).resize(size[::-1], pillow.Resampling.BILINEAR)
-        assert np.array_equal(decode_batch([data], size=size)[0], np.asarray(expected))
+        assert np.abs(decode_batch([data], size=size)[0].astype(int) - np.asarray(expected)).max() <= 1
 
 
 def test_a_resize_does_not_alias(pillow) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import simplejpeg
-from helpers.images import exif_segment, insert, make_jpeg, pil_jpeg
+from helpers.images import blocky_jpeg, exif_segment, insert, lossless_jpeg, make_jpeg, pil_jpeg
 
 from bytecache import JpegError, decode_batch, decode_jpeg, jpeg_header, shrink_jpeg
 
@@ -83,6 +83,7 @@ def try_all_ways(rng: random.Random, data: bytes) -> list[str]:
         try:
             image = decode_jpeg(data, min_size=min_size, strict=strict, **options)
             check_image(image, data, min_size, options)
+            check_out(image, data, min_size=min_size, strict=strict, **options)
             outcomes.append(f"{way}: image")
         except JpegError:
             outcomes.append(f"{way}: error")
@@ -100,6 +101,14 @@ def check_image(image: np.ndarray, data: bytes, min_size: tuple[int, int] | None
     else:
         assert image.shape[0] * image.shape[1] <= size[0] * size[1] <= MAX_PIXELS
     assert int(image.max()) <= 255  # reads every pixel
+
+
+def check_out(image: np.ndarray, data: bytes, **options: Any) -> None:
+    """Assert that a decode into `out` gives the same, whatever was there, and writes nothing behind it."""
+    canary = np.full(image.size + 65536, 0xA7, np.uint8)
+    out = canary[: image.size].reshape(image.shape)
+    assert decode_jpeg(data, out=out, **options) is out
+    assert np.array_equal(out, image) and (canary[image.size :] == 0xA7).all()
 
 
 def try_batch(rng: random.Random, data: bytes, options: dict[str, Any]) -> str:
@@ -139,6 +148,7 @@ def originals() -> list[bytes]:
     for subsampling in ("444", "422", "440", "411"):
         files.append(simplejpeg.encode_jpeg(pixels[0], 80, "RGB", subsampling))
     files.append(simplejpeg.encode_jpeg(decode_jpeg(files[0], colorspace="GRAY"), 80, "GRAY", "Gray"))
+    files += [lossless_jpeg(96, 128), lossless_jpeg(96, 128, 1), blocky_jpeg(96, 128, [(4, 1), (2, 1), (2, 1)])]
     if HAS_PIL:
         files += [pil_jpeg(pixels[-1], progressive=True), pil_jpeg(pixels[-1], "L", progressive=True)]
         files += [pil_jpeg(pixels[0], "CMYK"), pil_jpeg(pixels[0], restart_marker_rows=1)]

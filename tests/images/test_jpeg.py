@@ -14,6 +14,7 @@ import simplejpeg
 from helpers.images import claim_size, difference, exif_segment, insert, make_image, make_jpeg, pil_jpeg, segment
 
 from bytecache import JpegError, decode_batch, decode_jpeg, jpeg_header, shrink_jpeg
+from bytecache.images import resize
 from bytecache.images.jpeg import MAX_PIXELS
 
 JPEG = make_jpeg(48, 80)
@@ -414,8 +415,8 @@ def test_max_pixels_is_a_limit_on_the_stored_size() -> None:
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         (b"hello", r"which start with b'\\xff\\xd8', got b'hello'$"),
         (b"\xff", r"got b'\\xff'$"),
-        (b"\xff\xd8", "the JPEG data, 2 bytes, cannot be decoded"),
-        (JPEG[:100], "the JPEG data, 100 bytes, cannot be decoded"),
+        (b"\xff\xd8", "truncated after 2 bytes: it ends before the marker that starts at byte 2"),
+        (JPEG[:100], r"truncated after 100 bytes: it ends inside the segment 0xdb that starts at byte \d+"),
         (b"\0" + JPEG, "which start with"),
     ],
 )
@@ -443,10 +444,15 @@ def test_an_error_is_picklable_with_its_index() -> None:
 # Pillow
 
 
-def test_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Pillow, decoding works, and whatever resizes names the extra to install."""
+def test_without_packages_that_resize(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding works without them, and whatever resizes names the extra to install."""
     monkeypatch.setitem(sys.modules, "PIL", None)
-    assert decode_batch([JPEG], size=(48, 80)).shape == (1, 48, 80, 3)
-    for resizing in (lambda: shrink_jpeg(JPEG, max_side=40 + 1), lambda: decode_batch([JPEG], size=(30, 30))):
-        with pytest.raises(ImportError, match=r"Pillow package: pip install 'bytecache\[resize\]'"):
-            resizing()
+    monkeypatch.setitem(sys.modules, "cykooz_resizer", None)
+    resize._implementation.cache_clear()
+    try:
+        assert decode_batch([JPEG], size=(48, 80)).shape == (1, 48, 80, 3)
+        for resizing in (lambda: shrink_jpeg(JPEG, max_side=40 + 1), lambda: decode_batch([JPEG], size=(30, 30))):
+            with pytest.raises(ImportError, match=r"Pillow package: pip install 'bytecache\[images\]'"):
+                resizing()
+    finally:
+        resize._implementation.cache_clear()

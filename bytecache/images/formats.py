@@ -1,0 +1,34 @@
+"""Images that libjpeg-turbo's API has no name for, decoded by Pillow if it is installed."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from .arrays import Image
+from .segments import JpegData, JpegError
+
+
+def decode_by_pillow(data: JpegData, size: tuple[int, int], colorspace: str, reason: str) -> Image:
+    """Return a JPEG image, uint8 (H, W, C), as stored; colorspace: "RGB", "BGR" or "GRAY".
+
+    size: (height, width) in pixels, a whole, a half, a quarter or an eighth of the image's. Raises JpegError if Pillow
+    cannot decode it, or is not installed. reason: why TurboJPEG does not decode it.
+    """
+    try:
+        from PIL import Image as pillow
+    except ImportError:
+        raise JpegError(f"{reason}; Pillow decodes it: pip install 'bytecache[images]'") from None
+    try:
+        with pillow.open(io.BytesIO(data)) as opened:
+            mode = "L" if colorspace == "GRAY" else "RGB"
+            opened.draft(mode, size[::-1])  # libjpeg scales, and gives the luma for gray
+            image: Image = np.asarray(opened.convert(mode))
+    except Exception as exc:  # on damaged data its plugins raise almost anything
+        raise JpegError(f"{reason}; nor can Pillow: {exc}") from None
+    if image.shape[:2] != size:
+        raise JpegError(f"{reason}; Pillow decodes it to {image.shape[:2]} pixels, not {size}")
+    if colorspace == "GRAY":
+        return image[..., np.newaxis]
+    return image[..., ::-1] if colorspace == "BGR" else image

@@ -1,0 +1,84 @@
+"""Odd JPEG files: what costs no pixel is mended in a copy, and of damaged ones what is there is decoded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from .arrays import Image
+from .segments import EOI, SOS, START, Frame, JpegData, JpegError, end_of_whole_segments, walk
+
+_SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
+_APP0, _APP14, _COMMENT = 0xE0, 0xEE, 0xFE
+_METADATA = frozenset({*range(0xE0, 0xFF)})  # APPn, JPGn and comments
+_EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
+_UNWRITTEN = (0x35, 0xCA)  # two fills that no decoder leaves both of
+_GRAY = 128
+
+
+def mend(data: JpegData, frame: Frame) -> bytes:
+    """Return a copy without metadata and stray bytes, and with the header values that libjpeg expects.
+
+    Pixels are what they were: the version of JFIF, an unknown transform in an Adobe segment (libjpeg assumes YCbCr or
+    YCCK) and the scan parameters of a sequential file, which can have only one value, say nothing of their own.
+    A file that ends early is copied up to its end.
+    """
+    parts, scan = [START], None
+    try:
+        for segment in walk(data):
+            if scan is not None:
+                parts.append(bytes(data[scan : segment.start]))
+                scan = None
+            whole = bytearray(data[segment.start : segment.stop])
+            if segment.marker == SOS:
+                if frame.marker in _SEQUENTIAL and len(whole) >= 8:
+                    whole[-3:] = b"\0\x3f\0"
+                scan = segment.stop
+            elif segment.marker == _APP0 and whole[4:9] == b"JFIF\0":
+                whole[9:11] = b"\x01\x01"
+            elif segment.marker == _APP14 and whole[4:9] == b"Adobe" and len(whole) >= 16:
+                whole[15] = whole[15] if whole[15] <= 2 else 1 + (len(frame.factors) == 4)
+            elif segment.marker in _METADATA:
+                continue
+            parts.append(bytes(whole))
+    except JpegError:
+        if scan is not None:
+            parts.append(bytes(data[scan:]))
+    return b"".join(parts)
+
+
+def trim(data: bytes, message: str) -> bytes | None:
+    """Return a copy without the bytes after a scan that libjpeg calls extraneous; None if there are none."""
+    match = _EXTRANEOUS.search(message)
+    if match is None:
+        return None
+    count, marker, after_scan = int(match[1]), int(match[2], 16), False
+    for segment in walk(data):
+        if segment.marker == marker and after_scan:
+            return data[: segment.start - count] + data[segment.start :]
+        after_scan = segment.marker == SOS
+    return None
+
+
+def decode_damaged(data: JpegData, shape: tuple[int, ...], decode: Callable[[JpegData, Image], object]) -> Image | None:
+    """Return what can be decoded, with gray for the rest; None if that is nothing.
+
+    decode: writes into the array that it is given, and may raise at any point. It is called twice with arrays that
+    differ everywhere: only what is equal afterwards was decoded from the data. (TurboJPEG may report a warning where
+    nothing was written, tjGetErrorCode.) If that is nothing, the data is cut where it is no longer whole, so that the
+    scans before it are shown.
+    """
+    for attempt in (data, bytes(data[: end_of_whole_segments(data)]) + bytes([0xFF, EOI])):
+        filled = [np.full(shape, value, np.uint8) for value in _UNWRITTEN]
+        for image in filled:
+            try:
+                decode(attempt, image)
+            except (ValueError, KeyError):  # rows that were written before are good
+                pass
+        unwritten = filled[0] != filled[1]
+        if not unwritten.all():
+            filled[0][unwritten] = _GRAY
+            return filled[0]
+    return None

@@ -1,0 +1,260 @@
+"""One walk over the segments of a JPEG file: its frame, its sides, and where its scans begin and end.
+
+Source: ITU-T T.81, Annex B. Like libjpeg, the walk skips stray bytes in front of a marker.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+JpegData: TypeAlias = "bytes | bytearray | memoryview"
+
+START = b"\xff\xd8"
+SOS, EOI, EXIF_MARKER = 0xDA, 0xD9, 0xE1
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
+_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_LOSSLESS, _PROGRESSIVE = frozenset({0xC3, 0xC7, 0xCB, 0xCF}), frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_UNSUPPORTED = {
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "hierarchical"),
+    0xCB: "lossless with arithmetic coding",
+}
+_SUBSAMPLINGS = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (1, 4): "441"}
+_SPECIAL = frozenset({*range(0xD0, 0xDB), 0xFF})  # standalone markers, SOS, fill bytes
+_SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_MAGIC = (
+    (b"\x89PNG", "a PNG"),
+    (b"GIF8", "a GIF"),
+    (b"BM", "a BMP"),
+    (b"II*\0", "a TIFF"),
+    (b"MM\0*", "a TIFF"),
+    (b"RIFF", "a WebP or another RIFF file"),
+    (b"\0\0\0\x0cjP", "a JPEG 2000"),
+    (b"\xffO\xffQ", "a JPEG 2000"),
+    (b"\xff\x0a", "a JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL"),
+    (b"\x1f\x8b", "a gzip file: decompress it first"),
+    (b"PK\x03\x04", "a ZIP file"),
+    (b"/9j/", "a JPEG in base64: decode it with base64.b64decode first"),
+    (b"data:image", "a data URL: decode what follows the comma with base64.b64decode first"),
+    (b"%PDF", "a PDF"),
+    (b"\x93NUMPY", "a NumPy array file"),
+    (b"<", "an HTML or XML file"),
+    (b"{", "a JSON file"),
+    (b"version https://git-lfs", "a Git LFS pointer"),
+)
+_ISO_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF"}
+_ISO_BRANDS |= {b"avif": "AVIF", b"avis": "AVIF"}
+
+
+class JpegError(ValueError):
+    """Raised for bytes that cannot be decoded as JPEG; ``index`` is the image's index in its batch, or None."""
+
+    index: int | None = None
+
+
+class TruncatedError(JpegError):
+    """Raised if the data ends before the file does; ``offset`` is where what is incomplete begins."""
+
+    offset = 0
+
+
+class Frame(NamedTuple):
+    """The frame header of a JPEG file. marker: of SOFn, 0xC0 to 0xCF. factors: (horizontal, vertical) per component."""
+
+    marker: int
+    precision: int
+    height: int
+    width: int
+    factors: tuple[tuple[int, int], ...]
+
+    @property
+    def lossless(self) -> bool:
+        """Whether libjpeg neither scales the image nor converts its colors."""
+        return self.marker in _LOSSLESS
+
+    @property
+    def subsampling(self) -> str:
+        """How coarse the chroma is: "444", "422", "420", "440", "411", "441", "Gray", or all factors."""
+        if len(self.factors) == 1:
+            return "Gray"
+        luma, chroma = self.factors[0], set(self.factors[1:3])
+        if chroma == {(1, 1)} and luma in _SUBSAMPLINGS:
+            return _SUBSAMPLINGS[luma]
+        return ",".join(f"{horizontal}x{vertical}" for horizontal, vertical in self.factors)
+
+    @property
+    def progressive(self) -> bool:
+        """Whether each pixel is made of several scans."""
+        return self.marker in _PROGRESSIVE
+
+
+class Segment(NamedTuple):
+    """A marker segment. start: of its marker; payload, stop: of what follows its length, as offsets in the file."""
+
+    marker: int
+    start: int
+    payload: int
+    stop: int
+
+
+def as_bytes(data: Any) -> JpegData:
+    """Return `data` as something that simplejpeg takes: bytes, or a view of one-dimensional bytes.
+
+    Takes whatever has a buffer of single bytes: bytes, bytearray, memoryview, mmap, arrays of int8 and uint8, also
+    slices of np.memmap. Raises TypeError or ValueError for anything else.
+    """
+    if type(data) is bytes:
+        return data
+    try:
+        view = memoryview(data)
+    except TypeError:
+        raise TypeError(
+            f"data must be the bytes of a JPEG file, got {type(data).__name__}: read the file first"
+        ) from None
+    if view.ndim != 1 or view.itemsize != 1:
+        raise TypeError(
+            f"data must be the bytes of a JPEG file, got items of format {view.format!r} in {view.ndim} dimensions: "
+            "is the image already decoded?"
+        )
+    if not view.c_contiguous:
+        raise ValueError("data must be contiguous bytes, got a strided view: pass bytes(data)")
+    return view if view.format == "B" else view.cast("B")
+
+
+def walk(data: JpegData) -> Iterator[Segment]:
+    """Iterate over the marker segments, from the one after SOI to EOI; entropy-coded data are skipped.
+
+    Raises JpegError if the data does not start as a JPEG file, or ends inside of a segment or in front of a marker.
+    """
+    size = len(data)
+    if bytes(data[:2]) != START:
+        raise JpegError(_not_a_jpeg(data))
+    offset = 2
+    while True:
+        start = offset
+        while offset < size and data[offset] != 0xFF:  # stray bytes, which libjpeg skips too
+            offset += 1
+        while offset < size and data[offset] == 0xFF:  # one, or fill bytes
+            offset += 1
+        if offset >= size:
+            raise _ends("before the marker", start, size)
+        marker, offset = data[offset], offset + 1
+        if marker == 0x00:
+            continue
+        if marker == EOI or marker in _STANDALONE or marker == 0xD8:
+            yield Segment(marker, offset - 2, offset, offset)
+            if marker == EOI:
+                return
+            continue
+        if offset + 2 > size:
+            raise _ends(f"inside the segment 0x{marker:02x}", start, size)
+        stop = offset + (data[offset] << 8 | data[offset + 1])
+        if stop < offset + 2:
+            raise JpegError(f"the segment 0x{marker:02x} at byte {offset - 2} has the length {stop - offset}, below 2")
+        if stop > size:
+            raise _ends(f"inside the segment 0x{marker:02x}", offset - 2, size)
+        yield Segment(marker, offset - 2, offset + 2, stop)
+        offset = stop
+        if marker == SOS:
+            found = _SCAN_END.search(data, stop)
+            offset = size if found is None else found.start()
+
+
+def read_frame(data: JpegData) -> Frame:
+    """Return the frame header; raise JpegError if there is none that libjpeg can decode, and say what is there."""
+    offset = 2
+    if bytes(data[:2]) == START:  # the ordinary case first, in a few steps
+        try:
+            while data[offset] == 0xFF and 0xC0 <= data[offset + 1] and data[offset + 1] not in _SPECIAL:
+                stop = offset + 2 + (data[offset + 2] << 8 | data[offset + 3])
+                if data[offset + 1] in _FRAMES and stop <= len(data):
+                    return _parse_frame(data, Segment(data[offset + 1], offset, offset + 4, stop))
+                offset = stop
+        except IndexError:
+            pass
+    for segment in walk(data):
+        if segment.marker in _FRAMES:
+            return _parse_frame(data, segment)
+        if segment.marker in (SOS, EOI):
+            what = "a scan" if segment.marker == SOS else "its end (EOI)"
+            raise JpegError(f"the JPEG data has {what} at byte {segment.start}, before any frame header")
+    raise AssertionError("walk ends with EOI")
+
+
+def _parse_frame(data: JpegData, segment: Segment) -> Frame:
+    marker, name = segment.marker, f"SOF{segment.marker - 0xC0}"
+    if marker in _UNSUPPORTED:
+        raise JpegError(f"a {_UNSUPPORTED[marker]} JPEG ({name}), which libjpeg-turbo does not decode")
+    if segment.stop - segment.payload < 6:
+        raise JpegError(f"the frame header {name} at byte {segment.start} is too short")
+    precision, height, width, count = struct.unpack_from(">BHHB", data, segment.payload)
+    parts = bytes(data[segment.payload + 6 : segment.stop])
+    if len(parts) != 3 * count or not count:
+        raise JpegError(
+            f"the frame header {name} at byte {segment.start} has {len(parts)} bytes for {count} components"
+        )
+    if height == 0:
+        raise JpegError(
+            "the image has height 0 in its header: a DNL marker after the scan has it, which is not supported"
+        )
+    if width == 0:
+        raise JpegError(f"the image has {height} x 0 pixels: its width is 0")
+    factors = tuple((part >> 4, part & 15) for part in parts[1::3])
+    return Frame(marker, precision, height, width, factors)
+
+
+def check_scan(data: JpegData) -> None:
+    """Raise JpegError if no scan follows the frame header."""
+    for segment in walk(data):
+        if segment.marker == SOS:
+            return
+    raise JpegError("the JPEG data has no scan: there is a header, and no image")
+
+
+def count_scans(data: JpegData) -> int:
+    """Return how many scans there are, up to where the data is damaged or ends."""
+    scans = 0
+    try:
+        for segment in walk(data):
+            scans += segment.marker == SOS
+    except JpegError:
+        pass
+    return scans
+
+
+def end_of_whole_segments(data: JpegData) -> int:
+    """Return the offset up to which all segments and scans are there in full."""
+    stop = 2
+    try:
+        for segment in walk(data):
+            stop = segment.stop
+    except TruncatedError as exc:
+        return exc.offset
+    except JpegError:
+        pass
+    return stop
+
+
+def _ends(where: str, offset: int, size: int) -> TruncatedError:
+    error = TruncatedError(
+        f"the JPEG data is truncated after {size} bytes: it ends {where} that starts at byte {offset}"
+    )
+    error.offset = offset
+    return error
+
+
+def _not_a_jpeg(data: JpegData) -> str:
+    start = bytes(data[:512])
+    if not start:
+        return "expected the bytes of a JPEG file, got none: the file is empty"
+    brand = _ISO_BRANDS.get(start[8:12]) if start[4:8] == b"ftyp" else None
+    if brand is not None:
+        name: str | None = f"a {brand} file" if brand != "AVIF" else "an AVIF file"
+    else:
+        text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+        name = next((name for magic, name in _MAGIC if start.startswith(magic) or text.startswith(magic)), None)
+    kind = f": {name}" if name and ":" in name else f": {name}, not a JPEG" if name else ""
+    return f"expected the bytes of a JPEG file, which start with {START!r}, got {start[:8]!r}{kind}"
