@@ -11,6 +11,7 @@ import keras
 from .cache.cached_function import CachedFunction
 from .cache.stats import CacheStats
 from .images.arrays import Array
+from .images.jpeg import MAX_PIXELS
 from .loading.batches import BatchLoader
 from .loading.epoch_stats import EpochStats
 from .loading.epochs import EpochTracker
@@ -26,8 +27,10 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     paths: the arguments of `load`, one per sample. targets: array-like with one entry per path, or None.
     load: the read function, cached or not; returns JPEG bytes, which are decoded here, or an array (H, W, C). If it is
-    cached, a batch's misses are read on threads. size: (height, width) in pixels to resize images to (needs Pillow);
-    without it they must all have the same size. dtype: of the images; uint8 keeps batches small, so scale in the model.
+    cached, a batch's misses are read on threads. size: (height, width) in pixels to resize images to, with
+    ``bytecache[images]``; without it they must all have the same size. colorspace, fast, strict, orient, max_pixels: of
+    the JPEG decode, as for :func:`bytecache.decode_jpeg`. dtype: of the images; uint8 keeps batches small, so scale in
+    the model.
     transform: a function from one image (H, W, C) to another, applied before it is written into the batch.
     on_error: "raise" raises SampleError, which names the path; "skip" leaves the sample out of its batch, counts it in
     ``skipped`` and logs its path once; a batch without a single good sample raises nevertheless.
@@ -59,6 +62,11 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         dtype: str = "uint8",
         transform: Callable[[Array], Array] | None = None,
         on_error: str = "raise",
+        colorspace: str = "RGB",
+        fast: bool = False,
+        strict: bool = True,
+        orient: bool = False,
+        max_pixels: int | None = MAX_PIXELS,
         workers: int = 1,
         use_multiprocessing: bool = False,
         max_queue_size: int = 10,
@@ -67,7 +75,8 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=max_queue_size)
         loader_options: dict[str, Any] = {
             "batch_size": batch_size, "load": load, "size": size, "shuffle": shuffle, "seed": seed, "dtype": dtype,
-            "transform": transform, "on_error": on_error,
+            "transform": transform, "on_error": on_error, "colorspace": colorspace, "fast": fast, "strict": strict,
+            "orient": orient, "max_pixels": max_pixels,
         }  # fmt: skip
         worker_options = {
             "workers": workers,

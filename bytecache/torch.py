@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, Sampler, default_collate, get_worker_info
 from .cache.cached_function import CachedFunction
 from .images.arrays import Array
 from .images.batch import map_indexed
+from .images.jpeg import MAX_PIXELS
 from .loading.buffers import BufferPool
 from .loading.epoch_stats import EpochStats
 from .loading.epochs import epoch_order
@@ -34,8 +35,10 @@ class ImageDataset(Dataset[Any]):
 
     paths: the arguments of `load`, one per sample. targets: array-like with one entry per path, or None. load: the read
     function, cached or not; returns JPEG bytes, which are decoded here, or an array (H, W, C). If it is cached, a
-    batch's misses are read on threads. size: (height, width) in pixels to resize images to (needs Pillow).
-    transform: a function of one image (C, H, W), as in torchvision; its result replaces the image.
+    batch's misses are read on threads. size: (height, width) in pixels to resize images to, with
+    ``bytecache[images]``. colorspace, fast, strict, orient, max_pixels: of the JPEG decode, as for
+    :func:`bytecache.decode_jpeg`. transform: a function of one image (C, H, W), as in torchvision; its result replaces
+    the image.
     on_error: "raise" raises SampleError, which names the path; "skip" leaves the sample out of its batch, counts it in
     ``skipped`` and logs its path once per process. A batch without a single good sample raises nevertheless, and so
     does a sample that is requested alone: ``data[i]``, ``batch_size=None``, ``ConcatDataset``.
@@ -54,10 +57,18 @@ class ImageDataset(Dataset[Any]):
         size: tuple[int, int] | None = None,
         transform: Callable[[Tensor], Any] | None = None,
         on_error: str = "raise",
+        colorspace: str = "RGB",
+        fast: bool = False,
+        strict: bool = True,
+        orient: bool = False,
+        max_pixels: int | None = MAX_PIXELS,
     ) -> None:
         self._paths, self._targets = list(paths), None if targets is None else _as_tensor(targets)
         check_samples(self._paths, self._targets, load, transform, on_error)
-        self._samples, self._transform = SampleLoader(load, size), transform
+        self._samples = SampleLoader(
+            load, size, colorspace=colorspace, fast=fast, strict=strict, orient=orient, max_pixels=max_pixels
+        )
+        self._transform = transform
         self._skips = _SkipCounter() if on_error == "skip" else None
         self._buffers, self._pid = BufferPool(), os.getpid()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.images import count_headers, flat_jpeg, make_jpeg, write_gray_files
+from helpers.images import count_headers, exif_segment, flat_jpeg, insert, make_jpeg, write_gray_files
 
 import bytecache
 from bytecache.loading.epochs import epoch_order
@@ -542,3 +542,15 @@ def test_the_report_requires_a_cached_function():
     """A plain function has no counters."""
     with pytest.raises(TypeError, match="read must be a cached function, got .*: decorate it with"):
         CacheReport(len)
+
+
+def test_decode_options_are_those_of_decode_jpeg() -> None:
+    """Truncated, rotated, gray: the sample is what decode_jpeg makes of it; the error of strict names the way out."""
+    data = insert(make_jpeg(48, 80), exif_segment(6))[:-400]
+    options = {"colorspace": "GRAY", "strict": False, "orient": True, "fast": True}
+    (image,) = ImageDataset([0], None, load=lambda _: data, **options)
+    assert np.array_equal(image.permute(1, 2, 0).numpy(), bytecache.decode_jpeg(data, **options))
+    with pytest.raises(SampleError, match="strict=False returns what can be"):
+        ImageDataset([0], None, load=lambda _: data)[0]
+    with pytest.raises(SampleError, match="more than max_pixels=9"):
+        ImageDataset([0], None, load=lambda _: data, max_pixels=9)[0]

@@ -171,14 +171,15 @@ def decode_jpeg(
 
     colorspace: "RGB", "BGR" or "GRAY". min_size: (height, width) in pixels; the image is decoded at the smallest of
     1, 1/2, 1/4 and 1/8 of its size that is at least that large in both dimensions (at full size if it is smaller, or
-    lossless). out: a writable C-contiguous uint8 array of the result's shape, which is filled and returned. fast: faster
-    decoding with slightly different pixels (fast DCT and upsampling). strict: raise if image data is missing or
+    lossless). out: a writable C-contiguous uint8 array of the result's shape, which is filled and returned. fast: a
+    faster decode with slightly different pixels (fast DCT and upsampling). strict: raise if image data is missing or
     damaged; False returns what could be decoded, the rest gray. What costs no pixel, such as stray bytes or a broken
     ICC profile, is no error. orient: rotate and mirror the image upright by its Exif orientation. max_pixels: refuse a
     larger image before memory is allocated for it; None for no limit.
 
-    Sampling factors that TurboJPEG has no name for (4x1,2x1,2x1 as in ImageNet) are decoded by Pillow. Raises JpegError
-    (a ValueError) if the data is damaged or not a JPEG image, TypeError or ValueError for bad arguments. The GIL is released while decoding. Safe for threads.
+    Sampling factors that TurboJPEG has no name for (4x1,2x1,2x1, as in ImageNet) are decoded by Pillow. Raises
+    JpegError (a ValueError) if the data is damaged or not a JPEG image, TypeError or ValueError for bad arguments. The
+    GIL is released while decoding. Safe for threads.
     """
     decoder = JpegDecoder(colorspace, min_size, fast, strict, orient, max_pixels)
     spec = decoder.spec(data)

@@ -45,13 +45,14 @@ class BatchLoader:
         dtype: str = "uint8",
         transform: Callable[[Array], Array] | None = None,
         on_error: str = "raise",
+        **decode_options: Any,
     ) -> None:
         self.paths, self.targets = list(paths), None if targets is None else np.asarray(targets)
         check_samples(self.paths, self.targets, load, transform, on_error)
         self.batch_size, self.seed = check_int(batch_size, "batch_size", 1), check_int(seed, "seed", 0)
         self.transform, self.on_error, self.shuffle = transform, on_error, shuffle
         self.dtype = np.dtype(dtype)
-        self._samples = SampleLoader(load, size)
+        self._samples = SampleLoader(load, size, **decode_options)
         self._shape: tuple[int, ...] | None = None  # of a sample; set by the first batch
         self._buffers = BufferPool()
 

@@ -56,13 +56,13 @@ class SampleLoader:
     """A reader of samples by the user's `load`, and their decoder. Picklable if `load` is. Safe for threads.
 
     load: cached or not; returns JPEG bytes or an array (H, W, C). size: (height, width) in pixels to resize to, None to
-    keep each sample's own.
+    keep each sample's own. decode_options: colorspace, fast, strict, orient and max_pixels of JpegDecoder.
     """
 
-    def __init__(self, load: Callable[[Any], Any], size: tuple[int, int] | None) -> None:
+    def __init__(self, load: Callable[[Any], Any], size: tuple[int, int] | None, **decode_options: Any) -> None:
         self._load = load
         self.size = None if size is None else check_size(size, "size")
-        self._decoder = JpegDecoder(min_size=self.size)
+        self._decoder = JpegDecoder(min_size=self.size, **decode_options)
 
     def load(self, paths: Sequence[Any]) -> tuple[dict[int, Any], dict[int, Exception]]:
         """Return what `load` returns and what it raises, both by index of the path.

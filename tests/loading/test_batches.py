@@ -108,3 +108,11 @@ def test_a_loader_pickles(files):
     loader = batch_loader(files)
     copy = pickle.loads(pickle.dumps(loader))
     assert np.array_equal(copy.load(3, 1).images, loader.load(3, 1).images)
+
+
+def test_decode_options_are_those_of_decode_jpeg(files):
+    """Also once the loader was pickled, as for a worker process."""
+    options = {"colorspace": "GRAY", "strict": False, "orient": True}
+    loader = pickle.loads(pickle.dumps(batch_loader(files, shuffle=False, batch_size=1, **options)))
+    image = loader.load(0, 0).images[0]
+    assert np.array_equal(image, bytecache.decode_jpeg(files[0].read_bytes(), **options))
