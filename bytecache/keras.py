@@ -71,20 +71,13 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         use_multiprocessing: bool = False,
         max_queue_size: int = 10,
     ) -> None:
+        self._arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         # With one worker, Keras requests one batch after the other; the actual workers run here.
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=max_queue_size)
-        loader_options: dict[str, Any] = {
-            "batch_size": batch_size, "load": load, "size": size, "shuffle": shuffle, "seed": seed, "dtype": dtype,
-            "transform": transform, "on_error": on_error, "colorspace": colorspace, "fast": fast, "strict": strict,
-            "orient": orient, "max_pixels": max_pixels,
-        }  # fmt: skip
-        worker_options = {
-            "workers": workers,
-            "use_multiprocessing": use_multiprocessing,
-            "max_queue_size": max_queue_size,
-        }
-        self._arguments = {"paths": paths, "targets": targets, **loader_options, **worker_options}
-        self._loader = BatchLoader(paths, targets, **loader_options)
+        of_workers = ("workers", "use_multiprocessing", "max_queue_size")
+        self._loader = BatchLoader(
+            **{name: self._arguments[name] for name in self._arguments if name not in of_workers}
+        )
         self._epochs = EpochTracker(len(self._loader), in_request_order=shuffle)
         self._prefetcher: Prefetcher | None = None
         if check_int(workers, "workers", 0) > 1 or (workers > 0 and use_multiprocessing):
