@@ -31,4 +31,4 @@ def decode_by_pillow(data: JpegData, size: tuple[int, int], colorspace: str, rea
         raise JpegError(f"{reason}; Pillow decodes it to {image.shape[:2]} pixels, not {size}")
     if colorspace == "GRAY":
         return image[..., np.newaxis]
-    return image[..., ::-1] if colorspace == "BGR" else image
+    return image[..., ::-1].copy() if colorspace == "BGR" else image

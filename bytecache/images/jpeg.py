@@ -94,7 +94,7 @@ class JpegDecoder:
                 image = self._decode(data, spec, buffer)
             except (ValueError, KeyError) as exc:
                 image = self._decode_odd(data, spec, str(exc))
-        if image is out:
+        if image is out or (out is None and spec.orientation == 1):
             return image
         image = apply_orientation(image, spec.orientation)
         if out is None:
@@ -117,7 +117,7 @@ class JpegDecoder:
 
     def _decode_lossless(self, data: JpegData, spec: DecodeSpec) -> Image:
         """Decode a file whose colors libjpeg does not convert."""
-        native = "GRAY" if len(spec.frame.factors) == 1 else "RGB"
+        native = "GRAY" if spec.frame.gray else "RGB"
         try:
             image = self._decode(data, spec, None, self._strict, native)
         except (ValueError, KeyError) as exc:
@@ -125,10 +125,12 @@ class JpegDecoder:
         if native == self.colorspace:
             return image
         if native == "GRAY":
-            return np.repeat(image, 3, axis=2)
-        if self.colorspace == "BGR":
-            return image[..., ::-1]
-        return ((image @ _LUMA + 32768) >> 16).astype(np.uint8)[..., np.newaxis]
+            image = np.repeat(image, 3, axis=2)
+        elif self.colorspace == "BGR":
+            image = image[..., ::-1].copy()
+        else:
+            image = ((image @ _LUMA + 32768) >> 16).astype(np.uint8)[..., np.newaxis]
+        return image
 
     def _decode_odd(self, data: JpegData, spec: DecodeSpec, reason: str) -> Image:
         """Decode what libjpeg has warned of: without what costs no pixel, by Pillow, or what is there if not strict."""

@@ -22,7 +22,8 @@ _UNSUPPORTED = {
     0xCB: "lossless with arithmetic coding",
 }
 _SUBSAMPLINGS = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (1, 4): "441"}
-_SPECIAL = frozenset({*range(0xD0, 0xDB), 0xFF})  # standalone markers, SOS, fill bytes
+_TABLES_AND_METADATA = frozenset({0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xFF)})
+_FRAME_HEADER = struct.Struct(">BHHB")  # precision, height, width, number of components
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _MAGIC = (
     (b"\x89PNG", "a PNG"),
@@ -62,13 +63,18 @@ class TruncatedError(JpegError):
 
 
 class Frame(NamedTuple):
-    """The frame header of a JPEG file. marker: of SOFn, 0xC0 to 0xCF. factors: (horizontal, vertical) per component."""
+    """The frame header of a JPEG file. marker: of SOFn, 0xC0 to 0xCF. components: three bytes of each, T.81 B.2.2."""
 
     marker: int
     precision: int
     height: int
     width: int
-    factors: tuple[tuple[int, int], ...]
+    components: bytes
+
+    @property
+    def factors(self) -> tuple[tuple[int, int], ...]:
+        """The (horizontal, vertical) sampling factors of each component."""
+        return tuple((byte >> 4, byte & 15) for byte in self.components[1::3])
 
     @property
     def lossless(self) -> bool:
@@ -76,9 +82,14 @@ class Frame(NamedTuple):
         return self.marker in _LOSSLESS
 
     @property
+    def gray(self) -> bool:
+        """Whether there is one component."""
+        return len(self.components) == 3
+
+    @property
     def subsampling(self) -> str:
         """How coarse the chroma is: "444", "422", "420", "440", "411", "441", "Gray", or all factors."""
-        if len(self.factors) == 1:
+        if self.gray:
             return "Gray"
         luma, chroma = self.factors[0], set(self.factors[1:3])
         if chroma == {(1, 1)} and luma in _SUBSAMPLINGS:
@@ -166,15 +177,16 @@ def walk(data: JpegData) -> Iterator[Segment]:
 def read_frame(data: JpegData) -> Frame:
     """Return the frame header; raise JpegError if there is none that libjpeg can decode, and say what is there."""
     offset = 2
-    if bytes(data[:2]) == START:  # the ordinary case first, in a few steps
-        try:
-            while data[offset] == 0xFF and 0xC0 <= data[offset + 1] and data[offset + 1] not in _SPECIAL:
-                stop = offset + 2 + (data[offset + 2] << 8 | data[offset + 3])
-                if data[offset + 1] in _FRAMES and stop <= len(data):
-                    return _parse_frame(data, Segment(data[offset + 1], offset, offset + 4, stop))
-                offset = stop
-        except IndexError:
-            pass
+    try:  # the ordinary case first, in a few steps
+        while data[offset] == 0xFF:
+            marker, stop = data[offset + 1], offset + 2 + (data[offset + 2] << 8 | data[offset + 3])
+            if marker in _FRAMES and stop <= len(data) and data[0] == 0xFF and data[1] == 0xD8:
+                return _parse_frame(data, Segment(marker, offset, offset + 4, stop))
+            if marker not in _TABLES_AND_METADATA:
+                break
+            offset = stop
+    except IndexError:
+        pass
     for segment in walk(data):
         if segment.marker in _FRAMES:
             return _parse_frame(data, segment)
@@ -185,25 +197,22 @@ def read_frame(data: JpegData) -> Frame:
 
 
 def _parse_frame(data: JpegData, segment: Segment) -> Frame:
-    marker, name = segment.marker, f"SOF{segment.marker - 0xC0}"
-    if marker in _UNSUPPORTED:
-        raise JpegError(f"a {_UNSUPPORTED[marker]} JPEG ({name}), which libjpeg-turbo does not decode")
-    if segment.stop - segment.payload < 6:
+    marker = segment.marker
+    if marker in _UNSUPPORTED or segment.stop - segment.payload < 6:
+        name = f"SOF{marker - 0xC0}"
+        if marker in _UNSUPPORTED:
+            raise JpegError(f"a {_UNSUPPORTED[marker]} JPEG ({name}), which libjpeg-turbo does not decode")
         raise JpegError(f"the frame header {name} at byte {segment.start} is too short")
-    precision, height, width, count = struct.unpack_from(">BHHB", data, segment.payload)
-    parts = bytes(data[segment.payload + 6 : segment.stop])
-    if len(parts) != 3 * count or not count:
-        raise JpegError(
-            f"the frame header {name} at byte {segment.start} has {len(parts)} bytes for {count} components"
-        )
+    precision, height, width, count = _FRAME_HEADER.unpack_from(data, segment.payload)
+    components = bytes(data[segment.payload + 6 : segment.stop])
+    if len(components) != 3 * count or not count:
+        came = f"{len(components)} bytes of {count} components"
+        raise JpegError(f"the frame header at byte {segment.start} has {came}, expected 3 bytes of each")
     if height == 0:
-        raise JpegError(
-            "the image has height 0 in its header: a DNL marker after the scan has it, which is not supported"
-        )
+        raise JpegError("the image has height 0 in its header: a DNL marker after the scan has it, not supported")
     if width == 0:
         raise JpegError(f"the image has {height} x 0 pixels: its width is 0")
-    factors = tuple((part >> 4, part & 15) for part in parts[1::3])
-    return Frame(marker, precision, height, width, factors)
+    return Frame(marker, precision, height, width, components)
 
 
 def check_scan(data: JpegData) -> None:

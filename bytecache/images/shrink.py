@@ -33,7 +33,7 @@ def shrink_jpeg(data: JpegData, *, max_side: int, quality: int = 90) -> bytes:
     if longest <= max_side:
         return bytes(data)
     height, width = (max(1, round(side * max_side / longest)) for side in (frame.height, frame.width))
-    colorspace = "GRAY" if len(frame.factors) == 1 else "RGB"
+    colorspace = "GRAY" if frame.gray else "RGB"
     decoder = JpegDecoder(colorspace, (height, width))
     image = decoder.decode(data, decoder.spec(data, frame))
     small = np.empty((height, width, decoder.channels), np.uint8)
