@@ -85,15 +85,16 @@ class JpegDecoder:
 
     def decode(self, data: JpegData, spec: DecodeSpec, out: Image | None = None) -> Image:
         """Return the image, uint8 (\\*spec.size, channels), in `out` if given: C-contiguous and of that shape."""
-        data = as_bytes(data)
-        if spec.frame.lossless:
-            image = self._decode_lossless(data, spec)
-        else:
-            buffer = out if spec.orientation == 1 else None
-            try:
-                image = self._decode(data, spec, buffer)
-            except (ValueError, KeyError) as exc:
-                image = self._decode_odd(data, spec, str(exc))
+        data, colorspace = as_bytes(data), self.colorspace
+        if spec.frame.lossless:  # libjpeg converts no colors of these
+            colorspace = "GRAY" if spec.frame.gray else "RGB"
+        buffer = out if spec.orientation == 1 and colorspace == self.colorspace else None
+        try:
+            image = self._decode(data, spec, colorspace, buffer)
+        except (ValueError, KeyError) as exc:
+            image = self._decode_odd(data, spec, colorspace, str(exc))
+        if colorspace != self.colorspace:
+            image = _convert(image, self.colorspace)
         if image is out or (out is None and spec.orientation == 1):
             return image
         image = apply_orientation(image, spec.orientation)
@@ -103,42 +104,23 @@ class JpegDecoder:
         return out
 
     def _decode(
-        self, data: JpegData, spec: DecodeSpec, buffer: Image | None, strict: bool = True, colorspace: str | None = None
+        self, data: JpegData, spec: DecodeSpec, colorspace: str, buffer: Image | None, strict: bool = True
     ) -> Image:
         """Call libjpeg-turbo; raise ValueError, or KeyError for a name it does not have; if strict for any warning."""
         image: Image = simplejpeg.decode_jpeg(
-            data, colorspace or self.colorspace, self._fast, self._fast, spec.height, spec.width, 1.0, buffer, strict
+            data, colorspace, self._fast, self._fast, spec.height, spec.width, 1.0, buffer, strict
         )
         if image.shape[:2] != (spec.height, spec.width):
-            raise ValueError(
-                f"it is {image.shape[0]} x {image.shape[1]} to libjpeg, its header {spec.height} x {spec.width}"
-            )
+            raise ValueError(f"libjpeg decodes it to {image.shape[:2]}, not {spec.height} x {spec.width} pixels")
         return image if buffer is None else buffer
 
-    def _decode_lossless(self, data: JpegData, spec: DecodeSpec) -> Image:
-        """Decode a file whose colors libjpeg does not convert."""
-        native = "GRAY" if spec.frame.gray else "RGB"
-        try:
-            image = self._decode(data, spec, None, self._strict, native)
-        except (ValueError, KeyError) as exc:
-            raise JpegError(f"the lossless JPEG data, {len(data)} bytes, cannot be decoded: {exc}") from None
-        if native == self.colorspace:
-            return image
-        if native == "GRAY":
-            image = np.repeat(image, 3, axis=2)
-        elif self.colorspace == "BGR":
-            image = image[..., ::-1].copy()
-        else:
-            image = ((image @ _LUMA + 32768) >> 16).astype(np.uint8)[..., np.newaxis]
-        return image
-
-    def _decode_odd(self, data: JpegData, spec: DecodeSpec, reason: str) -> Image:
+    def _decode_odd(self, data: JpegData, spec: DecodeSpec, colorspace: str, reason: str) -> Image:
         """Decode what libjpeg has warned of: without what costs no pixel, by Pillow, or what is there if not strict."""
         check_scan(data)
         copy = mend(data, spec.frame)
         for _ in range(_MAX_TRIMS):
             try:
-                return self._decode(copy, spec, None)
+                return self._decode(copy, spec, colorspace, None)
             except (ValueError, KeyError) as exc:
                 trimmed = trim(copy, str(exc))
                 if trimmed is None:
@@ -146,16 +128,30 @@ class JpegDecoder:
                 copy = trimmed
         if "subsampling" in reason or reason.isdigit():  # a KeyError's: simplejpeg has no name for it
             reason = f"a JPEG with the sampling factors {spec.frame.subsampling} is not for TurboJPEG"
-            return decode_by_pillow(copy, (spec.height, spec.width), self.colorspace, reason)
+            return decode_by_pillow(copy, (spec.height, spec.width), colorspace, reason)
         if self._strict:
+            kind = "lossless JPEG" if spec.frame.lossless else "JPEG"
             raise JpegError(
-                f"the JPEG data, {len(data)} bytes, cannot be decoded: {reason}; strict=False returns what can be"
+                f"the {kind} data, {len(data)} bytes, cannot be decoded: {reason}; strict=False returns what can be"
             )
-        shape = spec.height, spec.width, self.channels
-        image = decode_damaged(copy, shape, lambda data, buffer: self._decode(data, spec, buffer, strict=False))
+        shape = spec.height, spec.width, _CHANNELS[colorspace]
+        image = decode_damaged(copy, shape, lambda data, out: self._decode(data, spec, colorspace, out, strict=False))
         if image is None:
             raise JpegError(f"of the JPEG data, {len(data)} bytes, nothing can be decoded: {reason}")
         return image
+
+
+def _convert(image: Image, colorspace: str) -> Image:
+    """Return a gray or RGB image in another colorspace, by libjpeg's weights."""
+    converted: Image
+    if image.shape[2] == 1:
+        converted = np.repeat(image, 3, axis=2)
+    elif colorspace == "BGR":
+        converted = image[..., ::-1].copy()
+    else:
+        converted = ((image @ _LUMA + 32768) >> 16).astype(np.uint8)[..., np.newaxis]
+
+    return converted
 
 
 def decode_jpeg(

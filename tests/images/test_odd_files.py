@@ -261,6 +261,7 @@ DAMAGED = {
     "baseline": make_jpeg(48, 64),
     "progressive": pil_jpeg(make_image(48, 64), quality=85, progressive=True),
     "non-interleaved": non_interleaved(),
+    "lossless": lossless_jpeg(48, 64),
 }
 
 
