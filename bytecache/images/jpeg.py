@@ -150,7 +150,6 @@ def _convert(image: Image, colorspace: str) -> Image:
         converted = image[..., ::-1].copy()
     else:
         converted = ((image @ _LUMA + 32768) >> 16).astype(np.uint8)[..., np.newaxis]
-
     return converted
 
 
