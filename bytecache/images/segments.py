@@ -10,6 +10,8 @@ import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
+from .magic import describe
+
 JpegData: TypeAlias = "bytes | bytearray | memoryview"
 
 START = b"\xff\xd8"
@@ -25,29 +27,6 @@ _SUBSAMPLINGS = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4,
 _TABLES_AND_METADATA = frozenset({0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xFF)})
 _FRAME_HEADER = struct.Struct(">BHHB")  # precision, height, width, number of components
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_MAGIC = (
-    (b"\x89PNG", "a PNG"),
-    (b"GIF8", "a GIF"),
-    (b"BM", "a BMP"),
-    (b"II*\0", "a TIFF"),
-    (b"MM\0*", "a TIFF"),
-    (b"RIFF", "a WebP or another RIFF file"),
-    (b"\0\0\0\x0cjP", "a JPEG 2000"),
-    (b"\xffO\xffQ", "a JPEG 2000"),
-    (b"\xff\x0a", "a JPEG XL"),
-    (b"\0\0\0\x0cJXL ", "a JPEG XL"),
-    (b"\x1f\x8b", "a gzip file: decompress it first"),
-    (b"PK\x03\x04", "a ZIP file"),
-    (b"/9j/", "a JPEG in base64: decode it with base64.b64decode first"),
-    (b"data:image", "a data URL: decode what follows the comma with base64.b64decode first"),
-    (b"%PDF", "a PDF"),
-    (b"\x93NUMPY", "a NumPy array file"),
-    (b"<", "an HTML or XML file"),
-    (b"{", "a JSON file"),
-    (b"version https://git-lfs", "a Git LFS pointer"),
-)
-_ISO_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF"}
-_ISO_BRANDS |= {b"avif": "AVIF", b"avis": "AVIF"}
 
 
 class JpegError(ValueError):
@@ -142,7 +121,11 @@ def walk(data: JpegData) -> Iterator[Segment]:
     """
     size = len(data)
     if bytes(data[:2]) != START:
-        raise JpegError(_not_a_jpeg(data))
+        first = bytes(data[:512])
+        if not first:
+            raise JpegError("expected the bytes of a JPEG file, got none: the file is empty")
+        came = f"{first[:8]!r}{describe(first)}"
+        raise JpegError(f"expected the bytes of a JPEG file, which start with {START!r}, got {came}")
     offset = 2
     while True:
         start = offset
@@ -253,17 +236,3 @@ def _ends(where: str, offset: int, size: int) -> TruncatedError:
     )
     error.offset = offset
     return error
-
-
-def _not_a_jpeg(data: JpegData) -> str:
-    start = bytes(data[:512])
-    if not start:
-        return "expected the bytes of a JPEG file, got none: the file is empty"
-    brand = _ISO_BRANDS.get(start[8:12]) if start[4:8] == b"ftyp" else None
-    if brand is not None:
-        name: str | None = f"a {brand} file" if brand != "AVIF" else "an AVIF file"
-    else:
-        text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
-        name = next((name for magic, name in _MAGIC if start.startswith(magic) or text.startswith(magic)), None)
-    kind = f": {name}" if name and ":" in name else f": {name}, not a JPEG" if name else ""
-    return f"expected the bytes of a JPEG file, which start with {START!r}, got {start[:8]!r}{kind}"
