@@ -110,8 +110,8 @@ def decode_on_threads(
 
 
 def _with_index(exc: Exception, index: int) -> Exception:
-    """Return the same error with the image's index in its message; one that is not about the image stays as it is."""
-    if not isinstance(exc, (TypeError, ValueError)):
+    """Return the same error with the image's index in its message; one whose arguments may differ as it is."""
+    if type(exc) not in (TypeError, ValueError) and not isinstance(exc, JpegError):
         return exc
     indexed = type(exc)(f"image {index}: {exc}")
     if isinstance(indexed, JpegError):

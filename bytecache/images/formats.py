@@ -23,7 +23,10 @@ def decode_by_pillow(data: JpegData, size: tuple[int, int], colorspace: str, rea
     try:
         with pillow.open(io.BytesIO(data)) as opened:
             mode = "L" if colorspace == "GRAY" else "RGB"
-            opened.draft(mode, size[::-1])  # libjpeg scales, and gives the luma for gray
+            width, height = opened.size
+            scale = next(n for n in (1, 2, 4, 8) if (-(-height // n), -(-width // n)) == size)
+            # libjpeg scales, and gives the luma for gray. Pillow divides rounding down, libjpeg rounds up.
+            opened.draft(mode, (max(1, width // scale), max(1, height // scale)))
             image: Image = np.asarray(opened.convert(mode))
     except Exception as exc:  # on damaged data its plugins raise almost anything
         raise JpegError(f"{reason}; nor can Pillow: {exc}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -10,13 +11,14 @@ import simplejpeg
 from .arrays import Image, check_out, check_size
 from .exif import apply_orientation, read_orientation, swaps_axes
 from .formats import decode_by_pillow
-from .repair import decode_damaged, mend, trim
-from .segments import Frame, JpegData, JpegError, as_bytes, check_scan, count_scans, read_frame
+from .repair import decode_damaged, mend, trims, whole_part
+from .segments import Frame, JpegData, JpegError, as_bytes, check_scan, read_frame, scans_at_most
 
 MAX_PIXELS = 178_956_970  # the limit above which Pillow, too, warns of a decompression bomb
-MAX_SCANS = 500  # of a progressive file; a few KB can ask for thousands, each of which costs a pass over all pixels
-_MAX_TRIMS = 8
-_CHANNELS = {"RGB": 3, "BGR": 3, "GRAY": 1}
+MAX_SCANS = 500  # a few KB can ask for thousands, each of which costs a pass over all pixels
+_MAX_COPIES = 20
+_COLORSPACES = ("RGB", "BGR", "GRAY")
+_CHANNELS = {"RGB": 3, "BGR": 3, "GRAY": 1, "CMYK": 4}
 # The scaling factors that libjpeg-turbo has SIMD code for; the other eighths are slower than a full decode.
 _FACTORS = (8, 4, 2, 1)
 _LUMA = np.array([19595, 38470, 7471], np.uint32)  # 0.299, 0.587, 0.114 in 1/65536, as libjpeg has them (jccolor.c)
@@ -57,7 +59,7 @@ class JpegDecoder:
         orient: bool = False,
         max_pixels: int | None = MAX_PIXELS,
     ) -> None:
-        if colorspace not in _CHANNELS:
+        if colorspace not in _COLORSPACES:
             raise ValueError(f'colorspace must be "RGB", "BGR" or "GRAY", got {colorspace!r}')
         self.colorspace, self.channels = colorspace, _CHANNELS[colorspace]
         self.min_size = None if min_size is None else check_size(min_size, "min_size")
@@ -76,8 +78,8 @@ class JpegDecoder:
                 f"the image has {height} x {width} = {height * width} pixels, more than max_pixels={self._max_pixels}: "
                 "if it is not a decompression bomb, pass a larger max_pixels"
             )
-        if frame.progressive and (scans := count_scans(data)) > MAX_SCANS:
-            raise JpegError(f"the progressive image has {scans} scans, more than {MAX_SCANS}: a decompression bomb")
+        if (scans := scans_at_most(data, frame)) > MAX_SCANS:
+            raise JpegError(f"the image has {scans} scans, more than {MAX_SCANS}: a decompression bomb")
         orientation = read_orientation(data) if self._orient else 1
         if self.min_size is not None and not frame.lossless:  # libjpeg-turbo before 3.1.4 ignores the scale of these
             height, width = _scaled_size(height, width, self.min_size, swaps_axes(orientation))
@@ -118,38 +120,45 @@ class JpegDecoder:
         """Decode what libjpeg has warned of: without what costs no pixel, by Pillow, or what is there if not strict."""
         check_scan(data)
         copy = mend(data, spec.frame)
-        for _ in range(_MAX_TRIMS):
+        to_try = [copy]
+        for candidate in itertools.islice(to_try, _MAX_COPIES):  # which grows meanwhile
             try:
-                return self._decode(copy, spec, colorspace, None)
+                return self._decode(candidate, spec, colorspace, None)
             except (ValueError, KeyError) as exc:
-                trimmed = trim(copy, str(exc))
-                if trimmed is None:
-                    break
-                copy = trimmed
+                to_try += trims(candidate, str(exc))
         if "subsampling" in reason or reason.isdigit():  # a KeyError's: simplejpeg has no name for it
             reason = f"a JPEG with the sampling factors {spec.frame.subsampling} is not for TurboJPEG"
+            if not self._strict:
+                copy = whole_part(copy)
             return decode_by_pillow(copy, (spec.height, spec.width), colorspace, reason)
         if self._strict:
             kind = "lossless JPEG" if spec.frame.lossless else "JPEG"
             raise JpegError(
                 f"the {kind} data, {len(data)} bytes, cannot be decoded: {reason}; strict=False returns what can be"
             )
-        shape = spec.height, spec.width, _CHANNELS[colorspace]
-        image = decode_damaged(copy, shape, lambda data, out: self._decode(data, spec, colorspace, out, strict=False))
+        # Of CMYK, simplejpeg makes colors by way of an array of its own, which it does not fill: so not here.
+        native = "CMYK" if len(spec.frame.factors) == 4 else colorspace
+        image = decode_damaged(
+            (data, copy, whole_part(copy)),
+            (spec.height, spec.width, _CHANNELS[native]),
+            lambda data, out: self._decode(data, spec, native, out, strict=False),
+        )
         if image is None:
             raise JpegError(f"of the JPEG data, {len(data)} bytes, nothing can be decoded: {reason}")
-        return image
+        return image if native == colorspace else _convert(image, colorspace)
 
 
 def _convert(image: Image, colorspace: str) -> Image:
-    """Return a gray or RGB image in another colorspace, by libjpeg's weights."""
-    converted: Image
+    """Return a gray, RGB or (inverted) CMYK image in another colorspace, by libjpeg's weights."""
+    converted: Image = image
+    if image.shape[2] == 4:
+        converted = (image[..., :3].astype(np.uint16) * image[..., 3:] // 255).astype(np.uint8)
     if image.shape[2] == 1:
         converted = np.repeat(image, 3, axis=2)
     elif colorspace == "BGR":
-        converted = image[..., ::-1].copy()
-    else:
-        converted = ((image @ _LUMA + 32768) >> 16).astype(np.uint8)[..., np.newaxis]
+        converted = converted[..., ::-1].copy()
+    elif colorspace == "GRAY":
+        converted = ((converted @ _LUMA + 32768) >> 16).astype(np.uint8)[..., np.newaxis]
     return converted
 
 
@@ -169,14 +178,15 @@ def decode_jpeg(
     colorspace: "RGB", "BGR" or "GRAY". min_size: (height, width) in pixels; the image is decoded at the smallest of
     1, 1/2, 1/4 and 1/8 of its size that is at least that large in both dimensions (at full size if it is smaller, or
     lossless). out: a writable C-contiguous uint8 array of the result's shape, which is filled and returned. fast: a
-    faster decode with slightly different pixels (fast DCT and upsampling). strict: raise if image data is missing or
-    damaged; False returns what could be decoded, the rest gray. What costs no pixel, such as stray bytes or a broken
-    ICC profile, is no error. orient: rotate and mirror the image upright by its Exif orientation. max_pixels: refuse a
-    larger image before memory is allocated for it; None for no limit.
+    faster decode with slightly different pixels (fast DCT and upsampling). strict: raise if libjpeg finds image data
+    missing or damaged; False returns what could be decoded, the rest gray. What costs no pixel, such as bytes after the
+    last block or a broken ICC profile, is no error; damage that leaves every block decodable is not found. orient:
+    rotate and mirror the image upright by its Exif orientation. max_pixels: refuse a larger image before memory is
+    allocated for it; None for no limit.
 
-    Sampling factors that TurboJPEG has no name for (4x1,2x1,2x1, as in ImageNet) are decoded by Pillow. Raises
-    JpegError (a ValueError) if the data is damaged or not a JPEG image, TypeError or ValueError for bad arguments. The
-    GIL is released while decoding. Safe for threads.
+    Sampling factors that TurboJPEG has no name for (4x1,2x1,2x1, as in ImageNet) are decoded by Pillow, which finds
+    only missing data. Raises JpegError (a ValueError) if the data is damaged or not a JPEG image, TypeError or
+    ValueError for bad arguments. The GIL is released while decoding. Safe for threads.
     """
     decoder = JpegDecoder(colorspace, min_size, fast, strict, orient, max_pixels)
     spec = decoder.spec(data)

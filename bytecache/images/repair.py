@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -11,11 +11,11 @@ from .arrays import Image
 from .segments import EOI, SOS, START, Frame, JpegData, JpegError, end_of_whole_segments, walk
 
 _SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
-_APP0, _APP14, _COMMENT = 0xE0, 0xEE, 0xFE
+_APP0, _APP14 = 0xE0, 0xEE
 _METADATA = frozenset({*range(0xE0, 0xFF)})  # APPn, JPGn and comments
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
-_UNWRITTEN = (0x35, 0xCA)  # two fills that no decoder leaves both of
-_GRAY = 128
+_FILLS = (0x35, 0xCA)  # a byte that differs after both decodes was not written
+_GRAY = (128, 128, 128, 255)  # RGB and gray, or CMYK as Adobe stores it, inverted
 
 
 def mend(data: JpegData, frame: Frame) -> bytes:
@@ -36,10 +36,11 @@ def mend(data: JpegData, frame: Frame) -> bytes:
                 if frame.marker in _SEQUENTIAL and len(whole) >= 8:
                     whole[-3:] = b"\0\x3f\0"
                 scan = segment.stop
-            elif segment.marker == _APP0 and whole[4:9] == b"JFIF\0":
+            elif segment.marker == _APP0 and whole[4:9] == b"JFIF\0" and len(whole) >= 16:
                 whole[9:11] = b"\x01\x01"
             elif segment.marker == _APP14 and whole[4:9] == b"Adobe" and len(whole) >= 16:
-                whole[15] = whole[15] if whole[15] <= 2 else 1 + (len(frame.factors) == 4)
+                assumed = 2 if len(frame.factors) == 4 else 1
+                whole[15] = whole[15] if whole[15] in (0, assumed) else assumed
             elif segment.marker in _METADATA:
                 continue
             parts.append(bytes(whole))
@@ -49,36 +50,44 @@ def mend(data: JpegData, frame: Frame) -> bytes:
     return b"".join(parts)
 
 
-def trim(data: bytes, message: str) -> bytes | None:
-    """Return a copy without the bytes after a scan that libjpeg calls extraneous; None if there are none."""
-    match = _EXTRANEOUS.search(message)
+def trims(data: bytes, message: str) -> list[bytes]:
+    """Return copies without the bytes that libjpeg calls extraneous, one for each scan after which they may be."""
+    match, copies, after_scan = _EXTRANEOUS.search(message), [], False
     if match is None:
-        return None
-    count, marker, after_scan = int(match[1]), int(match[2], 16), False
-    for segment in walk(data):
-        if segment.marker == marker and after_scan:
-            return data[: segment.start - count] + data[segment.start :]
-        after_scan = segment.marker == SOS
-    return None
+        return []
+    count, marker = int(match[1]), int(match[2], 16)
+    try:
+        for segment in walk(data):
+            if segment.marker == marker and after_scan:
+                copies.append(data[: segment.start - count] + data[segment.start :])
+            after_scan = segment.marker == SOS
+    except JpegError:
+        pass
+    return copies
 
 
-def decode_damaged(data: JpegData, shape: tuple[int, ...], decode: Callable[[JpegData, Image], object]) -> Image | None:
-    """Return what can be decoded, with gray for the rest; None if that is nothing.
+def whole_part(data: bytes) -> bytes:
+    """Return a copy that ends, by EOI, where its segments and scans are no longer whole."""
+    return data[: end_of_whole_segments(data)] + bytes([0xFF, EOI])
+
+
+def decode_damaged(
+    copies: Iterable[JpegData], shape: tuple[int, ...], decode: Callable[[JpegData, Image], object]
+) -> Image | None:
+    """Return what can be decoded of the first copy of which anything can, with gray for the rest; None if of none.
 
     decode: writes into the array that it is given, and may raise at any point. It is called twice with arrays that
     differ everywhere: only what is equal afterwards was decoded from the data. (TurboJPEG may report a warning where
-    nothing was written, tjGetErrorCode.) If that is nothing, the data is cut where it is no longer whole, so that the
-    scans before it are shown.
+    nothing was written, tjGetErrorCode.)
     """
-    for attempt in (data, bytes(data[: end_of_whole_segments(data)]) + bytes([0xFF, EOI])):
-        filled = [np.full(shape, value, np.uint8) for value in _UNWRITTEN]
+    for copy in copies:
+        filled = [np.full(shape, value, np.uint8) for value in _FILLS]
         for image in filled:
             try:
-                decode(attempt, image)
+                decode(copy, image)
             except (ValueError, KeyError):  # rows that were written before are good
                 pass
         unwritten = filled[0] != filled[1]
         if not unwritten.all():
-            filled[0][unwritten] = _GRAY
-            return filled[0]
+            return np.where(unwritten, np.array(_GRAY[: shape[2]], np.uint8), filled[0])
     return None

@@ -16,7 +16,7 @@ JpegData: TypeAlias = "bytes | bytearray | memoryview"
 
 START = b"\xff\xd8"
 SOS, EOI, EXIF_MARKER = 0xDA, 0xD9, 0xE1
-_STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
+_STANDALONE = frozenset({*range(0x01, 0xC0), *range(0xD0, 0xD9)})  # markers without a length
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _LOSSLESS, _PROGRESSIVE = frozenset({0xC3, 0xC7, 0xCB, 0xCF}), frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _UNSUPPORTED = {
@@ -26,6 +26,8 @@ _UNSUPPORTED = {
 _SUBSAMPLINGS = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (1, 4): "441"}
 _TABLES_AND_METADATA = frozenset({0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xFF)})
 _FRAME_HEADER = struct.Struct(">BHHB")  # precision, height, width, number of components
+_MARKER = re.compile(rb"\xff+[^\x00\xff]")  # after stray bytes, which libjpeg skips too, and fill bytes
+_MAX_SEGMENTS = 100_000
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
@@ -49,6 +51,7 @@ class Frame(NamedTuple):
     height: int
     width: int
     components: bytes
+    stop: int  # the offset after it
 
     @property
     def factors(self) -> tuple[tuple[int, int], ...]:
@@ -127,27 +130,20 @@ def walk(data: JpegData) -> Iterator[Segment]:
         came = f"{first[:8]!r}{describe(first)}"
         raise JpegError(f"expected the bytes of a JPEG file, which start with {START!r}, got {came}")
     offset = 2
-    while True:
-        start = offset
-        while offset < size and data[offset] != 0xFF:  # stray bytes, which libjpeg skips too
-            offset += 1
-        while offset < size and data[offset] == 0xFF:  # one, or fill bytes
-            offset += 1
-        if offset >= size:
+    for _ in range(_MAX_SEGMENTS):
+        start, found = offset, _MARKER.search(data, offset)
+        if found is None:
             raise _ends("before the marker", start, size)
-        marker, offset = data[offset], offset + 1
-        if marker == 0x00:
-            continue
-        if marker == EOI or marker in _STANDALONE or marker == 0xD8:
+        offset = found.end()
+        marker = data[offset - 1]
+        if marker == EOI or marker in _STANDALONE:
             yield Segment(marker, offset - 2, offset, offset)
             if marker == EOI:
                 return
             continue
         if offset + 2 > size:
-            raise _ends(f"inside the segment 0x{marker:02x}", start, size)
-        stop = offset + (data[offset] << 8 | data[offset + 1])
-        if stop < offset + 2:
-            raise JpegError(f"the segment 0x{marker:02x} at byte {offset - 2} has the length {stop - offset}, below 2")
+            raise _ends(f"inside the segment 0x{marker:02x}", offset - 2, size)
+        stop = offset + max(2, data[offset] << 8 | data[offset + 1])  # libjpeg takes a length of 0 and 1 as 2
         if stop > size:
             raise _ends(f"inside the segment 0x{marker:02x}", offset - 2, size)
         yield Segment(marker, offset - 2, offset + 2, stop)
@@ -155,6 +151,7 @@ def walk(data: JpegData) -> Iterator[Segment]:
         if marker == SOS:
             found = _SCAN_END.search(data, stop)
             offset = size if found is None else found.start()
+    raise JpegError(f"the JPEG data has more than {_MAX_SEGMENTS:,} segments: it is damaged, or made to take time")
 
 
 def read_frame(data: JpegData) -> Frame:
@@ -176,7 +173,7 @@ def read_frame(data: JpegData) -> Frame:
         if segment.marker in (SOS, EOI):
             what = "a scan" if segment.marker == SOS else "its end (EOI)"
             raise JpegError(f"the JPEG data has {what} at byte {segment.start}, before any frame header")
-    raise AssertionError("walk ends with EOI")
+    raise AssertionError("walk ends with EOI, or raises")
 
 
 def _parse_frame(data: JpegData, segment: Segment) -> Frame:
@@ -188,33 +185,45 @@ def _parse_frame(data: JpegData, segment: Segment) -> Frame:
         raise JpegError(f"the frame header {name} at byte {segment.start} is too short")
     precision, height, width, count = _FRAME_HEADER.unpack_from(data, segment.payload)
     components = bytes(data[segment.payload + 6 : segment.stop])
-    if len(components) != 3 * count or not count:
+    if len(components) != 3 * count:
         came = f"{len(components)} bytes of {count} components"
         raise JpegError(f"the frame header at byte {segment.start} has {came}, expected 3 bytes of each")
+    if precision != 8 or count not in (1, 3, 4):
+        came = f"{precision} bits and {count} components"
+        raise JpegError(f"a JPEG of {came}; 8 bits and 1, 3 or 4 components can be decoded")
     if height == 0:
         raise JpegError("the image has height 0 in its header: a DNL marker after the scan has it, not supported")
     if width == 0:
         raise JpegError(f"the image has {height} x 0 pixels: its width is 0")
-    return Frame(marker, precision, height, width, components)
+    return Frame(marker, precision, height, width, components, segment.stop)
+
+
+def scans_at_most(data: JpegData, frame: Frame) -> int:
+    """Return a bound on how many scans libjpeg decodes: 1 if the first one of a sequential file has all components."""
+    offset = frame.stop
+    try:
+        while not frame.progressive and data[offset] == 0xFF:
+            if data[offset + 1] == SOS and 3 * data[offset + 4] == len(frame.components):
+                return 1
+            if data[offset + 1] not in _TABLES_AND_METADATA:
+                break
+            offset += 2 + (data[offset + 2] << 8 | data[offset + 3])
+    except IndexError:
+        pass
+    return bytes(data).count(bytes([0xFF, SOS]))
 
 
 def check_scan(data: JpegData) -> None:
-    """Raise JpegError if no scan follows the frame header."""
+    """Raise JpegError if no scan follows the frame header, or none has a byte of image data."""
+    scans = 0
     for segment in walk(data):
         if segment.marker == SOS:
-            return
-    raise JpegError("the JPEG data has no scan: there is a header, and no image")
-
-
-def count_scans(data: JpegData) -> int:
-    """Return how many scans there are, up to where the data is damaged or ends."""
-    scans = 0
-    try:
-        for segment in walk(data):
-            scans += segment.marker == SOS
-    except JpegError:
-        pass
-    return scans
+            scans += 1
+            found = _SCAN_END.search(data, segment.stop)
+            if segment.stop < (len(data) if found is None else found.start()):
+                return
+    what = "no scan" if not scans else "a scan without a byte in it"
+    raise JpegError(f"the JPEG data has {what}: there is a header, and no image")
 
 
 def end_of_whole_segments(data: JpegData) -> int:

@@ -15,6 +15,7 @@ import simplejpeg
 from helpers.images import blocky_jpeg, exif_segment, insert, lossless_jpeg, make_image, make_jpeg, pil_jpeg, segment
 
 from bytecache import JpegError, decode_batch, decode_jpeg, jpeg_header, shrink_jpeg
+from bytecache.images import jpeg, segments
 from bytecache.images.jpeg import MAX_SCANS
 
 pytest.importorskip("PIL", reason="Pillow makes and reads the odd files")
@@ -49,8 +50,11 @@ HARMLESS = {
     "stray bytes before a marker": BASE[:AFTER_JFIF] + b"\0\0" + BASE[AFTER_JFIF:],
     "stray bytes before the scan": BASE[:SCAN] + b"\1\2\3" + BASE[SCAN:],
     "fill bytes before a marker": BASE[:AFTER_JFIF] + b"\xff\xff" + BASE[AFTER_JFIF:],
+    "a segment of length 0": BASE[:2] + b"\xff\xe1\0\0" + BASE[2:],
+    "a segment of length 1": BASE[:AFTER_JFIF] + b"\xff\xe1\0\1" + BASE[AFTER_JFIF:],
     "JFIF 0.02": BASE[:11] + b"\0\x02" + BASE[13:],
     "an unknown Adobe transform": insert(BASE, segment(0xEE, b"Adobe\0\x64\0\0\0\0\x05")),
+    "the Adobe transform of CMYK": BASE[:2] + segment(0xEE, b"Adobe\0\x64\0\0\0\0\x02") + BASE[AFTER_JFIF:],
     "all of it at once": (
         insert(BASE[:11] + b"\0\x02" + BASE[13:PARAMETERS], icc(1, 2)) + b"\0\0\0" + BASE[PARAMETERS + 3 : -2]
         + bytes(range(1, 99)) + BASE[-2:]
@@ -102,15 +106,13 @@ def test_lossless_files_are_decoded_whole_in_any_colorspace(components: int, col
     assert jpeg_header(shrink_jpeg(data, max_side=64))[:2] == (48, 64)
 
 
-def test_gray_of_a_lossless_color_file_is_libjpegs() -> None:
-    """The weights are those that libjpeg has for other files, to the last bit."""
+def test_the_gray_of_a_lossless_color_file() -> None:
+    """It is Pillow's within 1, which has libjpeg's weights."""
     image = make_image(40, 60)
-    gray = (image @ np.array([19595, 38470, 7471], np.uint32) + 32768) >> 16
-    assert np.abs(gray - by_pillow_gray(image)).max() <= 1
-
-
-def by_pillow_gray(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.asarray(Image.fromarray(image).convert("L")).astype(int)
+    gray = jpeg._convert(image, "GRAY")
+    assert gray.shape == (40, 60, 1) and gray.dtype == np.uint8
+    assert np.abs(gray[..., 0].astype(int) - np.asarray(Image.fromarray(image).convert("L"))).max() <= 1
+    assert np.array_equal(jpeg._convert(image, "BGR"), image[..., ::-1])
 
 
 # Sampling factors without a name
@@ -122,9 +124,12 @@ def by_pillow_gray(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     ids=str,
 )
 def test_any_sampling_factors(factors: list[tuple[int, int]]) -> None:
-    """ImageNet has such files; pixels are Pillow's within 1."""
+    """ImageNet has such files; pixels are Pillow's within 1, and sides need not be multiples of the scale."""
+    for size, scaled in [((375, 500), (94, 125)), ((50, 66), (13, 17)), ((9, 9), (3, 3))]:
+        assert decode_jpeg(blocky_jpeg(*size, factors), min_size=scaled).shape == (*scaled, 3)
     data = blocky_jpeg(48, 64, factors)
     assert jpeg_header(data)[:2] == (48, 64)
+    assert decode_jpeg(data[: len(data) - 20], strict=False).shape == (48, 64, 3)
     assert np.abs(decode_jpeg(data).astype(int) - by_pillow(data)).max() <= 1
     assert np.array_equal(decode_jpeg(data, colorspace="BGR")[..., ::-1], decode_jpeg(data))
     assert np.abs(decode_jpeg(data, colorspace="GRAY")[..., 0].astype(int) - by_pillow(data, "L")).max() <= 1
@@ -144,13 +149,17 @@ def with_size(height: int, width: int) -> bytes:
 FRAME = BASE.index(b"\xff\xc0")
 
 
+def with_precision(bits: int) -> bytes:
+    return BASE[: FRAME + 4] + bytes([bits]) + BASE[FRAME + 5 :]
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (BASE[: FRAME + 4], rf"truncated after {FRAME + 4} bytes: it ends inside the segment 0xc0 that starts at byte"),
         (BASE[:2] + BASE[SCAN:], "has a scan at byte 2, before any frame header"),
         (BASE[:2] + b"\xff\xd9", r"has its end \(EOI\) at byte 2, before any frame header"),
-        (BASE[:2] + b"\xff\xe0\0\1" + BASE[2:], "segment 0xe0 at byte 2 has the length 1, below 2"),
+        (with_precision(12), "a JPEG of 12 bits and 3 components; 8 bits and 1, 3 or 4 components can be decoded"),
         (with_size(0, 64), "height 0 in its header: a DNL marker"),
         (with_size(64, 0), "64 x 0 pixels: its width is 0"),
         (BASE[:FRAME] + b"\xff\xc5" + BASE[FRAME + 2 :], r"a hierarchical JPEG \(SOF5\)"),
@@ -173,7 +182,12 @@ def test_errors_say_what_is_wrong_and_where(data: bytes, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(BASE[:SCAN], "it ends before the marker that starts at byte"), (BASE[:SCAN] + b"\xff\xd9", "has no scan")],
+    [
+        (BASE[:SCAN], "it ends before the marker that starts at byte"),
+        (BASE[:SCAN] + b"\xff\xd9", "has no scan"),
+        (BASE[: PARAMETERS + 3], "it ends before the marker that starts at byte"),
+        (BASE[: PARAMETERS + 3] + b"\xff\xd9", "has a scan without a byte in it"),
+    ],
 )
 def test_a_file_without_a_scan(data: bytes, message: str) -> None:
     """Its header can be read; nothing can be decoded, strict or not."""
@@ -183,13 +197,30 @@ def test_a_file_without_a_scan(data: bytes, message: str) -> None:
             decode_jpeg(data, strict=strict)
 
 
-def test_a_progressive_file_may_not_ask_for_any_number_of_scans() -> None:
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_file_may_not_ask_for_any_number_of_scans(strict: bool) -> None:
     """Each of them costs a pass over all pixels: a few KB would keep a processor busy for minutes."""
     start, stop = PROGRESSIVE.rindex(b"\xff\xda"), len(PROGRESSIVE) - 2
-    bomb = PROGRESSIVE[:stop] + PROGRESSIVE[start:stop] * MAX_SCANS + PROGRESSIVE[stop:]
-    for strict in (True, False):
-        with pytest.raises(JpegError, match=rf"has \d+ scans, more than {MAX_SCANS}: a decompression bomb"):
-            decode_jpeg(bomb, strict=strict)
+    scans, sequential = PROGRESSIVE[start:stop] * MAX_SCANS, non_interleaved()
+    bombs = [
+        PROGRESSIVE[:stop] + scans + PROGRESSIVE[stop:],
+        PROGRESSIVE[:stop] + b"\xff\xe5\0\0" + scans + PROGRESSIVE[stop:],
+        PROGRESSIVE[:stop] + b"\xff\x02\xff\xff" + scans + PROGRESSIVE[stop:],
+        sequential[:-2] + sequential[sequential.rindex(b"\xff\xda") : -2] * MAX_SCANS + sequential[-2:],
+    ]
+    for bomb in bombs:
+        for kind in (bytes, memoryview):
+            with pytest.raises(JpegError, match=rf"has \d+ scans, more than {MAX_SCANS}: a decompression bomb"):
+                decode_jpeg(kind(bomb), strict=strict)
+
+
+def test_megabytes_of_nothing_in_the_header() -> None:
+    """Stray bytes, markers and empty segments are skipped, or refused by a limit on segments."""
+    for filling in (bytes(2_000_000), b"\xff\0" * 1_000_000, b"\xff\xd0" * 1_000_000, b"\xff\xe5\0\2" * 500_000):
+        try:
+            assert np.array_equal(decode_jpeg(insert(BASE, filling)), by_pillow(BASE))
+        except JpegError as exc:
+            assert "more than 100,000 segments" in str(exc)
 
 
 # Kinds of bytes
@@ -292,6 +323,25 @@ def test_what_was_not_decoded_is_never_returned(data: bytes) -> None:
         for place in rng.integers(scan, len(data), 3):
             damaged[place] = rng.integers(256)
         assert_independent_of_out(bytes(damaged))
+
+
+@pytest.mark.parametrize("scan", range(8))
+def test_bytes_after_any_scan_of_a_progressive_file(scan: int) -> None:
+    """They are left out where they are: every pixel is there."""
+    found = list(segments.walk(PROGRESSIVE))
+    after = [found[n + 1].start for n, segment in enumerate(found) if segment.marker == segments.SOS][scan]
+    data = PROGRESSIVE[:after] + b"\1\2\3\4\5" + PROGRESSIVE[after:]
+    assert np.array_equal(decode_jpeg(data), by_pillow(PROGRESSIVE))
+    assert np.array_equal(decode_jpeg(data, strict=False), by_pillow(PROGRESSIVE))
+
+
+def test_damaged_cmyk_is_independent_of_out() -> None:
+    """simplejpeg converts CMYK by way of an array that it does not fill."""
+    data = pil_jpeg(make_image(48, 64), "CMYK")
+    assert np.abs(decode_jpeg(data[:-9], strict=False).astype(int) - decode_jpeg(data)).mean() < 5
+    for end in range(data.index(b"\xff\xda") + 12, len(data), 37):
+        assert_independent_of_out(data[:end])
+        assert_independent_of_out(data[:end].replace(b"\xff\xc4", b"\xff\xfe", 1))
 
 
 def test_a_progressive_file_cut_between_scans_shows_the_scans_before() -> None:
