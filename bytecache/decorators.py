@@ -195,6 +195,7 @@ def _wrap_in_memory(function: Callable[..., Any], maxsize: int | None, options: 
     partition = kind(maxsize, options.maxbytes, options.sizeof)
     # functools lets a function re-enter its own key, so lru_cache does
     cache = ReadThrough(function, partition, reentrant=options.evicts)
+    # Not the wrapper itself, which would refer to itself by way of its methods: see _attach_cache_methods.
     uncached = make_uncached_wrapper(function, partition) if maxsize == 0 else None
     wrapper = make_uncached_wrapper(function, partition) if maxsize == 0 else make_wrapper(cache, typed, key)
     functools.update_wrapper(wrapper, function)

@@ -10,8 +10,8 @@ from .arrays import Image
 from .segments import JpegData, JpegError
 
 
-def decode_by_pillow(data: JpegData, size: tuple[int, int], colorspace: str, reason: str) -> Image:
-    """Return a JPEG image, uint8 (H, W, C), as stored; colorspace: "RGB", "BGR" or "GRAY".
+def decode_by_pillow(data: JpegData, size: tuple[int, int], gray: bool, reason: str) -> Image:
+    """Return a JPEG image as stored, uint8 (H, W, 1) if `gray`, else RGB, (H, W, 3).
 
     size: (height, width) in pixels, a whole, a half, a quarter or an eighth of the image's. Raises JpegError if Pillow
     cannot decode it, or is not installed. reason: why TurboJPEG does not decode it.
@@ -22,7 +22,7 @@ def decode_by_pillow(data: JpegData, size: tuple[int, int], colorspace: str, rea
         raise JpegError(f"{reason}; Pillow decodes it: pip install 'bytecache[images]'") from None
     try:
         with pillow.open(io.BytesIO(data)) as opened:
-            mode = "L" if colorspace == "GRAY" else "RGB"
+            mode = "L" if gray else "RGB"
             width, height = opened.size
             scale = next(n for n in (1, 2, 4, 8) if (-(-height // n), -(-width // n)) == size)
             # libjpeg scales, and gives the luma for gray. Pillow divides rounding down, libjpeg rounds up.
@@ -32,6 +32,4 @@ def decode_by_pillow(data: JpegData, size: tuple[int, int], colorspace: str, rea
         raise JpegError(f"{reason}; nor can Pillow: {exc}") from None
     if image.shape[:2] != size:
         raise JpegError(f"{reason}; Pillow decodes it to {image.shape[:2]} pixels, not {size}")
-    if colorspace == "GRAY":
-        return image[..., np.newaxis]
-    return image[..., ::-1].copy() if colorspace == "BGR" else image
+    return image[..., np.newaxis] if gray else image

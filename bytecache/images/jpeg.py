@@ -94,7 +94,7 @@ class JpegDecoder:
         try:
             image = self._decode(data, spec, colorspace, buffer)
         except (ValueError, KeyError) as exc:
-            image = self._decode_odd(data, spec, colorspace, str(exc))
+            image, colorspace = self._decode_odd(data, spec, colorspace, str(exc))
         if colorspace != self.colorspace:
             image = _convert(image, self.colorspace)
         if image is out or (out is None and spec.orientation == 1):
@@ -116,21 +116,25 @@ class JpegDecoder:
             raise ValueError(f"libjpeg decodes it to {image.shape[:2]}, not {spec.height} x {spec.width} pixels")
         return image if buffer is None else buffer
 
-    def _decode_odd(self, data: JpegData, spec: DecodeSpec, colorspace: str, reason: str) -> Image:
-        """Decode what libjpeg has warned of: without what costs no pixel, by Pillow, or what is there if not strict."""
+    def _decode_odd(self, data: JpegData, spec: DecodeSpec, colorspace: str, reason: str) -> tuple[Image, str]:
+        """Decode what libjpeg has warned of: without what costs no pixel, by Pillow, or what is there if not strict.
+
+        Returns the image and its colorspace, which may be another than the one asked for.
+        """
         check_scan(data)
         copy = mend(data, spec.frame)
         to_try = [copy]
         for candidate in itertools.islice(to_try, _MAX_COPIES):  # which grows meanwhile
             try:
-                return self._decode(candidate, spec, colorspace, None)
+                return self._decode(candidate, spec, colorspace, None), colorspace
             except (ValueError, KeyError) as exc:
                 to_try += trims(candidate, str(exc))
         if "subsampling" in reason or reason.isdigit():  # a KeyError's: simplejpeg has no name for it
             reason = f"a JPEG with the sampling factors {spec.frame.subsampling} is not for TurboJPEG"
             if not self._strict:
                 copy = whole_part(copy)
-            return decode_by_pillow(copy, (spec.height, spec.width), colorspace, reason)
+            native = "GRAY" if colorspace == "GRAY" else "RGB"
+            return decode_by_pillow(copy, (spec.height, spec.width), native == "GRAY", reason), native
         if self._strict:
             kind = "lossless JPEG" if spec.frame.lossless else "JPEG"
             raise JpegError(
@@ -145,7 +149,7 @@ class JpegDecoder:
         )
         if image is None:
             raise JpegError(f"of the JPEG data, {len(data)} bytes, nothing can be decoded: {reason}")
-        return image if native == colorspace else _convert(image, colorspace)
+        return image, native
 
 
 def _convert(image: Image, colorspace: str) -> Image:

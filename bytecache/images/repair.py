@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from .arrays import Image
-from .segments import EOI, SOS, START, Frame, JpegData, JpegError, end_of_whole_segments, walk
+from .segments import EOI, METADATA, SOS, START, Frame, JpegData, JpegError, end_of_whole_segments, walk
 
 _SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
 _APP0, _APP14 = 0xE0, 0xEE
-_METADATA = frozenset({*range(0xE0, 0xFF)})  # APPn, JPGn and comments
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 _FILLS = (0x35, 0xCA)  # a byte that differs after both decodes was not written
 _GRAY = (128, 128, 128, 255)  # RGB and gray, or CMYK as Adobe stores it, inverted
@@ -41,7 +40,7 @@ def mend(data: JpegData, frame: Frame) -> bytes:
             elif segment.marker == _APP14 and whole[4:9] == b"Adobe" and len(whole) >= 16:
                 assumed = 2 if len(frame.factors) == 4 else 1
                 whole[15] = whole[15] if whole[15] in (0, assumed) else assumed
-            elif segment.marker in _METADATA:
+            elif segment.marker in METADATA:
                 continue
             parts.append(bytes(whole))
     except JpegError:

@@ -24,7 +24,8 @@ _UNSUPPORTED = {
     0xCB: "lossless with arithmetic coding",
 }
 _SUBSAMPLINGS = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (1, 4): "441"}
-_TABLES_AND_METADATA = frozenset({0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xFF)})
+METADATA = frozenset(range(0xE0, 0xFF))  # APPn, JPGn and comments
+_TABLES_AND_METADATA = METADATA | {0xC4, 0xCC, 0xDB, 0xDD}
 _FRAME_HEADER = struct.Struct(">BHHB")  # precision, height, width, number of components
 _MARKER = re.compile(rb"\xff+[^\x00\xff]")  # after stray bytes, which libjpeg skips too, and fill bytes
 _MAX_SEGMENTS = 100_000
@@ -149,8 +150,7 @@ def walk(data: JpegData) -> Iterator[Segment]:
         yield Segment(marker, offset - 2, offset + 2, stop)
         offset = stop
         if marker == SOS:
-            found = _SCAN_END.search(data, stop)
-            offset = size if found is None else found.start()
+            offset = _end_of_scan(data, stop)
     raise JpegError(f"the JPEG data has more than {_MAX_SEGMENTS:,} segments: it is damaged, or made to take time")
 
 
@@ -219,8 +219,7 @@ def check_scan(data: JpegData) -> None:
     for segment in walk(data):
         if segment.marker == SOS:
             scans += 1
-            found = _SCAN_END.search(data, segment.stop)
-            if segment.stop < (len(data) if found is None else found.start()):
+            if segment.stop < _end_of_scan(data, segment.stop):
                 return
     what = "no scan" if not scans else "a scan without a byte in it"
     raise JpegError(f"the JPEG data has {what}: there is a header, and no image")
@@ -237,6 +236,11 @@ def end_of_whole_segments(data: JpegData) -> int:
     except JpegError:
         pass
     return stop
+
+
+def _end_of_scan(data: JpegData, start: int) -> int:
+    found = _SCAN_END.search(data, start)
+    return len(data) if found is None else found.start()
 
 
 def _ends(where: str, offset: int, size: int) -> TruncatedError:

@@ -36,15 +36,6 @@ def history(out):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """Sixty drawings of 64 x 64 pixels."""
-    folder = tmp_path_factory.mktemp("fish") / "data"
-    made = run("make_data", "--out", folder, "--images", 60, "--size", 64, "--max-count", 4)
-    assert made.returncode == 0, made.stderr
-    return folder
-
-
-@pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     """Two epochs through a cache of half the data, and what was printed."""
     out = tmp_path_factory.mktemp("run") / "run"

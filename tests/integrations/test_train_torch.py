@@ -63,15 +63,6 @@ def losses(rows):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """Sixty drawings of 64 x 64 pixels."""
-    folder = tmp_path_factory.mktemp("fish") / "data"
-    made = run("make_data", "--out", folder, "--images", 60, "--size", 64, "--max-count", 4)
-    assert made.returncode == 0, made.stderr
-    return folder
-
-
-@pytest.fixture(scope="module")
 def alone(data, tmp_path_factory):
     """The folder, the history and the output of a run in one process, through a cache of half the data."""
     out = tmp_path_factory.mktemp("alone") / "run"

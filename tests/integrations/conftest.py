@@ -1,0 +1,22 @@
+"""The drawings that both trainers are tested on, made once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MAKE_DATA = [sys.executable, "-m", "integrations.fish_count", "make_data"]
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty drawings of 64 x 64 pixels, to be read only."""
+    folder = tmp_path_factory.mktemp("fish") / "data"
+    command = [*MAKE_DATA, "--out", str(folder), "--images", "60", "--size", "64", "--max-count", "4"]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert made.returncode == 0, made.stderr
+    return folder
