@@ -17,7 +17,7 @@ def decode_by_pillow(data: JpegData, size: tuple[int, int], gray: bool, reason: 
     cannot decode it, or is not installed. reason: why TurboJPEG does not decode it.
     """
     try:
-        from PIL import Image as pillow
+        from PIL import Image as pillow, UnidentifiedImageError
     except ImportError:
         raise JpegError(f"{reason}; Pillow decodes it: pip install 'bytecache[images]'") from None
     try:
@@ -27,7 +27,9 @@ def decode_by_pillow(data: JpegData, size: tuple[int, int], gray: bool, reason: 
             scale = next(n for n in (1, 2, 4, 8) if (-(-height // n), -(-width // n)) == size)
             # libjpeg scales, and gives the luma for gray. Pillow divides rounding down, libjpeg rounds up.
             opened.draft(mode, (max(1, width // scale), max(1, height // scale)))
-            image: Image = np.asarray(opened.convert(mode))
+            image: Image = np.array(opened.convert(mode))  # writable, unlike np.asarray of Pillow's memory
+    except UnidentifiedImageError:  # whose message has the address of our buffer
+        raise JpegError(f"{reason}; nor can Pillow identify it") from None
     except Exception as exc:  # on damaged data its plugins raise almost anything
         raise JpegError(f"{reason}; nor can Pillow: {exc}") from None
     if image.shape[:2] != size:

@@ -130,12 +130,21 @@ def test_any_sampling_factors(factors: list[tuple[int, int]]) -> None:
     data = blocky_jpeg(48, 64, factors)
     assert jpeg_header(data)[:2] == (48, 64)
     assert decode_jpeg(data[: len(data) - 20], strict=False).shape == (48, 64, 3)
+    for colorspace in ("RGB", "BGR", "GRAY"):
+        assert decode_jpeg(data, colorspace=colorspace).flags.writeable, "to be augmented in place, as any other"
     assert np.abs(decode_jpeg(data).astype(int) - by_pillow(data)).max() <= 1
     assert np.array_equal(decode_jpeg(data, colorspace="BGR")[..., ::-1], decode_jpeg(data))
     assert np.abs(decode_jpeg(data, colorspace="GRAY")[..., 0].astype(int) - by_pillow(data, "L")).max() <= 1
     assert decode_batch([data], size=(24, 32)).shape == (1, 24, 32, 3)
     assert decode_jpeg(data, min_size=(10, 10)).shape == (12, 16, 3)
     assert len(shrink_jpeg(data, max_side=32)) <= len(data)
+
+
+def test_sampling_factors_that_pillow_cannot_identify_either() -> None:
+    """The error names the factors, and no object of ours."""
+    data = blocky_jpeg(48, 64, [(4, 1), (2, 1), (2, 1)])
+    with pytest.raises(JpegError, match=r"factors 4x1,2x1,2x1 is not for TurboJPEG; nor can Pillow identify it$"):
+        decode_jpeg(data[:2] + b"\xff\x01" + data[2:])  # a marker that Pillow does not know
 
 
 # Errors
