@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ from bytecache.stores.shared.attachment import Attachment, remove_if_orphaned
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
+    gc.collect()  # stores of earlier tests that are garbage detach now, not in the midst of this one
     before = set(attachment._attachments)
     yield tmp_path / "folder"
     assert attachment._attachments == before, "attachments left"
