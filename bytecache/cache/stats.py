@@ -21,6 +21,9 @@ class CacheInfo(NamedTuple):
 class CacheStats:
     """A snapshot of one cache; ``now - then`` gives what was counted between two snapshots.
 
+    If the counters were set to zero in between, by a clear or because a shared store's files were removed, the
+    difference is what was counted since then.
+
     hits: calls answered without running the function. misses: calls that ran it, also if it raised. errors: runs that
     raised. stored: values that were stored. rejected: values that did not fit. evicted: values removed to make room.
     load_s: seconds spent in the function, summed over threads. currsize and currbytes (None if sizes are not measured)
@@ -49,7 +52,8 @@ class CacheStats:
     def __sub__(self, then: CacheStats) -> CacheStats:
         if not isinstance(then, CacheStats):
             return NotImplemented
-        return replace(self, **{name: getattr(self, name) - getattr(then, name) for name in Counts._fields})
+        counted = {name: getattr(self, name) - getattr(then, name) for name in Counts._fields}
+        return self if min(counted.values()) < 0 else replace(self, **counted)
 
 
 def check_scope(scope: str) -> None:

@@ -105,7 +105,7 @@ def handle_of(store: SharedStore) -> StoreHandle:
 
 def locked_bytes(store: SharedStore, *, writer: bool = False) -> list[int]:
     """Return the bytes of a store's lock file that any process has locked, without the writer's unless asked for."""
-    inode = os.stat(store.path / "locks").st_ino
+    inode = os.stat(store.path / "head").st_ino
     lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
     locks = [fields for fields in lines if "->" not in fields and fields[5].rpartition(":")[2] == str(inode)]
     return sorted(int(fields[6]) for fields in locks if writer or fields[6] != "0")
@@ -113,7 +113,7 @@ def locked_bytes(store: SharedStore, *, writer: bool = False) -> list[int]:
 
 def assert_sound(store: SharedStore) -> None:
     """Fail if the writer's lock is taken, an entry does not fit its checksum, or the budget is exceeded."""
-    locks = ByteRangeLocks(store.path / "locks")
+    locks = ByteRangeLocks(store.path / "head")
     try:
         assert locks.acquire(WRITER_BYTE, wait=False), "the writer's lock is taken"
     finally:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .locks import fcntl
 
-_MAX_ROUNDS = 1000  # of attach() while other processes use a folder that is not ready
+_ROUNDS = 100  # of attach() while other processes use a folder that is not ready, before it is taken for damaged
 
 
 class Attachment:
@@ -41,12 +42,15 @@ class Attachment:
         self.detach()
 
 
-def attach(folder: Path, prepare: Callable[[], None], is_ready: Callable[[], bool]) -> Attachment:
+def attach(
+    folder: Path, prepare: Callable[[], None], is_ready: Callable[[], bool], restore: Callable[[], None] = lambda: None
+) -> Attachment:
     """Attach this process to a folder, which is created if it does not exist.
 
     If no other process is attached, ``prepare()`` is called first, under an exclusive lock. It may change, empty or
     rename the folder; processes that attach later see what it made. ``is_ready()``: whether the folder was prepared, by
-    this process or by another one, which may have been killed half way.
+    this process or by another one, which may have been killed half way. ``restore()`` is called if other processes are
+    attached to a folder that is not ready, and stays so: somebody has removed or replaced what is in it.
 
     Raise OSError if the folder cannot be created or opened, and what `prepare` raises.
     """
@@ -68,8 +72,8 @@ def attach(folder: Path, prepare: Callable[[], None], is_ready: Callable[[], boo
             still_there = is_still_at(folder, fd)
             if still_there and not is_ready():
                 rounds += 1  # the process that prepared it was killed: the next round prepares it
-                if rounds == _MAX_ROUNDS:
-                    raise OSError(f"{folder} was emptied while processes use it: end them, or give another path")
+                if rounds % _ROUNDS == 0:
+                    restore()
                 os.sched_yield()
             elif still_there:
                 attachment, fd = Attachment(folder, fd), -1
@@ -99,6 +103,24 @@ def _lock(fd: int, kind: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Exclude the other processes that ask for this path: the file is locked, and removed at the end."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if not is_still_at(path, fd):
+                continue  # the process before this one has removed it
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+        finally:
+            os.close(fd)
 
 
 def is_still_at(path: Path, fd: int) -> bool:

@@ -1,20 +1,21 @@
-"""Counters that outlive their process: a row for each process and segment, in a file that all can read."""
+"""Counters that outlive their process: a row for each process and segment, behind the header of the store."""
 
 from __future__ import annotations
 
 import mmap
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..base import Counters, Counts
 from .file_io import pwrite_all
+from .header import HEADER_BYTES
 
 if TYPE_CHECKING:
-    from .partition import Binding, SharedPartition
+    from .binding import Binding
+    from .partition import SharedPartition
 
 Row = Any  # a memoryview of CounterRow.WORDS ints; written by one process alone
 _PAGE = mmap.ALLOCATIONGRANULARITY
@@ -27,37 +28,30 @@ class CounterRow:
     WORDS = 16
 
 
-class CounterFile:
-    """The rows of a store, in the order in which they were claimed."""
+class CounterRows:
+    """The rows of a store, in the order in which they were claimed. fd: of the head."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
 
     def claim_locked(self, number: int, function: int, generation: int) -> Row:
         """Return row `number`, from 0, for this process; raise OSError if the file system has no space for it."""
         page, within = divmod(number * CounterRow.WORDS * 8, _PAGE)
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if os.fstat(fd).st_size < (page + 1) * _PAGE:
-                pwrite_all(fd, bytes(_PAGE), page * _PAGE)  # a hole could not be written to on a full file system
-            words = memoryview(mmap.mmap(fd, _PAGE, offset=page * _PAGE)).cast("Q")
-        finally:
-            os.close(fd)
+        start = HEADER_BYTES + page * _PAGE
+        if os.fstat(self._fd).st_size < start + _PAGE:
+            pwrite_all(self._fd, bytes(_PAGE), start)  # a hole could not be written to on a full file system
+        words = memoryview(mmap.mmap(self._fd, _PAGE, offset=start)).cast("Q")
         return _initialize(words[within // 8 :][: CounterRow.WORDS], function, generation)
 
     def capacity(self) -> int:
         """Return how many rows fit in the file."""
-        try:
-            with open(self._path, "rb") as file:
-                return os.fstat(file.fileno()).st_size // (8 * CounterRow.WORDS)
-        except FileNotFoundError:
-            return 0
+        return max(0, os.fstat(self._fd).st_size - HEADER_BYTES) // (8 * CounterRow.WORDS)
 
     def rows(self, count: int, function: int, generation: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
         """Return the rows of a function since it was cleared, of the first `count`, as they are now: uint64 (n, 16)."""
-        count = min(count, self.capacity())
-        words = np.fromfile(self._path, np.uint64, count * CounterRow.WORDS) if count else np.empty(0, np.uint64)
-        rows = words.reshape(-1, CounterRow.WORDS)
+        data = os.pread(self._fd, min(count, self.capacity()) * 8 * CounterRow.WORDS, HEADER_BYTES)
+        whole = len(data) // (8 * CounterRow.WORDS)
+        rows = np.frombuffer(data, np.uint64, whole * CounterRow.WORDS).reshape(-1, CounterRow.WORDS)
         of_function = (rows[:, CounterRow.FUNCTION] == function) & (rows[:, CounterRow.GENERATION] == generation)
         selected: np.ndarray[Any, np.dtype[np.uint64]] = rows[of_function]
         return selected

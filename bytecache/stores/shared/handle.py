@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from ...system.caller import warn_caller
 from .attachment import Attachment
-from .counters import CounterFile
-from .header import StoreHeader
+from .counters import CounterRows
+from .header import HEAD, StoreHeader
 from .locks import WRITER_BYTE, ByteRangeLocks
 from .segment import Segment
 
@@ -35,9 +35,11 @@ class StoreHandle:
         """Raise FileNotFoundError or ValueError if there is no store. attachment: None to look only."""
         self.folder, self._attachment = folder, attachment
         self.header = StoreHeader(self.folder)
-        self.locks = ByteRangeLocks(self.folder / "locks")
-        self.counters = CounterFile(self.folder / "processes")
+        self.locks = ByteRangeLocks(self.folder / HEAD)
+        self.counters = CounterRows(self.header.fd)
         self.disk_full = False  # whether a write has failed since a partition was last bound
+        self.lost = False  # whether its files were removed or replaced: the store is to be opened again
+        self.cut_off = False  # whether it was lost and no other could be opened: it goes on in files without a name
         self._mutex = threading.RLock()  # guards _writing and _closing: one thread at a time writes
         self._writing = False  # a signal handler may want to write during this thread's own write
         self._closing = False
@@ -64,7 +66,9 @@ class StoreHandle:
     def with_writer_lock(self, work: Callable[[], T]) -> T:
         """Return ``work()``, run under the lock that one thread of one process has at a time.
 
-        Raise HandleClosed, and ReentrantWrite in a signal handler that interrupted such work.
+        The lock is on the header. If the name no longer leads to the header, other processes lock another one: the
+        handle is lost then, and nothing may be written. Raise HandleClosed, also for a lost handle, and ReentrantWrite
+        in a signal handler that interrupted such work.
         """
         if self.locks.closed:  # first: in a forked child the mutex may belong to a thread that does not exist there
             raise HandleClosed
@@ -74,6 +78,8 @@ class StoreHandle:
             try:
                 self._writing = True
                 if not self.locks.acquire(WRITER_BYTE):
+                    raise HandleClosed
+                if self.notice_loss():
                     raise HandleClosed
                 return work()
             finally:
@@ -85,6 +91,15 @@ class StoreHandle:
                     raise
                 if self._closing:
                     self._close()
+
+    def notice_loss(self) -> bool:
+        """Return whether the files were removed or replaced, by now or earlier."""
+        self.lost = self.lost or not (self.cut_off or self.header.is_current())
+        return self.lost
+
+    def go_on_alone(self) -> None:
+        """Go on with the files that are open, since no other store can be opened in the place of this one."""
+        self.cut_off, self.lost = True, False
 
     def warn_not_stored(self, exc: OSError) -> None:
         """Warn, once, that values are not stored, and why."""

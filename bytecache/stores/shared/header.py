@@ -1,34 +1,43 @@
-"""The first page of a shared store: its format, its budget, and a row for each function that uses it."""
+"""The head of a shared store: its format, its budget, and a row for each function that uses it.
+
+The head is what makes a folder a store: the locks are on it, and the counters are behind it. A store whose head is
+removed or replaced is another store from then on, in which no process writes to a file of the former one.
+"""
 
 from __future__ import annotations
 
 import mmap
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .file_io import create_file
+from .file_io import create_file, inode_at, open_owned, pwrite_all
 
 VERSION = 1
-_NBYTES = 1 << 16
+HEAD = "head"
+HEADER_BYTES = 1 << 16  # before the counters
 _MAGIC = int.from_bytes(b"bytecach", "little")
 
 
 class Word:
     """The store's own words, of eight bytes each."""
 
-    MAGIC, FORMAT, MAXBYTES, FUNCTIONS, COUNTER_ROWS, CREATED_NS, NEXT_GENERATION = range(7)
+    MAGIC, FORMAT, MAXBYTES, FUNCTIONS, COUNTER_ROWS, CREATED_NS, NEXT_GENERATION, INODE = range(8)
 
 
 class FunctionRow:
-    """The words of a function's row. The first row of the page is for the store's own words."""
+    """The words of a function's row. The first row of the page is for the store's own words.
 
-    ID, ID_END, GENERATION, USED_BYTES, NAME = range(5)
+    INDEX_INODE: of the index of the generation; 0 if its files have not been created yet.
+    """
+
+    ID, ID_END, GENERATION, USED_BYTES, INDEX_INODE, NAME = range(6)
     WORDS = 16
 
 
-MAX_FUNCTIONS = _NBYTES // 8 // FunctionRow.WORDS - 1
+MAX_FUNCTIONS = HEADER_BYTES // 8 // FunctionRow.WORDS - 1
 
 
 class StoreHeader:
@@ -39,15 +48,15 @@ class StoreHeader:
 
     def __init__(self, folder: Path) -> None:
         """Open the header of a store; raise FileNotFoundError or ValueError if there is none of this version."""
-        fd = os.open(folder / "head", os.O_RDWR | os.O_CLOEXEC)
-        try:
-            if os.fstat(fd).st_size != _NBYTES:
-                raise ValueError(
-                    f"{folder} is not a shared store, or a damaged one: its header is not {_NBYTES} bytes long"
-                )
-            self.words = memoryview(mmap.mmap(fd, _NBYTES)).cast("Q")
-        finally:
-            os.close(fd)
+        self._path = os.fspath(folder / HEAD)
+        self.fd = open_owned(self, self._path)
+        status = os.fstat(self.fd)
+        if status.st_size < HEADER_BYTES:
+            raise ValueError(
+                f"{folder} is not a shared store, or a damaged one: its header is not {HEADER_BYTES} bytes long"
+            )
+        self.inode = status.st_ino
+        self.words = memoryview(mmap.mmap(self.fd, HEADER_BYTES)).cast("Q")
         if self.words[Word.MAGIC] != _MAGIC or self.words[Word.FORMAT] != VERSION:
             raise ValueError(
                 f"{folder} is not a shared store of format {VERSION}: its header starts with "
@@ -58,23 +67,39 @@ class StoreHeader:
     def has_magic(folder: Path) -> bool:
         """Return whether the header is that of a shared store, of any version."""
         try:
-            return (folder / "head").read_bytes()[:8] == _MAGIC.to_bytes(8, "little")
+            return (folder / HEAD).read_bytes()[:8] == _MAGIC.to_bytes(8, "little")
         except (FileNotFoundError, IsADirectoryError):
             return False
 
     @staticmethod
-    def exists(folder: Path) -> bool:
-        """Return whether a store was created there in full."""
-        return (folder / "head").exists()
+    def is_ready(folder: Path) -> bool:
+        """Return whether a store was created there in full, or adopted, and its header was not replaced since then."""
+        try:
+            header = StoreHeader(folder)
+        except (ValueError, FileNotFoundError, IsADirectoryError):
+            return False
+        return header.words[Word.INODE] == header.inode
 
     @staticmethod
-    def create(folder: Path, maxbytes: int) -> None:
-        """Create an empty store."""
-        words = memoryview(bytearray(_NBYTES)).cast("Q")
+    def create(folder: Path, maxbytes: int, first_generation: int = 1) -> None:
+        """Create an empty store. first_generation: one that no process which has the folder open can have used."""
+        words = memoryview(bytearray(HEADER_BYTES)).cast("Q")
         words[Word.MAGIC], words[Word.FORMAT], words[Word.MAXBYTES] = _MAGIC, VERSION, maxbytes
-        words[Word.CREATED_NS], words[Word.NEXT_GENERATION] = time.time_ns(), 1
-        create_file(folder / "head.part", words.tobytes())
-        (folder / "head.part").rename(folder / "head")
+        words[Word.CREATED_NS], words[Word.NEXT_GENERATION] = time.time_ns(), first_generation
+        part = folder / f"{HEAD}.part"
+        inode = create_file(part, words.tobytes())
+        with part.open("r+b") as file:
+            pwrite_all(file.fileno(), inode.to_bytes(8, sys.byteorder), 8 * Word.INODE)
+        part.rename(folder / HEAD)
+
+    def is_current(self) -> bool:
+        """Return whether the name of the header still leads to this one, whole."""
+        inode, nbytes = inode_at(self._path)
+        return inode == self.inode and nbytes >= HEADER_BYTES
+
+    def set_ready_locked(self, ready: bool) -> None:
+        """Record whether the store was checked at this place: it may have been copied here since its last run."""
+        self.words[Word.INODE] = self.inode if ready else 0
 
     def check(self, counter_rows: int) -> None:
         """Raise ValueError if its numbers are impossible. counter_rows: how many fit in the file of counters."""
@@ -137,7 +162,7 @@ class StoreHeader:
             raise OSError(f"a shared store is for at most {MAX_FUNCTIONS} functions: clear it, or use another path")
         row = FunctionRow.WORDS * (1 + count)
         name_bytes = 8 * (FunctionRow.WORDS - FunctionRow.NAME)
-        data = function_id + bytes(16) + name.encode("utf-8", "replace")[:name_bytes].ljust(name_bytes, b"\0")
+        data = function_id + bytes(24) + name.encode("utf-8", "replace")[:name_bytes].ljust(name_bytes, b"\0")
         for word in range(FunctionRow.WORDS):
             self.words[row + word] = int.from_bytes(data[8 * word : 8 * word + 8], "little")
         self.new_generation_locked(row)
@@ -153,7 +178,7 @@ class StoreHeader:
         generation = self.words[Word.NEXT_GENERATION]
         self.words[Word.NEXT_GENERATION] = generation + 1
         self.words[row + FunctionRow.GENERATION] = generation
-        self.words[row + FunctionRow.USED_BYTES] = 0
+        self.words[row + FunctionRow.USED_BYTES] = self.words[row + FunctionRow.INDEX_INODE] = 0
 
     def generation_of(self, row: int) -> int:
         """Return the number of the segment with a function's values."""
@@ -162,6 +187,14 @@ class StoreHeader:
     def generations(self) -> set[int]:
         """Return the generations in use, of all functions."""
         return {self.generation_of(row) for row in self.function_rows()}
+
+    def index_inode(self, row: int) -> int:
+        """Return the inode of the index of a function's segment; 0 if its files have not been created yet."""
+        return int(self.words[row + FunctionRow.INDEX_INODE])
+
+    def set_index_inode_locked(self, row: int, inode: int) -> None:
+        """Record that the files of a function's segment were created or adopted."""
+        self.words[row + FunctionRow.INDEX_INODE] = inode
 
     def used_bytes_of(self, row: int) -> int:
         """Return the bytes that a function's values take."""

@@ -8,6 +8,7 @@ never moved or changed, so readers need no lock.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
@@ -17,9 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .file_io import create_file, open_owned, pwrite_all
+from .file_io import create_file, inode_at, open_owned, pwrite_all
 
-COUNT, BITS, TAIL, UNVERIFIED, SUPERSEDED, _PENDING_SLOT, _PENDING_OLD = range(7)  # words of the header
+# Words of the header. The last two are the inodes of the files that belong to the index; that of a table of 2**bits
+# slots is at _TABLE_INODE + bits, so that a reader which sees the table's size finds its inode.
+COUNT, BITS, TAIL, UNVERIFIED, SUPERSEDED, _PENDING_SLOT, _PENDING_OLD, ARENA_INODE, _TABLE_INODE = range(9)
 _HEADER_BYTES = 4096  # before the first entry
 _ENTRY = struct.Struct("<16sQQIHHI4x")
 _HASH = struct.Struct("<Q8x")  # the first half of a digest
@@ -63,10 +66,17 @@ class IndexEntry(NamedTuple):
 class HashIndex:
     """Maps the 16-byte digest of a key to its entry. Methods that end in ``_locked`` need the store's writer lock."""
 
-    def __init__(self, stem: Path) -> None:
-        """Open ``stem.index`` and its table; raise FileNotFoundError if they are missing, ValueError if not valid."""
-        self._stem = stem
+    def __init__(self, stem: Path, inode: int | None = None) -> None:
+        """Open ``stem.index`` and its table; raise FileNotFoundError if they are missing, ValueError if not valid.
+
+        inode: of the index that is expected, with its own table; None to open whatever is there.
+        """
+        self._stem, self._checks_inodes = stem, inode is not None
         self._fd = open_owned(self, f"{stem}.index")
+        status = os.fstat(self._fd)
+        self.inode = status.st_ino
+        if status.st_size < _HEADER_BYTES or inode not in (None, self.inode):
+            raise ValueError(f"{stem}.index was cut short or replaced")
         self.header = memoryview(mmap.mmap(self._fd, _HEADER_BYTES)).cast("Q")
         bits = self.header[BITS]
         fewest = max(self.header[UNVERIFIED], self.header[SUPERSEDED])
@@ -75,14 +85,12 @@ class HashIndex:
         self._remap()
 
     @staticmethod
-    def create_locked(stem: Path) -> None:
-        """Create an empty index; its header and table have no holes, so that writing to them cannot fail."""
-        create_file(_table_path(stem, _FIRST_BITS), bytes(4 << _FIRST_BITS))
+    def create_locked(stem: Path, arena_inode: int = 0) -> int:
+        """Create an empty index and return its inode; header and table have no holes: writing to them cannot fail."""
         header = np.zeros(_HEADER_BYTES // 8, np.uint64)
-        header[BITS] = _FIRST_BITS
-        part = Path(f"{stem}.index.part")
-        create_file(part, header.tobytes(), _HEADER_BYTES + _ENTRY_BYTES * _capacity(_FIRST_BITS))
-        part.rename(f"{stem}.index")
+        header[BITS], header[ARENA_INODE] = _FIRST_BITS, arena_inode
+        header[_TABLE_INODE + _FIRST_BITS] = create_file(_table_path(stem, _FIRST_BITS), bytes(4 << _FIRST_BITS))
+        return create_file(Path(f"{stem}.index"), header.tobytes(), _index_bytes(_FIRST_BITS))
 
     @staticmethod
     def exists(stem: Path) -> bool:
@@ -98,9 +106,20 @@ class HashIndex:
         if np.count_nonzero(table) > count + 1 or np.max(table) > count + 1:  # + 1: its writer was killed
             raise ValueError(f"the table of the index has slots that are not of its {count} entries")
 
-    def mark_unverified_locked(self) -> None:
-        """Have every process verify the entries that are there now before it uses them."""
+    def adopt_locked(self, arena_inode: int) -> None:
+        """Make the files those of this index; have every process verify what is in them now before it uses it."""
         self.header[UNVERIFIED] = self.header[COUNT]
+        self.header[ARENA_INODE] = arena_inode
+        bits = self.header[BITS]
+        self.header[_TABLE_INODE + bits] = inode_at(_table_path(self._stem, bits))[0]
+
+    def is_intact(self) -> bool:
+        """Return whether the names still lead to the index and its table, and both are whole."""
+        bits = self.header[BITS]
+        inode, nbytes = inode_at(f"{self._stem}.index")
+        table_inode, table_bytes = inode_at(_table_path(self._stem, bits))
+        whole = nbytes >= _index_bytes(bits) and table_bytes >= 4 << bits
+        return whole and (inode, table_inode) == (self.inode, self.header[_TABLE_INODE + bits])
 
     @property
     def count(self) -> int:
@@ -130,11 +149,12 @@ class HashIndex:
                     raise
                 continue  # a writer has just replaced it by a larger one
             try:
+                if self._checks_inodes and os.fstat(fd).st_ino != self.header[_TABLE_INODE + bits]:
+                    raise FileNotFoundError(errno.ENOENT, "was replaced", os.fspath(_table_path(self._stem, bits)))
                 table = memoryview(mmap.mmap(fd, 4 << bits)).cast("I")
             finally:
                 os.close(fd)
-            nbytes = _HEADER_BYTES + _ENTRY_BYTES * _capacity(bits)
-            entries = mmap.mmap(self._fd, nbytes, prot=mmap.PROT_READ)
+            entries = mmap.mmap(self._fd, _index_bytes(bits), prot=mmap.PROT_READ)
             self._mapped = bits, (1 << bits) - 1, table, entries  # in one step: other threads are reading it
             return
 
@@ -154,7 +174,7 @@ class HashIndex:
             return None
         try:
             self._remap()
-        except FileNotFoundError:  # the table has grown, and then the values were cleared
+        except (FileNotFoundError, ValueError):  # the table has grown, and then was cleared or cut short
             return None
         return self.find(digest)
 
@@ -202,11 +222,12 @@ class HashIndex:
         old_path, path = _table_path(self._stem, self._mapped[0]), _table_path(self._stem, bits)
         entries = np.frombuffer(self._mapped[3], _ENTRY_DTYPE, self.header[COUNT], _HEADER_BYTES)
         try:
-            create_file(path, _build_table(entries["hash"], bits).tobytes())
-            os.ftruncate(self._fd, _HEADER_BYTES + _ENTRY_BYTES * _capacity(bits))
+            inode = create_file(path, _build_table(entries["hash"], bits).tobytes())
+            os.ftruncate(self._fd, _index_bytes(bits))
         except OSError:
             path.unlink(missing_ok=True)
             raise
+        self.header[_TABLE_INODE + bits] = inode
         self.header[BITS] = bits
         self._remap()
         old_path.unlink(missing_ok=True)
@@ -214,6 +235,10 @@ class HashIndex:
 
 def _capacity(bits: int) -> int:
     return 1 << (bits - 1)  # half of the slots stay empty, so that a search looks at few
+
+
+def _index_bytes(bits: int) -> int:
+    return _HEADER_BYTES + _ENTRY_BYTES * _capacity(bits)
 
 
 def _table_path(stem: Path, bits: int) -> Path:

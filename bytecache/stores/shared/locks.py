@@ -27,7 +27,7 @@ class ByteRangeLocks:
     """
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         self._close = weakref.finalize(self, os.close, self._fd)
         self._close.atexit = False
         self._mutex = threading.Lock()  # guards _closing and _calls: no call may find another file at that descriptor

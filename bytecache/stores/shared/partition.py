@@ -6,39 +6,19 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from ...system.caller import warn_caller
 from ..base import MISSING, Counters, Partition, PutResult, Snapshot
 from ..codec import BYTES, Encoded, encode
-from .counters import CounterRow, Row, SharedCounters, private_row
-from .handle import HandleClosed, ReentrantWrite, StoreHandle
-from .header import FunctionRow
+from .binding import Binding, begin_anew_if_damaged_locked, begin_anew_locked, bind_locked, unbacked
+from .counters import CounterRow, SharedCounters
+from .handle import HandleClosed, ReentrantWrite
+from .header import HEAD
 from .locks import ByteRangeLocks, KeyLease
 from .segment import Segment
 
 if TYPE_CHECKING:
     from .store import SharedStore
-
-
-class Binding(NamedTuple):
-    """A process's access to one generation of a function's values.
-
-    words, generation_word: where the store's header has the generation that is valid now. segment: None if the file
-    system had no space for one. counters: this process's row.
-    """
-
-    handle: StoreHandle
-    function_row: int
-    words: memoryview
-    generation_word: int
-    generation: int
-    segment: Segment | None
-    counters: Row
-
-    def is_stale(self) -> bool:
-        """Return whether the function was cleared in the meantime."""
-        return bool(self.words[self.generation_word] != self.generation)
 
 
 class SharedPartition(Partition):
@@ -128,7 +108,9 @@ class SharedPartition(Partition):
         try:
             return handle.with_writer_lock(partial(self._put_locked, binding, segment, key, encoded))
         except HandleClosed:
-            if self._binding is binding:  # bound while another thread closed the store
+            if handle.lost:
+                self._store.handle()  # opens another one, to which the next call binds
+            elif self._binding is binding:  # bound while another thread closed the store
                 self._binding = None
             return None
         except ReentrantWrite:
@@ -150,8 +132,12 @@ class SharedPartition(Partition):
         entries = segment.index.count
         try:
             segment.append_locked(key, encoded)
+        except (ValueError, FileNotFoundError):  # a file was removed, replaced or cut short
+            begin_anew_locked(binding.handle, row)
+            return None
         finally:
-            header.set_used_bytes_locked(row, segment.currbytes)
+            if not binding.is_stale():
+                header.set_used_bytes_locked(row, segment.currbytes)
             if segment.index.count > entries:  # also if an interrupt struck once the entry counted
                 # Guarded by the writer's mutex, not by `lock`: a signal handler that stores a value, in a thread that
                 # has `lock`, would take the two in the other order.
@@ -173,7 +159,7 @@ class SharedPartition(Partition):
         return KeyLease(key_locks, key, generation)
 
     def snapshot(self, scope: str) -> Snapshot:
-        binding = self.bound()
+        binding = self._bound_to_what_is_there()
         counts = SharedCounters(self, binding).snapshot(scope)
         segment = binding.segment
         return Snapshot(counts, 0, 0) if segment is None else Snapshot(counts, len(segment), segment.currbytes)
@@ -191,7 +177,7 @@ class SharedPartition(Partition):
                     binding = self._bind()
                     if binding.segment is not None and self._key_locks is None:
                         with suppress(OSError):  # without leases, if there are no descriptors left
-                            self._key_locks = ByteRangeLocks(binding.handle.folder / "locks")
+                            self._key_locks = ByteRangeLocks(binding.handle.folder / HEAD)
                     self._binding = binding
         return binding
 
@@ -200,42 +186,26 @@ class SharedPartition(Partition):
         while True:
             handle = self._store.handle()
             try:
-                return handle.with_writer_lock(partial(self._bind_locked, handle))
+                return handle.with_writer_lock(partial(bind_locked, handle, self._function_id, self._name))
             except HandleClosed:
                 continue
             except ReentrantWrite:
-                return _unbacked(handle, stale=True)
+                return unbacked(handle, stale=True)
             except OSError as exc:
                 handle.warn_not_stored(exc)
-                return _unbacked(handle)
+                return unbacked(handle)
 
-    def _bind_locked(self, handle: StoreHandle) -> Binding:
-        header, row = handle.header, handle.header.find_function(self._function_id)
-        if row is None:
-            if header.used_bytes > 0.99 * header.maxbytes:
-                self._warn_full_of_others(handle)
-            row = header.add_function_locked(self._function_id, self._name)
-        generation = header.generation_of(row)
-        segment: Segment | None = None
-        try:
-            Segment.create_locked(handle.folder, generation, header.maxbytes)
-            segment = Segment(handle.folder, generation)
-            number = header.counter_rows
-            counters = handle.counters.claim_locked(number, row, generation)
-            header.counter_rows = number + 1
-            handle.disk_full = False
-        except OSError as exc:
-            handle.warn_not_stored(exc)
-            counters = private_row(row, generation)
-        return Binding(handle, row, header.words, row + FunctionRow.GENERATION, generation, segment, counters)
-
-    def _warn_full_of_others(self, handle: StoreHandle) -> None:
-        header, folder = handle.header, handle.folder
-        names = ", ".join(sorted({header.function_name(other) for other in header.function_rows()}))
-        warn_caller(
-            f"{folder} is full of the values of {names}: those of {self._name} are read each time. A function whose "
-            f"code has changed is another one: clear the store (bytecache clear {folder})"
-        )
+    def _bound_to_what_is_there(self) -> Binding:
+        """Return the binding to the values that are valid now, after a look at whether their files are still there."""
+        binding = self.bound()
+        if binding.handle.notice_loss():
+            self._store.handle()
+            binding = self.bound()
+        if binding.segment is not None and not binding.segment.is_intact():
+            with suppress(HandleClosed, ReentrantWrite, OSError):
+                binding.handle.with_writer_lock(partial(begin_anew_if_damaged_locked, binding))
+            binding = self.bound()
+        return binding
 
     def unbind(self) -> None:
         """Have the next call look for the files again."""
@@ -253,8 +223,3 @@ class SharedPartition(Partition):
             self.lock.release()
         else:  # a partition behind another one, whose lock no cache took before the fork
             self.lock = threading.RLock()
-
-
-def _unbacked(handle: StoreHandle, stale: bool = False) -> Binding:
-    """Return a binding to no files, in which nothing is stored."""
-    return Binding(handle, 0, memoryview(bytes([stale])), 0, 0, None, private_row(0, 0))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 from ...system.caller import warn_caller
-from .counters import CounterFile
-from .header import VERSION, StoreHeader
+from .attachment import exclusive
+from .counters import CounterRows
+from .header import HEAD, VERSION, StoreHeader
 from .locks import WRITER_BYTE, ByteRangeLocks
 from .segment import FILE_PATTERN, Segment
 
-_STORE_FILES = re.compile(rf"head|locks|processes|{FILE_PATTERN.pattern}")
+_STORE_FILES = re.compile(rf"{HEAD}|{FILE_PATTERN.pattern}")
+_RESTORING = f"{HEAD}.restore.part"  # locked by the process that makes a header in the place of a lost one
 _IGNORED = re.compile(r".*\.part|aside[0-9]+|lost\+found")  # a folder with nothing else in it counts as empty
 
 
@@ -22,6 +25,18 @@ def initialize(folder: Path, maxbytes: int) -> None:
     for leftover in folder.iterdir():
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     StoreHeader.create(folder, maxbytes)
+
+
+def restore(folder: Path, maxbytes: int) -> None:
+    """Make a folder in use an empty store again, whose header was removed, replaced or cut short.
+
+    Processes that still have the former store open notice it before they next write. The generations that they have
+    used, and may use in that moment, do not come again.
+    """
+    with exclusive(folder / _RESTORING):
+        if not StoreHeader.is_ready(folder):
+            Segment.remove_all_but_locked(folder, ())
+            StoreHeader.create(folder, maxbytes, first_generation=time.time_ns())
 
 
 def recover(folder: Path, maxbytes: int) -> None:
@@ -50,7 +65,7 @@ def recover(folder: Path, maxbytes: int) -> None:
 
 def _adopt(folder: Path, maxbytes: int) -> None:
     header = StoreHeader(folder)
-    locks = ByteRangeLocks(folder / "locks")
+    locks = ByteRangeLocks(folder / HEAD)
     try:
         locks.acquire(WRITER_BYTE)  # a process that is not attached may clear the store
         _adopt_locked(folder, header, maxbytes)
@@ -59,28 +74,48 @@ def _adopt(folder: Path, maxbytes: int) -> None:
 
 
 def _adopt_locked(folder: Path, header: StoreHeader, maxbytes: int) -> None:
-    header.check(CounterFile(folder / "processes").capacity())
+    header.check(CounterRows(header.fd).capacity())
+    header.set_ready_locked(False)
     for row in header.function_rows():
-        used_bytes, generation = 0, header.generation_of(row)
-        if Segment.exists(folder, generation):  # it does not if the process that added the function was killed
+        used_bytes, inode, generation = 0, 0, header.generation_of(row)
+        if header.index_inode(row):  # else the process that added the function was killed
             segment = Segment(folder, generation)
             segment.adopt_locked()
-            used_bytes = segment.currbytes
+            used_bytes, inode = segment.currbytes, segment.index.inode
         header.set_used_bytes_locked(row, used_bytes)
+        header.set_index_inode_locked(row, inode)
     Segment.remove_all_but_locked(folder, header.generations())
     header.maxbytes = maxbytes
+    header.set_ready_locked(True)
 
 
 def _quarantine(folder: Path) -> Path:
+    """Move a store away and return where to. What an earlier quarantine has left there is removed, if it is a store."""
     number = 1
-    while (aside := folder.with_name(f"{folder.name}.aside{number}")).exists() or (folder / f"aside{number}").exists():
+    while True:
+        aside, inside = folder.with_name(f"{folder.name}.aside{number}"), folder / f"aside{number}"
+        for earlier in aside, inside:
+            if is_store(earlier):
+                shutil.rmtree(earlier, ignore_errors=True)
+        if not aside.exists() and not inside.exists():
+            break
         number += 1
     try:
         return folder.rename(aside)
     except OSError:  # a mount point, or its parent belongs to another user
-        inside = folder / f"aside{number}"
         inside.mkdir(mode=0o700)
         for path in folder.iterdir():
             if not _IGNORED.fullmatch(path.name):
                 path.rename(inside / path.name)
         return inside
+
+
+def is_store(folder: Path) -> bool:
+    """Return whether there is nothing in a folder but what a shared store has there, and something of that."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return False
+    return any(map(_STORE_FILES.fullmatch, names)) and all(
+        _STORE_FILES.fullmatch(name) or _IGNORED.fullmatch(name) for name in names
+    )

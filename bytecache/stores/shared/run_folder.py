@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
 from ...system.caller import warn_caller
 from ...system.filesystem import free_bytes, is_on_network
-from .attachment import Attachment, is_still_at, remove_if_orphaned
-from .locks import fcntl
+from .attachment import Attachment, exclusive, remove_if_orphaned
 
 RUN_VARIABLE = "BYTECACHE_RUN"
 _MEMORY = Path("/dev/shm")
@@ -70,7 +68,8 @@ def attach_run_folder(name: str, maxbytes: int, attach: Callable[[Path], Attachm
         raise OSError(
             f"neither {_MEMORY} nor {tempfile.gettempdir()} can be written to: give path=, a folder on a local disk"
         )
-    with _selection_lock(parents[0]):  # one process at a time looks and chooses, so that all choose the same
+    # One process at a time looks and chooses, so that all choose the same.
+    with exclusive(parents[0] / f"{_PREFIX}-{os.geteuid()}.door"):
         for parent in parents:
             for leftover in parent.glob(f"{_PREFIX}-{os.geteuid()}-*"):
                 remove_if_orphaned(leftover)
@@ -79,25 +78,6 @@ def attach_run_folder(name: str, maxbytes: int, attach: Callable[[Path], Attachm
             if path.lstat().st_uid != os.geteuid():
                 raise PermissionError(f"{path} belongs to another user: remove it, or give path=")
         return attach(existing[0] if existing else _choose_parent(parents, maxbytes) / folder)
-
-
-@contextmanager
-def _selection_lock(parent: Path) -> Iterator[None]:
-    """Exclude the other processes of this user."""
-    path = parent / f"{_PREFIX}-{os.geteuid()}.door"
-    while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            if not is_still_at(path, fd):
-                continue  # the process before this one has removed it
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-        finally:
-            os.close(fd)
 
 
 def _usable(parent: Path) -> bool:

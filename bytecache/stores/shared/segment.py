@@ -18,23 +18,39 @@ from typing import Any
 from ...system.filesystem import is_memory_backed
 from ..base import MISSING
 from ..codec import BYTES, NDARRAY, Encoded, decode
-from .file_io import create_file, open_owned, pwrite_all
-from .index import HashIndex, IndexEntry
+from .file_io import create_file, inode_at, open_owned, pwritev_all
+from .index import ARENA_INODE, HashIndex, IndexEntry
 
 FILE_PATTERN = re.compile(r"([0-9]+)\.(?:arena|index|index\.part|slots[0-9]+)")
 _MAX_ARENA_BYTES = 8 << 40  # what every file system can do
 _ALIGNMENT = 64  # of arrays, in bytes: a cache line
+_LAST_OF_PAGE = mmap.PAGESIZE - 1
 _VALID, _CORRUPT = 1, 2
+
+
+class DamagedSegment(ValueError):
+    """A file of a segment was removed, replaced or cut short."""
 
 
 class Segment:
     """Values by the digest of their key. Methods that end in ``_locked`` need the store's writer lock."""
 
-    def __init__(self, folder: Path, generation: int) -> None:
-        """Open the files of a generation; raise FileNotFoundError if there are none, or no longer."""
-        stem = folder / str(generation)
-        self.index = HashIndex(stem)
-        self._fd = open_owned(self, f"{stem}.arena")
+    def __init__(self, folder: Path, generation: int, index_inode: int | None = None, maxbytes: int = 0) -> None:
+        """Open the files of a generation; raise FileNotFoundError if there are none, or no longer.
+
+        index_inode: of the index, which knows its arena and its table: DamagedSegment if a file was cut short, or is
+        not the one that was created or adopted with the others. None to open whatever is there. maxbytes: make the
+        arena as long as it may become, under the writer's lock.
+        """
+        self._stem = folder / str(generation)
+        self.index = HashIndex(self._stem, index_inode)
+        self._fd = open_owned(self, f"{self._stem}.arena")
+        status = os.fstat(self._fd)
+        if index_inode is not None:
+            if status.st_ino != self.index.header[ARENA_INODE] or status.st_size < self.currbytes:
+                raise DamagedSegment(f"{self._stem}.arena was cut short or replaced")
+        if maxbytes and status.st_size < _arena_bytes(maxbytes):  # an earlier run has left it shorter
+            os.ftruncate(self._fd, _arena_bytes(maxbytes))
         self._bytes = mmap.mmap(self._fd, 0, prot=mmap.PROT_READ)
         self._view = memoryview(self._bytes)
         self._on_disk = not is_memory_backed(folder)
@@ -44,19 +60,20 @@ class Segment:
         self._verdicts = bytearray(self.index.unverified + 1)
 
     @staticmethod
-    def create_locked(folder: Path, generation: int, maxbytes: int) -> None:
-        """Create the files of a generation if they are missing; the arena is as long as it may become."""
-        stem, nbytes = folder / str(generation), min(maxbytes, _MAX_ARENA_BYTES)
-        if not HashIndex.exists(stem):
-            create_file(Path(f"{stem}.arena"), b"", nbytes)
-            HashIndex.create_locked(stem)
-        elif os.path.getsize(f"{stem}.arena") < nbytes:  # append_locked was killed after it had shortened the file
-            os.truncate(f"{stem}.arena", nbytes)
+    def create_locked(folder: Path, generation: int, maxbytes: int) -> int:
+        """Create the files of a generation; return the inode of its index. The arena is as long as it may become."""
+        stem = folder / str(generation)
+        return HashIndex.create_locked(stem, create_file(Path(f"{stem}.arena"), b"", _arena_bytes(maxbytes)))
 
     @staticmethod
     def exists(folder: Path, generation: int) -> bool:
         """Return whether the files of a generation were created in full."""
         return HashIndex.exists(folder / str(generation))
+
+    def is_intact(self) -> bool:
+        """Return whether the names still lead to the files, and all are whole."""
+        inode, nbytes = inode_at(f"{self._stem}.arena")
+        return inode == self.index.header[ARENA_INODE] and nbytes >= self.currbytes and self.index.is_intact()
 
     @staticmethod
     def remove_all_but_locked(folder: Path, generations: Container[int]) -> None:
@@ -67,12 +84,15 @@ class Segment:
                 path.unlink(missing_ok=True)
 
     def adopt_locked(self) -> None:
-        """Adopt an earlier run's entries, which are verified when they are read; raise ValueError for damaged files."""
+        """Adopt the entries of an earlier run, which may have been on another machine: they are verified when read.
+
+        Raise ValueError for damaged files.
+        """
         self.index.check()
-        nbytes = os.fstat(self._fd).st_size
-        if nbytes < self.currbytes:
-            raise ValueError(f"the arena has {nbytes} of {self.currbytes} bytes")
-        self.index.mark_unverified_locked()
+        status = os.fstat(self._fd)
+        if status.st_size < self.currbytes:
+            raise ValueError(f"the arena has {status.st_size} of {self.currbytes} bytes")
+        self.index.adopt_locked(status.st_ino)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -87,17 +107,24 @@ class Segment:
         found = self.index.find(digest)
         if found is None:
             return MISSING
-        number, (_, offset, length, _, kind, description_length, _) = found
+        number, (_, offset, length, _, kind, description_length, entry_crc) = found
         if number < len(self._verdicts) and not self._verified(number):
             return MISSING
         end = offset + length
-        if end + description_length > len(self._bytes):
+        guard = (end + description_length | _LAST_OF_PAGE) + 1
+        if guard >= len(self._bytes) or not entry_crc:  # of an entry that was cut off the end is zero
             return MISSING
         if self._on_disk:
             self._read_ahead(offset, end + description_length)
+        value: Any
         if kind == BYTES:
-            return self._bytes[offset:end] if copy else self._view[offset:end]
-        return decode(kind, self._view[offset:end], self._bytes[end : end + description_length])
+            value = self._bytes[offset:end] if copy else self._view[offset:end]
+        else:
+            value = decode(kind, self._view[offset:end], self._bytes[end : end + description_length])
+        # Of an arena that was cut short in the value's last page, the rest of that page reads as zeros. The page behind
+        # it is gone then, and to touch it ends the process by SIGBUS: better than a wrong value.
+        self._bytes[guard]
+        return value
 
     def __contains__(self, digest: bytes) -> bool:
         """Return whether there is an entry, verified or not."""
@@ -108,19 +135,36 @@ class Segment:
         return self._next_entry(b"", encoded).end - self.currbytes
 
     def append_locked(self, digest: bytes, encoded: Encoded) -> None:
-        """Write a value behind the last one; raise OSError if the file system does not accept it."""
+        """Write a value behind the last one; raise OSError if the file system does not accept it.
+
+        Raise DamagedSegment if the arena was cut short: to write behind its end would put zeros where values were.
+        """
         entry = self._next_entry(digest, encoded)
-        nbytes = len(self._bytes)
+        self._check_length_locked()
         try:
-            if entry.end > nbytes:
+            if _guard(entry.end) >= len(self._bytes):
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-            pwrite_all(self._fd, encoded.payload, entry.offset)
-            pwrite_all(self._fd, encoded.description, entry.offset + entry.length)
+            padding = bytes(_guard(entry.end) + 1 - entry.end)
+            pwritev_all(self._fd, (encoded.payload, encoded.description, padding), entry.offset)
+            if self._bytes.size() < len(self._bytes):  # it was cut short meanwhile, and the write has extended it
+                raise DamagedSegment(f"{self._stem}.arena was cut short")
             self.index.append_locked(entry._replace(crc=_crc(encoded.payload, encoded.description)))
         except OSError:
-            os.ftruncate(self._fd, self.currbytes)  # frees the part that was written, for others to use
-            os.ftruncate(self._fd, nbytes)
+            self._check_length_locked()
+            self._free_tail_locked()
             raise
+
+    def _check_length_locked(self) -> None:
+        nbytes = self._bytes.size()
+        if nbytes < self.currbytes:
+            raise DamagedSegment(f"{self._stem}.arena was cut short")
+        if nbytes < len(self._bytes):  # a writer was killed while it freed what it had written
+            os.ftruncate(self._fd, len(self._bytes))
+
+    def _free_tail_locked(self) -> None:
+        """Free what was written behind the last value, for others to use."""
+        os.ftruncate(self._fd, _guard(self.currbytes) + 1 if self.currbytes else 0)
+        os.ftruncate(self._fd, len(self._bytes))
 
     def _next_entry(self, digest: bytes, encoded: Encoded) -> IndexEntry:
         offset = self.currbytes
@@ -148,6 +192,15 @@ class Segment:
         page = start - start % mmap.PAGESIZE
         if end > page:  # an empty value may be at the very end
             self._bytes.madvise(mmap.MADV_WILLNEED, page, end - page)
+
+
+def _arena_bytes(maxbytes: int) -> int:
+    return _guard(min(maxbytes, _MAX_ARENA_BYTES)) + mmap.PAGESIZE
+
+
+def _guard(end: int) -> int:
+    """Return where the page begins that is behind a value which ends there; it is written with the value."""
+    return (end | _LAST_OF_PAGE) + 1
 
 
 def _crc(payload: memoryview, description: bytes | memoryview) -> int:

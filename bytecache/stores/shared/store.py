@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...system.byte_sizes import parse_size
-from ...system.caller import call_site_name
+from ...system.caller import call_site_name, warn_caller
 from ...system.filesystem import check_not_network
 from ...system.fork import at_fork
 from ..base import Store
@@ -20,8 +20,10 @@ from .handle import HandleClosed, StoreHandle
 from .header import StoreHeader
 from .locks import OFD_LOCKS_AVAILABLE
 from .partition import SharedPartition
-from .recovery import initialize, recover
+from .recovery import initialize, recover, restore
 from .run_folder import attach_run_folder
+
+_OPEN_ATTEMPTS = 10  # while a cleaner of files is at work
 
 
 class SharedStore(Store):
@@ -40,7 +42,9 @@ class SharedStore(Store):
     What was written is never moved, so a value may be handed out as a view of the store's memory. Values that an
     earlier run wrote are checked against their checksums when a process first reads them; one that fails is read again.
     A folder of another version, or with a damaged index, is renamed and kept, with a RuntimeWarning. After a clear the
-    memory is free once the last view of it is gone and each process has made its next call.
+    memory is free once the last view of it is gone and each process has made its next call. If a file of the store is
+    removed or replaced while it is in use, values are lost, with a RuntimeWarning, and no value is wrong; a file that is
+    cut short ends the processes that have mapped it, by SIGBUS.
 
     Safe for threads and processes; keeps working in forked children; unpickled, it opens the same store. Linux only.
     Raises OSError for a folder that cannot be created or written to, or if the system lacks the locks it needs;
@@ -72,9 +76,28 @@ class SharedStore(Store):
     def handle(self) -> StoreHandle:
         """Return the open files; open them if they were closed, or are those of a forked child's parent."""
         handle = self._handle
-        if handle is None:
+        if handle is None or handle.lost:
             with _open_lock:
-                handle = self._handle = self._handle or self._open()
+                handle = self._handle
+                if handle is None:
+                    handle = self._handle = self._open()
+                elif handle.lost:
+                    handle = self._replace_locked(handle)
+        return handle
+
+    def _replace_locked(self, lost: StoreHandle) -> StoreHandle:
+        """Open the store again whose files were removed or replaced, where the other processes open it too."""
+        found = "was removed, or a file in it was removed or replaced, as by a cleaner of temporary files or by logind"
+        try:
+            handle = self._handle = self._open()
+        except (OSError, ValueError) as exc:
+            lost.go_on_alone()
+            warn_caller(f"{lost.folder} {found}, and cannot be made again: no process sees what another stores ({exc})")
+            return lost
+        for partition in list(self._partitions):
+            partition.unbind()
+        lost.close()
+        warn_caller(f"{lost.folder} {found}: it begins anew, and its values are read again")
         return handle
 
     def _open(self) -> StoreHandle:
@@ -83,24 +106,34 @@ class SharedStore(Store):
             check_not_network(Path(path))
             if os.path.exists(path) and not os.path.isdir(path):
                 raise ValueError(f"path must be a folder, or where one can be created: {path} is a file")
-            attachment = self._attach(Path(path))
-        elif self._folder is not None:
-            attachment = self._attach(self._folder)
-        else:
-            attachment = attach_run_folder(name, self._budget, self._attach)
-        attachment.remove_when_last = path is None
-        try:
-            handle = StoreHandle(attachment.folder, attachment)
-        except BaseException:
-            attachment.detach()
-            raise
+        for attempt in range(_OPEN_ATTEMPTS):
+            folder = Path(path) if path is not None else self._folder
+            attachment = (
+                self._attach(folder) if folder is not None else attach_run_folder(name, self._budget, self._attach)
+            )
+            attachment.remove_when_last = path is None
+            try:
+                handle = StoreHandle(attachment.folder, attachment)
+                break
+            except (ValueError, FileNotFoundError):  # somebody has removed a file in the meantime
+                attachment.detach()
+                if attempt == _OPEN_ATTEMPTS - 1:
+                    raise
+            except BaseException:
+                attachment.detach()
+                raise
         weakref.finalize(self, attachment.detach).atexit = False
         self._folder = attachment.folder
         return handle
 
     def _attach(self, folder: Path) -> Attachment:
         prepare = initialize if self._arguments[0] is None else recover
-        return attach(folder, lambda: prepare(folder, self._budget), lambda: StoreHeader.exists(folder))
+        return attach(
+            folder,
+            prepare=lambda: prepare(folder, self._budget),
+            is_ready=lambda: StoreHeader.is_ready(folder),
+            restore=lambda: restore(folder, self._budget),
+        )
 
     def partition(self, function_id: bytes, name: str, maxsize: int | None = None) -> SharedPartition:
         """Return the partition of one function, by the 16 bytes that stand for it. name: for people."""
@@ -141,6 +174,11 @@ class SharedStore(Store):
         for partition in list(self._partitions):
             partition.unbind()
 
+    def before_fork(self) -> None:
+        """Open the store again if its files are gone: the child finds it, and this process keeps it after the child."""
+        if self._handle is not None and self._handle.notice_loss():
+            self.handle()
+
     def after_fork_in_child(self) -> None:
         """Leave the locks that a forked child shares with its parent to the parent."""
         if self._handle is not None:
@@ -162,6 +200,12 @@ _stores: weakref.WeakSet[SharedStore] = weakref.WeakSet()
 _open_lock = threading.RLock()
 
 
+def _before_fork() -> None:
+    _open_lock.acquire()
+    for store in list(_stores):
+        store.before_fork()
+
+
 def _after_fork_in_child() -> None:
     try:
         for store in list(_stores):
@@ -170,4 +214,4 @@ def _after_fork_in_child() -> None:
         _open_lock.release()
 
 
-at_fork("stores", before=_open_lock.acquire, after_in_parent=_open_lock.release, after_in_child=_after_fork_in_child)
+at_fork("stores", before=_before_fork, after_in_parent=_open_lock.release, after_in_child=_after_fork_in_child)

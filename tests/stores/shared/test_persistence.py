@@ -335,7 +335,7 @@ def flips() -> list[tuple[str, int, int]]:
     offsets += [("1.index", 4096 + byte) for byte in rng.sample(range(480), 12)]
     offsets += [("1.arena", byte) for byte in rng.sample(range(180), 6)]
     offsets += [("1.slots10", byte) for byte in rng.sample(range(4096), 6)]
-    offsets += [("processes", byte) for byte in rng.sample(range(256), 6)]
+    offsets += [("head", (1 << 16) + byte) for byte in rng.sample(range(256), 6)]
     return [(name, byte, rng.choice([0x01, 0x02, 0x80, 0xFF])) for name, byte in offsets]
 
 
@@ -359,7 +359,7 @@ def test_no_flipped_byte_makes_a_wrong_value(template: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("size", [0, 1, 5000])
-@pytest.mark.parametrize("name", ["head", "1.index", "1.slots10", "1.arena", "processes", "locks"])
+@pytest.mark.parametrize("name", ["head", "1.index", "1.slots10", "1.arena"])
 def test_no_truncated_file_makes_a_wrong_value(template: Path, folder: Path, name: str, size: int) -> None:
     """With a file cut short or zero-padded, a store is renamed with one warning, or kept; all values are right."""
     shutil.copytree(template, folder)
@@ -369,7 +369,7 @@ def test_no_truncated_file_makes_a_wrong_value(template: Path, folder: Path, nam
         assert "renamed" in end[0] and (folder.parent / "store.aside1").is_dir()
 
 
-@pytest.mark.parametrize("name", ["1.index", "1.slots10", "1.arena", "processes", "locks"])
+@pytest.mark.parametrize("name", ["1.index", "1.slots10", "1.arena"])
 @pytest.mark.parametrize("how", ["missing", "folder", "garbage"])
 def test_no_replaced_file_makes_a_wrong_value(template: Path, folder: Path, name: str, how: str) -> None:
     """A file that is missing, a folder, or noise is noticed; all values are right."""
@@ -786,7 +786,7 @@ def test_a_call_inside_of_a_call_keeps_the_outer_lease(opened: Any) -> None:
 
     def outer(x: int) -> bytes:
         inner(x)
-        locks = ByteRangeLocks(store.path / "locks")  # as another process opens them
+        locks = ByteRangeLocks(store.path / "head")  # as another process opens them
         try:
             lease = KeyLease(locks, f._digest_of((x,), {}), f._cache.partition.generation)
             return b"free" if lease.acquire(wait=False) else b"leased"
@@ -813,7 +813,7 @@ def test_an_interrupted_wait_for_another_process_leaves_no_trace(opened: Any) ->
         f(1)
         os._exit(0)
     os.read(asking, 1)
-    inode = f":{(f._cache.partition._store.path / 'locks').stat().st_ino} "
+    inode = f":{(f._cache.partition._store.path / 'head').stat().st_ino} "
 
     def interrupt() -> None:
         until(lambda: any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines()))
@@ -874,20 +874,6 @@ def test_values_stay_right_while_threads_close_the_store(tmp_path: Path) -> None
     assert [end() for end in ends] == ["[[], None]"] * 3
 
 
-def test_a_folder_that_is_removed_under_a_job_costs_one_warning(tmp_path: Path) -> None:
-    """Reads go on, right and counted, if a user removes the store's folder, and also after a clear."""
-    store = SharedStore(tmp_path / "store", maxbytes=1 << 20)
-    (f,) = cached(store, lambda x: bytes(np.arange(x)))
-    f(1)
-    shutil.rmtree(tmp_path / "store")
-    with pytest.warns(RuntimeWarning, match="its files cannot be written|has no space left") as warned:
-        assert all(f(x) == bytes(np.arange(x)) for x in range(600))
-        f.cache_clear()
-        assert all(f(x) == bytes(np.arange(x)) for x in range(600))
-    assert len(warned) == 1 and f.cache_info().misses == 600
-    store.close()
-
-
 def test_an_arena_that_was_left_short_is_extended(tmp_path: Path) -> None:
     """A process that is killed while it frees space leaves a short arena; no value is cut off."""
     store = SharedStore(tmp_path / "store", maxbytes=1 << 20)
@@ -899,17 +885,8 @@ def test_an_arena_that_was_left_short_is_extended(tmp_path: Path) -> None:
     other = SharedStore(tmp_path / "store", maxbytes=1 << 20)
     (g,) = cached(other, lambda x: bytes([x]) * 1000)
     assert [g(1), g(2), g(2)] == [bytes([1]) * 1000, *2 * [bytes([2]) * 1000]]
-    assert arena.stat().st_size == 1 << 20
+    assert arena.stat().st_size >= 1 << 20
     other.close()
-
-
-def test_a_folder_that_was_emptied_under_a_job_is_refused(tmp_path: Path) -> None:
-    """A process that opens a folder in use without its header gets an error, and does not wait forever."""
-    store = SharedStore(tmp_path / "store", maxbytes=1000)
-    (tmp_path / "store" / "head").unlink()
-    with pytest.raises(OSError, match="was emptied while processes use it: end them, or give another path"):
-        SharedStore(tmp_path / "store", maxbytes=1000)
-    store.close()
 
 
 def test_a_path_below_a_dangling_link_is_an_error(tmp_path: Path) -> None:

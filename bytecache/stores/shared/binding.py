@@ -1,0 +1,102 @@
+"""How a process gets at the values of one function: the row, the segment and the counters that are its own now."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import NamedTuple
+
+from ...system.caller import warn_caller
+from .counters import Row, private_row
+from .handle import StoreHandle
+from .header import FunctionRow
+from .segment import Segment
+
+_OPEN_ATTEMPTS = 3  # while a cleaner of files is at work
+
+
+class Binding(NamedTuple):
+    """A process's access to one generation of a function's values.
+
+    words, generation_word: where the store's header has the generation that is valid now. segment: None if the file
+    system had no space for one. counters: this process's row.
+    """
+
+    handle: StoreHandle
+    function_row: int
+    words: memoryview
+    generation_word: int
+    generation: int
+    segment: Segment | None
+    counters: Row
+
+    def is_stale(self) -> bool:
+        """Return whether the function was cleared in the meantime."""
+        return bool(self.words[self.generation_word] != self.generation)
+
+
+def bind_locked(handle: StoreHandle, function_id: bytes, name: str) -> Binding:
+    """Return access to the function's values, with files and a row for it that are created if there are none."""
+    header, row = handle.header, handle.header.find_function(function_id)
+    if row is None:
+        if header.used_bytes > 0.99 * header.maxbytes:
+            _warn_full_of_others(handle, name)
+        row = header.add_function_locked(function_id, name)
+    segment: Segment | None = None
+    try:
+        segment = _open_segment_locked(handle, row)
+        generation, number = header.generation_of(row), header.counter_rows
+        counters = handle.counters.claim_locked(number, row, generation)
+        header.counter_rows = number + 1
+        handle.disk_full = False
+    except OSError as exc:
+        handle.warn_not_stored(exc)
+        generation = header.generation_of(row)
+        counters = private_row(row, generation)
+    return Binding(handle, row, header.words, row + FunctionRow.GENERATION, generation, segment, counters)
+
+
+def unbacked(handle: StoreHandle, stale: bool = False) -> Binding:
+    """Return a binding to no files, in which nothing is stored."""
+    return Binding(handle, 0, memoryview(bytes([stale])), 0, 0, None, private_row(0, 0))
+
+
+def _open_segment_locked(handle: StoreHandle, row: int) -> Segment:
+    """Open the files of a function's generation; create those of a new one if they are damaged or missing."""
+    header = handle.header
+    for _ in range(_OPEN_ATTEMPTS):
+        if header.index_inode(row):
+            try:
+                return Segment(handle.folder, header.generation_of(row), header.index_inode(row), header.maxbytes)
+            except (ValueError, FileNotFoundError, IsADirectoryError):
+                begin_anew_locked(handle, row)
+        inode = Segment.create_locked(handle.folder, header.generation_of(row), header.maxbytes)
+        header.set_index_inode_locked(row, inode)
+    raise OSError(errno.ESTALE, "files vanish as soon as they are created", os.fspath(handle.folder))
+
+
+def begin_anew_locked(handle: StoreHandle, row: int) -> None:
+    """Give a function a new segment, in all processes, since a file of the old one is damaged or missing."""
+    header = handle.header
+    header.new_generation_locked(row)
+    Segment.remove_all_but_locked(handle.folder, header.generations())
+    warn_caller(
+        f"{handle.folder}: a file with the values of {header.function_name(row)} was removed, replaced or cut short, "
+        "as by a cleaner of temporary files: they are read again"
+    )
+
+
+def begin_anew_if_damaged_locked(binding: Binding) -> None:
+    """Give the binding's function a new segment if its files are damaged or missing, and no process has done so yet."""
+    segment = binding.segment
+    if segment is not None and not (binding.is_stale() or binding.handle.cut_off or segment.is_intact()):
+        begin_anew_locked(binding.handle, binding.function_row)
+
+
+def _warn_full_of_others(handle: StoreHandle, name: str) -> None:
+    header, folder = handle.header, handle.folder
+    names = ", ".join(sorted({header.function_name(other) for other in header.function_rows()}))
+    warn_caller(
+        f"{folder} is full of the values of {names}: those of {name} are read each time. A function whose "
+        f"code has changed is another one: clear the store (bytecache clear {folder})"
+    )
