@@ -26,8 +26,7 @@ SHARED_MISS_PATH_MODULES = {
     *(f"bytecache.stores.shared.{name}" for name in ("index", "locks", "segment", "handle", "partition", "counters")),
 }
 STORE_WRITE_MODULES = {
-    f"bytecache.stores.shared.{name}"
-    for name in ("segment", "index", "file_io", "handle", "header", "counters", "partition")
+    f"bytecache.stores.shared.{name}" for name in ("segment", "index", "handle", "header", "counters", "partition")
 }
 
 # Cached functions

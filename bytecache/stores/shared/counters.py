@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...system.file_io import pwrite_all
 from ..base import Counters, Counts
-from .file_io import pwrite_all
 from .header import HEADER_BYTES
 
 if TYPE_CHECKING:

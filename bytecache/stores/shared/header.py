@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .file_io import create_file, inode_at, open_owned, pwrite_all
+from ...system.file_io import create_file, inode_at, open_owned, pwrite_all
 
 VERSION = 1
 HEAD = "head"

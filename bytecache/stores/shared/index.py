@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .file_io import create_file, inode_at, open_owned, pwrite_all
+from ...system.file_io import create_file, inode_at, open_owned, pwrite_all
 
 # Words of the header. The last two are the inodes of the files that belong to the index; that of a table of 2**bits
 # slots is at _TABLE_INODE + bits, so that a reader which sees the table's size finds its inode.

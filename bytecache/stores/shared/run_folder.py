@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from hashlib import blake2b
@@ -10,43 +11,31 @@ from pathlib import Path
 
 from ...system.caller import warn_caller
 from ...system.filesystem import free_bytes, is_on_network
+from ...system.launcher import batch_job, launched_group
 from .attachment import Attachment, exclusive, remove_if_orphaned
 
 RUN_VARIABLE = "BYTECACHE_RUN"
 _MEMORY = Path("/dev/shm")
 _PREFIX = "bytecache"
-# Variables that are the same for all processes that one launcher has started for one job on one machine.
-_LAUNCHERS = (
-    ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT"),
-    ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"),
-    ("SLURM_PROCID", "SLURM_JOB_ID", "SLURM_STEP_ID"),
-    ("PMIX_RANK", "PMIX_NAMESPACE"),
-)
-_RANKS = frozenset({"LOCAL_RANK", "SLURM_PROCID", "PMIX_RANK"})  # show that a launcher is there; differ by process
+_MADE_HERE = re.compile("[0-9a-f]{16}j([0-9a-f]{8})")  # a name of a run, with a part for the batch job
 
 
 def run_id() -> str:
     """Return the name of this run: the same in the process that started it and in all its descendants.
 
     It is the environment variable BYTECACHE_RUN, which is set here for descendants. If it is not set, the name comes
-    from what a launcher of several ranks has set for all of them, or else from what multiprocessing passes from parent
+    from the launcher of several ranks that this process is one of, or else from what multiprocessing passes from parent
     to child, which also reaches the children of a fork server that was started before.
     """
-    name = os.environ.get(RUN_VARIABLE)
-    if name is None:
-        name = os.environ[RUN_VARIABLE] = _digest(_launcher_id() or _parent_authkey())
+    name, job = os.environ.get(RUN_VARIABLE), _digest(batch_job().encode("utf-8", "replace"))[:8]
+    made = _MADE_HERE.fullmatch(name or "")
+    if name is None or (made and made[1] != job):  # not the run of the process that has submitted this job
+        name = os.environ[RUN_VARIABLE] = f"{_digest(launched_group() or _parent_authkey())}j{job}"
     return name if name.isascii() and name.isalnum() and len(name) <= 64 else _digest(os.fsencode(name))
 
 
 def _digest(data: bytes) -> str:
     return blake2b(data, digest_size=8, person=b"bytecache run").hexdigest()
-
-
-def _launcher_id() -> bytes:
-    for names in _LAUNCHERS:
-        if all(name in os.environ for name in names):
-            return "\0".join(os.environ[name] for name in names if name not in _RANKS).encode()
-    return b""
 
 
 def _parent_authkey() -> bytes:

@@ -15,10 +15,10 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
+from ...system.file_io import create_file, inode_at, open_owned, pwritev_all
 from ...system.filesystem import is_memory_backed
 from ..base import MISSING
 from ..codec import BYTES, NDARRAY, Encoded, decode
-from .file_io import create_file, inode_at, open_owned, pwritev_all
 from .index import ARENA_INODE, HashIndex, IndexEntry
 
 FILE_PATTERN = re.compile(r"([0-9]+)\.(?:arena|index|index\.part|slots[0-9]+)")

@@ -20,8 +20,13 @@ from bytecache import SharedStore
 from bytecache.stores.shared import run_folder
 from bytecache.stores.shared.attachment import attach
 from bytecache.stores.shared.run_folder import attach_run_folder, run_id
+from bytecache.system import launcher
 
-VARIABLES = {name for names in run_folder._LAUNCHERS for name in names} | {run_folder.RUN_VARIABLE}
+VARIABLES = {
+    run_folder.RUN_VARIABLE,
+    *launcher._BATCH_JOBS,
+    *(name for one in launcher.LAUNCHERS for name in (one.rank, *one.common, *one.alone, one.parts) if name),
+}
 
 
 @pytest.fixture
@@ -102,6 +107,17 @@ def test_two_programs_are_two_runs(no_run: Any) -> None:
     names = [*one.stdout.split(), *two.stdout.split()]
     assert len(names) == 4 and len(set(names)) == 2
     assert names[0] == names[1] and names[2] == names[3]
+
+
+def test_a_job_that_a_run_submits_is_another_run(no_run: Any) -> None:
+    """A scheduler passes the environment on to the job; a name that a user has chosen holds for all jobs."""
+    name = run_id()
+    no_run.setenv("SLURM_JOB_ID", "1")
+    first = run_id()
+    no_run.setenv("SLURM_JOB_ID", "2")
+    assert len({name, first, run_id()}) == 3
+    no_run.setenv("BYTECACHE_RUN", "mine")
+    assert run_id() == "mine"
 
 
 # The run's folder

@@ -1,4 +1,4 @@
-"""The files of a store: opened, written at an offset, created."""
+"""Files: opened, written at an offset, created, and looked up by name."""
 
 from __future__ import annotations
 
