@@ -1,11 +1,15 @@
-"""Files: opened, written at an offset, created, and looked up by name."""
+"""Files: opened, written at an offset, created, looked up by name, and read and written as words of a mapping."""
 
 from __future__ import annotations
 
+import mmap
 import os
+import struct
+import sys
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal, cast
 
 
 def open_owned(owner: object, path: str | Path, flags: int = os.O_RDWR) -> int:
@@ -57,3 +61,36 @@ def inode_at(path: str | Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return status.st_ino, status.st_size
+
+
+def map_words(fd: int, count: int, code: Literal["Q", "I"], offset: int, in_place: bool) -> memoryview:
+    """Return words of a file, "Q" of eight bytes or "I" of four, that all processes which map them see at once.
+
+    in_place: whether the file system overwrites a page where it is. One that writes a changed page to another place
+    needs space for it, even for a word that was there long ago, and without any ends the process by SIGBUS: words that
+    are set are written by a system call there, which raises OSError.
+    """
+    start = offset - offset % mmap.ALLOCATIONGRANULARITY
+    mapped = mmap.mmap(fd, offset - start + count * struct.calcsize(code), offset=start)
+    words = memoryview(mapped)[offset - start :].cast(code)
+    return words if in_place else cast(memoryview, WrittenWords(fd, words, offset))
+
+
+class WrittenWords:
+    """Words that are read from a mapping and written by a system call."""
+
+    __slots__ = ("__weakref__", "_fd", "_offset", "_words")
+
+    def __init__(self, fd: int, words: memoryview, offset: int) -> None:
+        self._fd, self._words, self._offset = os.dup(fd), words, offset
+        weakref.finalize(self, os.close, self._fd).atexit = False
+
+    def __len__(self) -> int:
+        return len(self._words)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        return self._words[index]
+
+    def __setitem__(self, index: int, value: int) -> None:
+        nbytes = self._words.itemsize
+        pwrite_all(self._fd, int(value).to_bytes(nbytes, sys.byteorder), self._offset + index * nbytes)

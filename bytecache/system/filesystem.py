@@ -9,6 +9,8 @@ from .memory_limit import available_memory
 from .mounts import read_mounts
 
 _MEMORY = frozenset({"tmpfs", "ramfs"})
+# They overwrite a page of a file where it is; btrfs, f2fs, an overlay on them and others may write it elsewhere.
+_IN_PLACE = _MEMORY | {"ext2", "ext3", "ext4", "xfs"}
 _NETWORK = frozenset(
     "9p afs beegfs ceph cifs coda fuse.ceph fuse.glusterfs fuse.gcsfuse fuse.juicefs fuse.rclone fuse.s3fs fuse.sshfs "
     "glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs pvfs2 smb3 smbfs".split()
@@ -27,6 +29,11 @@ def filesystem_type(folder: Path, mountinfo: Path = Path("/proc/self/mountinfo")
 def is_memory_backed(folder: Path) -> bool:
     """Return whether files in a folder stay in memory."""
     return filesystem_type(folder) in _MEMORY
+
+
+def overwrites_in_place(folder: Path) -> bool:
+    """Return whether a page of a file in a folder can be overwritten without space for it elsewhere."""
+    return filesystem_type(folder) in _IN_PLACE
 
 
 def is_on_network(folder: Path) -> bool:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...system.file_io import pwrite_all
+from ...system.file_io import map_words, pwrite_all
 from ..base import Counters, Counts
-from .header import HEADER_BYTES
+from .header import HEADER_BYTES, StoreHeader
 
 if TYPE_CHECKING:
     from .binding import Binding
     from .partition import SharedPartition
 
-Row = Any  # a memoryview of CounterRow.WORDS ints; written by one process alone
+Row = Any  # a sequence of CounterRow.WORDS ints; written by one process alone
 _PAGE = mmap.ALLOCATIONGRANULARITY
 
 
@@ -29,19 +29,19 @@ class CounterRow:
 
 
 class CounterRows:
-    """The rows of a store, in the order in which they were claimed. fd: of the head."""
+    """The rows of a store, in the order in which they were claimed, behind its header."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, header: StoreHeader) -> None:
+        self._fd, self._in_place = header.fd, header.in_place
 
     def claim_locked(self, number: int, function: int, generation: int) -> Row:
         """Return row `number`, from 0, for this process; raise OSError if the file system has no space for it."""
-        page, within = divmod(number * CounterRow.WORDS * 8, _PAGE)
-        start = HEADER_BYTES + page * _PAGE
-        if os.fstat(self._fd).st_size < start + _PAGE:
-            pwrite_all(self._fd, bytes(_PAGE), start)  # a hole could not be written to on a full file system
-        words = memoryview(mmap.mmap(self._fd, _PAGE, offset=start)).cast("Q")
-        return _initialize(words[within // 8 :][: CounterRow.WORDS], function, generation)
+        offset = HEADER_BYTES + number * CounterRow.WORDS * 8
+        page = offset - offset % _PAGE
+        if os.fstat(self._fd).st_size < page + _PAGE:
+            pwrite_all(self._fd, bytes(_PAGE), page)  # a hole could not be written to on a full file system
+        row = map_words(self._fd, CounterRow.WORDS, "Q", offset, self._in_place)
+        return _initialize(row if self._in_place else _RowOrCopy(row), function, generation)
 
     def capacity(self) -> int:
         """Return how many rows fit in the file."""
@@ -55,6 +55,23 @@ class CounterRows:
         of_function = (rows[:, CounterRow.FUNCTION] == function) & (rows[:, CounterRow.GENERATION] == generation)
         selected: np.ndarray[Any, np.dtype[np.uint64]] = rows[of_function]
         return selected
+
+
+class _RowOrCopy:
+    """A row in a file until that cannot be written, for want of space, and from then on a copy in memory."""
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._row[index]
+
+    def __setitem__(self, word: int, count: int) -> None:
+        try:
+            self._row[word] = count
+        except OSError:
+            self._row = memoryview(bytearray(self._row[:].tobytes())).cast("Q")
+            self._row[word] = count
 
 
 class SharedCounters(Counters):

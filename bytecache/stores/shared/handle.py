@@ -36,7 +36,7 @@ class StoreHandle:
         self.folder, self._attachment = folder, attachment
         self.header = StoreHeader(self.folder)
         self.locks = ByteRangeLocks(self.folder / HEAD)
-        self.counters = CounterRows(self.header.fd)
+        self.counters = CounterRows(self.header)
         self.disk_full = False  # whether a write has failed since a partition was last bound
         self.lost = False  # whether its files were removed or replaced: the store is to be opened again
         self.cut_off = False  # whether it was lost and no other could be opened: it goes on in files without a name

@@ -6,14 +6,14 @@ removed or replaced is another store from then on, in which no process writes to
 
 from __future__ import annotations
 
-import mmap
 import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...system.file_io import create_file, inode_at, open_owned, pwrite_all
+from ...system.file_io import create_file, inode_at, map_words, open_owned, pwrite_all
+from ...system.filesystem import overwrites_in_place
 
 VERSION = 1
 HEAD = "head"
@@ -56,7 +56,8 @@ class StoreHeader:
                 f"{folder} is not a shared store, or a damaged one: its header is not {HEADER_BYTES} bytes long"
             )
         self.inode = status.st_ino
-        self.words = memoryview(mmap.mmap(self.fd, HEADER_BYTES)).cast("Q")
+        self.in_place = overwrites_in_place(folder)
+        self.words = map_words(self.fd, HEADER_BYTES // 8, "Q", 0, self.in_place)
         if self.words[Word.MAGIC] != _MAGIC or self.words[Word.FORMAT] != VERSION:
             raise ValueError(
                 f"{folder} is not a shared store of format {VERSION}: its header starts with "

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...system.file_io import create_file, inode_at, open_owned, pwrite_all
+from ...system.file_io import create_file, inode_at, map_words, open_owned, pwrite_all
+from ...system.filesystem import overwrites_in_place
 
 # Words of the header. The last two are the inodes of the files that belong to the index; that of a table of 2**bits
 # slots is at _TABLE_INODE + bits, so that a reader which sees the table's size finds its inode.
@@ -74,10 +75,10 @@ class HashIndex:
         self._stem, self._checks_inodes = stem, inode is not None
         self._fd = open_owned(self, f"{stem}.index")
         status = os.fstat(self._fd)
-        self.inode = status.st_ino
+        self.inode, self._in_place = status.st_ino, overwrites_in_place(stem.parent)
         if status.st_size < _HEADER_BYTES or inode not in (None, self.inode):
             raise ValueError(f"{stem}.index was cut short or replaced")
-        self.header = memoryview(mmap.mmap(self._fd, _HEADER_BYTES)).cast("Q")
+        self.header = map_words(self._fd, _HEADER_BYTES // 8, "Q", 0, self._in_place)
         bits = self.header[BITS]
         fewest = max(self.header[UNVERIFIED], self.header[SUPERSEDED])
         if not _FIRST_BITS <= bits <= 32 or not fewest <= self.header[COUNT] <= _capacity(bits):
@@ -100,7 +101,7 @@ class HashIndex:
     def check(self) -> None:
         """Raise ValueError if the files cannot be an index: entries or slots are missing, or no slot is free."""
         count, nbytes = self.count, os.fstat(self._fd).st_size
-        table = self._mapped[2]
+        table = self._mapped[2][:]
         if count > _capacity(self.header[BITS]) or nbytes < _HEADER_BYTES + _ENTRY_BYTES * count:
             raise ValueError(f"the index has {nbytes} bytes and {len(table)} slots for {count} entries")
         if np.count_nonzero(table) > count + 1 or np.max(table) > count + 1:  # + 1: its writer was killed
@@ -151,7 +152,7 @@ class HashIndex:
             try:
                 if self._checks_inodes and os.fstat(fd).st_ino != self.header[_TABLE_INODE + bits]:
                     raise FileNotFoundError(errno.ENOENT, "was replaced", os.fspath(_table_path(self._stem, bits)))
-                table = memoryview(mmap.mmap(fd, 4 << bits)).cast("I")
+                table = map_words(fd, 1 << bits, "I", 0, self._in_place)
             finally:
                 os.close(fd)
             entries = mmap.mmap(self._fd, _index_bytes(bits), prot=mmap.PROT_READ)

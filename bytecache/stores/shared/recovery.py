@@ -74,7 +74,7 @@ def _adopt(folder: Path, maxbytes: int) -> None:
 
 
 def _adopt_locked(folder: Path, header: StoreHeader, maxbytes: int) -> None:
-    header.check(CounterRows(header.fd).capacity())
+    header.check(CounterRows(header).capacity())
     header.set_ready_locked(False)
     for row in header.function_rows():
         used_bytes, inode, generation = 0, 0, header.generation_of(row)

@@ -29,6 +29,7 @@ from bytecache import SharedStore, fill_once
 from bytecache.cache import leased_flight
 from bytecache.stores.shared.header import FunctionRow, Word
 from bytecache.stores.shared.locks import ByteRangeLocks, KeyLease
+from bytecache.system import filesystem
 from bytecache.system.filesystem import is_memory_backed
 
 WORD = 8  # bytes
@@ -946,3 +947,63 @@ def test_an_empty_value_at_the_end_of_a_full_store(tmp_path: Path) -> None:
     [read] = cached(store, lambda key: bytes(key * mmap.PAGESIZE))
     assert [len(read(key)) for key in (4, 0, 4, 0)] == [4 * mmap.PAGESIZE, 0, 4 * mmap.PAGESIZE, 0]
     assert read.cache_info()[:2] == (2, 2)
+
+
+# File systems that write a changed page to another place
+
+
+def test_a_file_system_that_copies_on_write(disk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a store through a mapping could fail, words are written by a call: all works, also on a full disk."""
+    monkeypatch.setattr(filesystem, "_IN_PLACE", frozenset())
+    root = disk("4m")
+
+    def run() -> Any:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            store = SharedStore(root / "store", maxbytes="1 GiB")
+            assert not isinstance(store.handle().header.words, memoryview)
+            f, g = cached(store, lambda key: b"%d" % key * 2000, array)
+            right = np.array_equal(g(5), array(5)) and np.array_equal(g(5), array(5))
+            for _ in range(2):
+                right = right and all(f(key) == b"%d" % key * 2000 for key in range(1500))
+            counted = [f.cache_info()[:2], f.cache_info("all")[:2], g.cache_info()[:2]]
+        return right, sum(counted[0]), counted[0] == counted[1], counted[2], len(caught)
+
+    assert end_of(run, 30) == (True, 3000, True, (1, 1), 1)
+
+
+@pytest.fixture
+def btrfs(tmp_path: Path) -> Iterator[Path]:
+    """Mounts a btrfs of 120 MB, which is half full; skips the test if that is not possible here."""
+    image, root = tmp_path / "image", tmp_path / "btrfs"
+    root.mkdir()
+    image.touch()
+    os.truncate(image, 120_000_000)
+    try:
+        for command in (["mkfs.btrfs", "-q", image], ["mount", "-o", "loop", image, root]):
+            subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as exc:
+        pytest.skip(f"no btrfs can be mounted here: {exc}")
+    yield root
+    subprocess.run(["umount", "-l", root], check=True)
+
+
+@pytest.mark.parametrize("nbytes", [200, 100_000])
+def test_a_full_btrfs_is_read_through_with_one_warning(btrfs: Path, nbytes: int) -> None:
+    """No process is ended by SIGBUS, whoever has filled the disk, and calls are counted in full."""
+
+    def run() -> Any:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            (f,) = cached(SharedStore(btrfs / "store", maxbytes="1 GiB"), lambda key: bytes([key % 256]) * nbytes)
+            f(0)
+            filler = os.open(btrfs / "filler", os.O_WRONLY | os.O_CREAT)
+            try:
+                while True:
+                    os.write(filler, bytes(1 << 16))
+            except OSError:
+                os.fsync(filler)
+            right = all(f(key) == bytes([key % 256]) * nbytes for _ in range(3) for key in range(2000))
+        return right, sum(f.cache_info()[:2]), len(caught) <= 1
+
+    assert end_of(run, 60) == (True, 6001, True)
