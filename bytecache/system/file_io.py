@@ -7,7 +7,6 @@ import os
 import struct
 import sys
 import weakref
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -25,16 +24,6 @@ def pwrite_all(fd: int, data: bytes | memoryview, offset: int) -> None:
     while view:
         written = os.pwrite(fd, view, offset)
         view, offset = view[written:], offset + written
-
-
-def pwritev_all(fd: int, parts: Sequence[bytes | memoryview], offset: int) -> None:
-    """Write all of several parts, one behind the other, in one call if the system accepts it."""
-    written = os.pwritev(fd, parts, offset)
-    for part in parts:
-        nbytes = len(part)
-        if written < nbytes:
-            pwrite_all(fd, memoryview(part)[max(written, 0) :], offset + max(written, 0))
-        written, offset = written - nbytes, offset + nbytes
 
 
 def create_file(path: Path, data: bytes, nbytes: int = 0) -> int:

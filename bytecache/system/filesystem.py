@@ -8,6 +8,8 @@ from pathlib import Path
 from .memory_limit import available_memory
 from .mounts import read_mounts
 
+SHARED_MEMORY = Path("/dev/shm")
+RESERVED_FRACTION = 0.25  # of /dev/shm, which other programs need too: a DataLoader's workers pass their batches there
 _MEMORY = frozenset({"tmpfs", "ramfs"})
 # They overwrite a page of a file where it is; btrfs, f2fs, an overlay on them and others may write it elsewhere.
 _IN_PLACE = _MEMORY | {"ext2", "ext3", "ext4", "xfs"}
@@ -56,3 +58,14 @@ def free_bytes(folder: Path) -> int:
     status = os.statvfs(folder)
     free = status.f_bavail * status.f_frsize
     return min(free, available_memory()) if is_memory_backed(folder) else free
+
+
+def reserved_bytes(folder: Path) -> int:
+    """Return how many bytes of a folder's file system are to be left to other programs: a share of /dev/shm."""
+    try:
+        if os.stat(folder).st_dev != os.stat(SHARED_MEMORY).st_dev:
+            return 0
+    except OSError:
+        return 0
+    status = os.statvfs(folder)
+    return int(RESERVED_FRACTION * status.f_blocks * status.f_frsize)

@@ -37,6 +37,7 @@ class Binding(NamedTuple):
 
 def bind_locked(handle: StoreHandle, function_id: bytes, name: str) -> Binding:
     """Return access to the function's values, with files and a row for it that are created if there are none."""
+    handle.check_names_locked()
     header, row = handle.header, handle.header.find_function(function_id)
     if row is None:
         if header.used_bytes > 0.99 * header.maxbytes:
@@ -77,6 +78,7 @@ def _open_segment_locked(handle: StoreHandle, row: int) -> Segment:
 
 def begin_anew_locked(handle: StoreHandle, row: int) -> None:
     """Give a function a new segment, in all processes, since a file of the old one is damaged or missing."""
+    handle.check_names_locked()
     header = handle.header
     header.new_generation_locked(row)
     Segment.remove_all_but_locked(handle.folder, header.generations())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...system.caller import warn_caller
+from ...system.filesystem import RESERVED_FRACTION, SHARED_MEMORY, reserved_bytes
 from .attachment import Attachment
 from .counters import CounterRows
 from .header import HEAD, StoreHeader
@@ -17,6 +19,7 @@ from .locks import WRITER_BYTE, ByteRangeLocks
 from .segment import Segment
 
 T = TypeVar("T")
+_RESERVE_CHECKS = 256  # while as many bytes are written as the reserve has: what is free is asked for so often
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
 
 
@@ -37,6 +40,7 @@ class StoreHandle:
         self.header = StoreHeader(self.folder)
         self.locks = ByteRangeLocks(self.folder / HEAD)
         self.counters = CounterRows(self.header)
+        self._reserved_bytes = self._unchecked_bytes = reserved_bytes(folder)
         self.disk_full = False  # whether a write has failed since a partition was last bound
         self.lost = False  # whether its files were removed or replaced: the store is to be opened again
         self.cut_off = False  # whether it was lost and no other could be opened: it goes on in files without a name
@@ -66,9 +70,10 @@ class StoreHandle:
     def with_writer_lock(self, work: Callable[[], T]) -> T:
         """Return ``work()``, run under the lock that one thread of one process has at a time.
 
-        The lock is on the header. If the name no longer leads to the header, other processes lock another one: the
-        handle is lost then, and nothing may be written. Raise HandleClosed, also for a lost handle, and ReentrantWrite
-        in a signal handler that interrupted such work.
+        The lock is on the header. If that was removed or replaced, other processes lock another one: the handle is lost
+        then, and nothing may be written. Raise HandleClosed, also for a lost handle, and ReentrantWrite in a signal
+        handler that interrupted such work. Work that uses names of files calls :meth:`check_names_locked` first: the
+        folder may have been renamed, and there may be another store in its place.
         """
         if self.locks.closed:  # first: in a forked child the mutex may belong to a thread that does not exist there
             raise HandleClosed
@@ -79,7 +84,7 @@ class StoreHandle:
                 self._writing = True
                 if not self.locks.acquire(WRITER_BYTE):
                     raise HandleClosed
-                if self.notice_loss():
+                if self.header.is_unlinked() and self.notice_loss():
                     raise HandleClosed
                 return work()
             finally:
@@ -92,6 +97,11 @@ class StoreHandle:
                 if self._closing:
                     self._close()
 
+    def check_names_locked(self) -> None:
+        """Raise HandleClosed if the name of the store leads to another one."""
+        if self.notice_loss():
+            raise HandleClosed
+
     def notice_loss(self) -> bool:
         """Return whether the files were removed or replaced, by now or earlier."""
         self.lost = self.lost or not (self.cut_off or self.header.is_current())
@@ -101,15 +111,34 @@ class StoreHandle:
         """Go on with the files that are open, since no other store can be opened in the place of this one."""
         self.cut_off, self.lost = True, False
 
+    def leaves_reserve(self, nbytes: int) -> bool:
+        """Return whether the reserve of the file system is still free once `nbytes` are written; else warn, once."""
+        self._unchecked_bytes += nbytes
+        if self._unchecked_bytes * _RESERVE_CHECKS < self._reserved_bytes or not self._reserved_bytes:
+            return True
+        status = os.fstatvfs(self.header.fd)
+        if status.f_bavail * status.f_frsize - nbytes >= self._reserved_bytes:
+            self._unchecked_bytes = 0
+            return True
+        self._unchecked_bytes = self._reserved_bytes
+        self._warn_not_stored(
+            f"{RESERVED_FRACTION:.0%} of {SHARED_MEMORY} are left to other programs, such as a DataLoader's workers "
+            "for their batches, and the rest is full"
+        )
+        return False
+
     def warn_not_stored(self, exc: OSError) -> None:
         """Warn, once, that values are not stored, and why."""
+        reason = "the file system has no space left" if exc.errno in _NO_SPACE else "its files cannot be written"
+        self._warn_not_stored(f"{reason} ({exc.strerror or exc})")
+
+    def _warn_not_stored(self, reason: str) -> None:
         self.disk_full = True
         if not self._warned:
             self._warned = True
-            reason = "the file system has no space left" if exc.errno in _NO_SPACE else "its files cannot be written"
             warn_caller(
-                f"{self.folder}: {reason} ({exc.strerror or exc}); {self.header.used_bytes:,} of "
-                f"{self.header.maxbytes:,} bytes are used, and whatever is not stored is read each time"
+                f"{self.folder}: {reason}; {self.header.used_bytes:,} of {self.header.maxbytes:,} bytes are used, and "
+                "whatever is not stored is read each time"
             )
 
     def clear(self, function_id: bytes | None = None) -> None:
@@ -123,6 +152,7 @@ class StoreHandle:
             self._clear_locked(function_id)
 
     def _clear_locked(self, function_id: bytes | None) -> None:
+        self.check_names_locked()
         header = self.header
         rows = list(header.function_rows()) if function_id is None else [header.find_function(function_id)]
         for row in rows:

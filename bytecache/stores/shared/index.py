@@ -21,9 +21,9 @@ import numpy as np
 from ...system.file_io import create_file, inode_at, map_words, open_owned, pwrite_all
 from ...system.filesystem import overwrites_in_place
 
-# Words of the header. The last two are the inodes of the files that belong to the index; that of a table of 2**bits
-# slots is at _TABLE_INODE + bits, so that a reader which sees the table's size finds its inode.
-COUNT, BITS, TAIL, UNVERIFIED, SUPERSEDED, _PENDING_SLOT, _PENDING_OLD, ARENA_INODE, _TABLE_INODE = range(9)
+# Words of the header. ALLOCATED: how much of the arena was set aside. The last two are the inodes of the files that
+# belong to the index; that of a table of 2**bits slots is at _TABLE_INODE + bits: a reader that sees its size finds it.
+COUNT, BITS, TAIL, UNVERIFIED, SUPERSEDED, _PENDING_SLOT, _PENDING_OLD, ALLOCATED, ARENA_INODE, _TABLE_INODE = range(10)
 _HEADER_BYTES = 4096  # before the first entry
 _ENTRY = struct.Struct("<16sQQIHHI4x")
 _HASH = struct.Struct("<Q8x")  # the first half of a digest
@@ -93,11 +93,6 @@ class HashIndex:
         header[_TABLE_INODE + _FIRST_BITS] = create_file(_table_path(stem, _FIRST_BITS), bytes(4 << _FIRST_BITS))
         return create_file(Path(f"{stem}.index"), header.tobytes(), _index_bytes(_FIRST_BITS))
 
-    @staticmethod
-    def exists(stem: Path) -> bool:
-        """Return whether an index was created in full."""
-        return Path(f"{stem}.index").exists()
-
     def check(self) -> None:
         """Raise ValueError if the files cannot be an index: entries or slots are missing, or no slot is free."""
         count, nbytes = self.count, os.fstat(self._fd).st_size
@@ -121,6 +116,10 @@ class HashIndex:
         table_inode, table_bytes = inode_at(_table_path(self._stem, bits))
         whole = nbytes >= _index_bytes(bits) and table_bytes >= 4 << bits
         return whole and (inode, table_inode) == (self.inode, self.header[_TABLE_INODE + bits])
+
+    @property
+    def is_full(self) -> bool:  # whether the next entry needs a larger table
+        return self.header[COUNT] >= _capacity(self._mapped[0])
 
     @property
     def count(self) -> int:

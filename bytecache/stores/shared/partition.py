@@ -126,10 +126,12 @@ class SharedPartition(Partition):
         header.set_used_bytes_locked(row, segment.currbytes)  # a killed writer may have left more
         if self.maxsize is not None and len(segment) >= self.maxsize:
             return False
-        if header.used_bytes + nbytes > header.maxbytes:
+        if header.used_bytes + nbytes > header.maxbytes or not binding.handle.leaves_reserve(nbytes):
             return False
         header.set_used_bytes_locked(row, segment.currbytes + nbytes)  # before the write: never too little
         entries = segment.index.count
+        if segment.index.is_full:  # it will need a larger table, which is another file
+            binding.handle.check_names_locked()
         try:
             segment.append_locked(key, encoded)
         except (ValueError, FileNotFoundError):  # a file was removed, replaced or cut short

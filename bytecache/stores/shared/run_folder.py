@@ -10,12 +10,12 @@ from hashlib import blake2b
 from pathlib import Path
 
 from ...system.caller import warn_caller
-from ...system.filesystem import free_bytes, is_on_network
+from ...system.filesystem import RESERVED_FRACTION, SHARED_MEMORY, free_bytes, is_on_network, reserved_bytes
 from ...system.launcher import batch_job, launched_group
 from .attachment import Attachment, exclusive, remove_if_orphaned
 
 RUN_VARIABLE = "BYTECACHE_RUN"
-_MEMORY = Path("/dev/shm")
+_MEMORY = SHARED_MEMORY
 _PREFIX = "bytecache"
 _MADE_HERE = re.compile("[0-9a-f]{16}j([0-9a-f]{8})")  # a name of a run, with a part for the batch job
 
@@ -48,8 +48,8 @@ def attach_run_folder(name: str, maxbytes: int, attach: Callable[[Path], Attachm
     """Attach, by ``attach(folder)``, to the folder of this run's store `name`.
 
     If it does not exist yet, it goes into memory, or into the temporary directory with a RuntimeWarning if fewer than
-    `maxbytes` bytes are free in memory. Folders of killed runs are removed first. Raise OSError if neither can be
-    written to, PermissionError if the folder belongs to another user.
+    `maxbytes` bytes are free in memory above the reserve. Folders of killed runs are removed first. Raise OSError if
+    neither can be written to, PermissionError if the folder belongs to another user.
     """
     folder = f"{_PREFIX}-{os.geteuid()}-{run_id()}-{name}"
     parents = [parent for parent in (_MEMORY, Path(tempfile.gettempdir())) if _usable(parent)]
@@ -74,13 +74,14 @@ def _usable(parent: Path) -> bool:
 
 
 def _choose_parent(parents: list[Path], maxbytes: int) -> Path:
-    free = {parent: free_bytes(parent) for parent in parents}
+    free = {parent: max(0, free_bytes(parent) - reserved_bytes(parent)) for parent in parents}
     first, last = parents[0], parents[-1]
     if free[first] < maxbytes or first != _MEMORY:
         warn_caller(
             f"a shared store of {maxbytes:,} bytes does not fit in {_MEMORY}, where {free.get(_MEMORY, 0):,} bytes are "
-            f"free: it is kept in {last}, where {free[last]:,} bytes are free. Give a smaller maxbytes, or path=, or "
-            "a larger /dev/shm (docker run --shm-size)"
+            f"free, not counting the {RESERVED_FRACTION:.0%} of it that other programs need, such as a DataLoader's "
+            f"workers for their batches: it is kept in {last}, where {free[last]:,} bytes are free. Give a smaller "
+            "maxbytes, or path=, or a larger /dev/shm (docker run --shm-size)"
         )
         return last
     return first

@@ -15,16 +15,17 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from ...system.file_io import create_file, inode_at, open_owned, pwritev_all
+from ...system.file_io import create_file, inode_at, open_owned, pwrite_all
 from ...system.filesystem import is_memory_backed
 from ..base import MISSING
 from ..codec import BYTES, NDARRAY, Encoded, decode
-from .index import ARENA_INODE, HashIndex, IndexEntry
+from .index import ALLOCATED, ARENA_INODE, HashIndex, IndexEntry
 
 FILE_PATTERN = re.compile(r"([0-9]+)\.(?:arena|index|index\.part|slots[0-9]+)")
 _MAX_ARENA_BYTES = 8 << 40  # what every file system can do
 _ALIGNMENT = 64  # of arrays, in bytes: a cache line
 _LAST_OF_PAGE = mmap.PAGESIZE - 1
+_ALLOCATED_AHEAD = 1 << 16  # bytes
 _VALID, _CORRUPT = 1, 2
 
 
@@ -52,12 +53,13 @@ class Segment:
         if maxbytes and status.st_size < _arena_bytes(maxbytes):  # an earlier run has left it shorter
             os.ftruncate(self._fd, _arena_bytes(maxbytes))
         self._bytes = mmap.mmap(self._fd, 0, prot=mmap.PROT_READ)
-        self._view = memoryview(self._bytes)
+        self._view, self._nbytes = memoryview(self._bytes), len(self._bytes)
         self._on_disk = not is_memory_backed(folder)
         if self._on_disk:  # by default the kernel reads megabytes around every page that is touched
             self._bytes.madvise(mmap.MADV_RANDOM)
         # For each entry that an earlier run wrote, by number: _VALID, _CORRUPT, or 0 if it was not verified yet.
-        self._verdicts = bytearray(self.index.unverified + 1)
+        self._unverified = self.index.unverified + 1
+        self._verdicts = bytearray(self._unverified)
 
     @staticmethod
     def create_locked(folder: Path, generation: int, maxbytes: int) -> int:
@@ -68,7 +70,7 @@ class Segment:
     @staticmethod
     def exists(folder: Path, generation: int) -> bool:
         """Return whether the files of a generation were created in full."""
-        return HashIndex.exists(folder / str(generation))
+        return (folder / f"{generation}.index").exists()
 
     def is_intact(self) -> bool:
         """Return whether the names still lead to the files, and all are whole."""
@@ -108,22 +110,22 @@ class Segment:
         if found is None:
             return MISSING
         number, (_, offset, length, _, kind, description_length, entry_crc) = found
-        if number < len(self._verdicts) and not self._verified(number):
+        if number < self._unverified and not self._verified(number):
             return MISSING
-        end = offset + length
+        arena, end = self._bytes, offset + length
         guard = (end + description_length | _LAST_OF_PAGE) + 1
-        if guard >= len(self._bytes) or not entry_crc:  # of an entry that was cut off the end is zero
+        if guard >= self._nbytes or not entry_crc:  # of an entry that was cut off the end is zero
             return MISSING
         if self._on_disk:
             self._read_ahead(offset, end + description_length)
         value: Any
         if kind == BYTES:
-            value = self._bytes[offset:end] if copy else self._view[offset:end]
+            value = arena[offset:end] if copy else self._view[offset:end]
         else:
-            value = decode(kind, self._view[offset:end], self._bytes[end : end + description_length])
+            value = decode(kind, self._view[offset:end], arena[end : end + description_length])
         # Of an arena that was cut short in the value's last page, the rest of that page reads as zeros. The page behind
         # it is gone then, and to touch it ends the process by SIGBUS: better than a wrong value.
-        self._bytes[guard]
+        arena[guard]
         return value
 
     def __contains__(self, digest: bytes) -> bool:
@@ -139,32 +141,52 @@ class Segment:
 
         Raise DamagedSegment if the arena was cut short: to write behind its end would put zeros where values were.
         """
-        entry = self._next_entry(digest, encoded)
-        self._check_length_locked()
+        entry, nbytes = self._next_entry(digest, encoded), self._nbytes
+        if self._bytes.size() < nbytes:
+            self._repair_length_locked()
         try:
-            if _guard(entry.end) >= len(self._bytes):
+            guard = _guard(entry.end)
+            if guard >= nbytes:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-            padding = bytes(_guard(entry.end) + 1 - entry.end)
-            pwritev_all(self._fd, (encoded.payload, encoded.description, padding), entry.offset)
-            if self._bytes.size() < len(self._bytes):  # it was cut short meanwhile, and the write has extended it
+            if guard >= self.index.header[ALLOCATED]:
+                self._allocate_locked(guard)
+            pwrite_all(self._fd, encoded.payload, entry.offset)
+            pwrite_all(self._fd, encoded.description, entry.offset + entry.length)
+            if self._bytes.size() < nbytes:  # it was cut short meanwhile, and the write has extended it
                 raise DamagedSegment(f"{self._stem}.arena was cut short")
             self.index.append_locked(entry._replace(crc=_crc(encoded.payload, encoded.description)))
         except OSError:
-            self._check_length_locked()
+            self._repair_length_locked()
             self._free_tail_locked()
             raise
 
-    def _check_length_locked(self) -> None:
+    def _repair_length_locked(self) -> None:
         nbytes = self._bytes.size()
         if nbytes < self.currbytes:
             raise DamagedSegment(f"{self._stem}.arena was cut short")
-        if nbytes < len(self._bytes):  # a writer was killed while it freed what it had written
-            os.ftruncate(self._fd, len(self._bytes))
+        if nbytes < self._nbytes:  # a writer was killed while it freed what it had written
+            self._free_tail_locked()
+
+    def _allocate_locked(self, guard: int) -> None:
+        """Have the file system set aside space up to the page `guard`, and some more if there is."""
+        start = self.index.header[ALLOCATED]
+        for ahead in (_ALLOCATED_AHEAD, mmap.PAGESIZE):
+            end = min(guard + ahead, self._nbytes)
+            try:
+                os.posix_fallocate(self._fd, start, end - start)
+            except OSError:
+                if ahead == mmap.PAGESIZE:
+                    raise
+            else:
+                self.index.header[ALLOCATED] = end
+                return
 
     def _free_tail_locked(self) -> None:
-        """Free what was written behind the last value, for others to use."""
-        os.ftruncate(self._fd, _guard(self.currbytes) + 1 if self.currbytes else 0)
-        os.ftruncate(self._fd, len(self._bytes))
+        """Free what was set aside or written behind the last value, for others to use."""
+        end = _guard(self.currbytes) + mmap.PAGESIZE if self.currbytes else 0
+        self.index.header[ALLOCATED] = min(end, self.index.header[ALLOCATED])
+        os.ftruncate(self._fd, end)
+        os.ftruncate(self._fd, self._nbytes)
 
     def _next_entry(self, digest: bytes, encoded: Encoded) -> IndexEntry:
         offset = self.currbytes
@@ -180,7 +202,7 @@ class Segment:
 
     def verify(self, entry: IndexEntry) -> bool:
         """Return whether an entry and its value match their checksums."""
-        if not entry.intact() or entry.end > min(self.currbytes, len(self._bytes)):
+        if not entry.intact() or entry.end > min(self.currbytes, self._nbytes):
             return False
         end = entry.offset + entry.length
         if self._on_disk:
@@ -199,7 +221,7 @@ def _arena_bytes(maxbytes: int) -> int:
 
 
 def _guard(end: int) -> int:
-    """Return where the page begins that is behind a value which ends there; it is written with the value."""
+    """Return where the page begins that is behind a value which ends there; it is set aside with the value's."""
     return (end | _LAST_OF_PAGE) + 1
 
 

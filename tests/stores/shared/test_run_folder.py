@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.internals import store_of
 from helpers.mounts import mounted_tmpfs
 from helpers.threads import PATIENCE_S
 
-from bytecache import SharedStore
+from bytecache import SharedStore, fill_once
 from bytecache.stores.shared import run_folder
 from bytecache.stores.shared.attachment import attach
 from bytecache.stores.shared.run_folder import attach_run_folder, run_id
-from bytecache.system import launcher
+from bytecache.system import filesystem, launcher
 
 VARIABLES = {
     run_folder.RUN_VARIABLE,
@@ -46,6 +47,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
     with mounted_tmpfs(tmp_path / "shm", "size=64k") as folder:
         monkeypatch.setattr(run_folder, "_MEMORY", folder)
+        monkeypatch.setattr(filesystem, "SHARED_MEMORY", folder)
         yield folder
 
 
@@ -135,7 +137,7 @@ def attach_unprepared(folder: Path) -> Any:
 
 def test_a_budget_that_fits_in_memory_goes_there(small: Path, no_run: Any) -> None:
     """It goes there without a warning; later processes find the folder there, whatever their budget."""
-    first = attach_run_folder("x", 60_000, attach_unprepared)
+    first = attach_run_folder("x", 48_000, attach_unprepared)
     second = attach_run_folder("x", 1 << 40, attach_unprepared)
     assert first.folder == second.folder and first.folder.parent == small
     detach_all(first, second)
@@ -145,7 +147,7 @@ def test_a_budget_that_fits_in_memory_goes_there(small: Path, no_run: Any) -> No
 def test_a_budget_that_does_not_fit_in_memory_goes_to_the_temporary_directory(small: Path, no_run: Any) -> None:
     """It goes there with one warning that says why."""
     with pytest.warns(
-        RuntimeWarning, match=r"100,000 bytes does not fit in .*shm.*65,536.*temp.*maxbytes.*shm-size"
+        RuntimeWarning, match=r"100,000 bytes does not fit in .*shm.*49,152.*25%.*temp.*maxbytes.*shm-size"
     ) as caught:
         first = attach_run_folder("x", 100_000, attach_unprepared)
     assert len(caught) == 1
@@ -153,6 +155,33 @@ def test_a_budget_that_does_not_fit_in_memory_goes_to_the_temporary_directory(sm
     assert first.folder == second.folder and first.folder.parent == Path(tempfile.gettempdir())
     detach_all(first, second)
     assert list(Path(tempfile.gettempdir()).iterdir()) == []
+
+
+def test_a_budget_that_fits_only_without_the_reserve_goes_to_the_temporary_directory(small: Path, no_run: Any) -> None:
+    """A part of the memory is left to other programs, and the warning says how much."""
+    with pytest.warns(RuntimeWarning, match="25% of it that other programs need"):
+        first = attach_run_folder("x", 60_000, attach_unprepared)
+    assert first.folder.parent == Path(tempfile.gettempdir())
+    detach_all(first)
+
+
+def test_stores_that_fit_one_by_one_leave_the_reserve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_run: Any
+) -> None:
+    """Together they stop storing where the reserve begins, each with one warning, and hit what they have."""
+    with mounted_tmpfs(tmp_path / "shm", "size=8m") as folder:
+        monkeypatch.setattr(run_folder, "_MEMORY", folder)
+        monkeypatch.setattr(filesystem, "SHARED_MEMORY", folder)
+        functions = [fill_once(shared=True, maxbytes="4 MB")(lambda key, n=n: bytes([n]) * 100_000) for n in range(2)]
+        with pytest.warns(RuntimeWarning, match="25% of .*shm are left to other programs.*the rest is full") as caught:
+            for _ in range(2):
+                for key in range(40):
+                    assert [f(key)[0] for f in functions] == [0, 1]
+        space = os.statvfs(folder)
+        assert 0 <= space.f_bavail * space.f_frsize - (2 << 20) <= 200_000
+        assert len(caught) == 2 and all(f.cache_info().hits >= 25 for f in functions)
+        for f in functions:
+            store_of(f).close()
 
 
 def test_a_machine_without_memory_files_uses_the_temporary_directory(
@@ -357,7 +386,7 @@ def test_a_fork_while_another_thread_opens_a_store_leaves_nothing(tmp_path: Path
         armed = False
 
         def hook(event, args):
-            if armed and event == "open" and str(args[0]).endswith("/locks") and not reached.is_set():
+            if armed and event == "open" and str(args[0]).endswith("/head") and not reached.is_set():
                 reached.set()
                 go.wait(0.3)  # a fork that waits for this thread must not wait forever
 
