@@ -23,6 +23,7 @@ class Attachment:
     def __init__(self, folder: Path, fd: int) -> None:
         self.folder, self._fd = folder, fd
         self.remove_when_last = False  # whether the last process to detach removes the folder
+        self.tidy_when_last: Callable[[Path], None] | None = None  # else what it does with the folder
 
     def detach(self) -> None:
         """Release the lock; do nothing if it was released before."""
@@ -30,15 +31,20 @@ class Attachment:
         if fd < 0:
             return
         try:
-            if self.remove_when_last and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_still_at(self.folder, fd):
-                shutil.rmtree(self.folder, ignore_errors=True)
+            # Not in a forked child, whose lock is its parent's: that would have the exclusive one from then on.
+            is_wanted = self.remove_when_last or self.tidy_when_last is not None
+            if is_wanted and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_still_at(self.folder, fd):
+                if self.remove_when_last:
+                    shutil.rmtree(self.folder, ignore_errors=True)
+                elif self.tidy_when_last is not None:
+                    self.tidy_when_last(self.folder)
         finally:
             os.close(fd)
             _attachments.discard(self)
 
     def detach_in_child(self) -> None:
         """Leave the lock, which a forked child shares with its parent, to the parent."""
-        self.remove_when_last = False
+        self.remove_when_last, self.tidy_when_last = False, None
         self.detach()
 
 
@@ -127,7 +133,7 @@ def is_still_at(path: Path, fd: int) -> bool:
     """Return whether the file or folder that was opened is still the one at this path."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(fd))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

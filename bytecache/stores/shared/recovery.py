@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ...system.caller import warn_caller
@@ -87,6 +88,30 @@ def _adopt_locked(folder: Path, header: StoreHeader, maxbytes: int) -> None:
     Segment.remove_all_but_locked(folder, header.generations())
     header.maxbytes = maxbytes
     header.set_ready_locked(True)
+
+
+def tidy(folder: Path) -> None:
+    """Leave a store as it can be archived and copied: each arena ends where its last value ends, all files are there.
+
+    For the last process that lets go of it; it does nothing if another one is writing, or if that is not possible.
+    """
+    with suppress(OSError, ValueError):
+        header, locks = StoreHeader(folder), ByteRangeLocks(folder / HEAD)
+        try:
+            if locks.acquire(WRITER_BYTE, wait=False) and header.is_current():
+                _tidy_locked(folder, header)
+        finally:
+            locks.close()
+
+
+def _tidy_locked(folder: Path, header: StoreHeader) -> None:
+    for row in header.function_rows():
+        if header.index_inode(row):
+            try:
+                Segment(folder, header.generation_of(row), header.index_inode(row)).trim_locked()
+            except (ValueError, FileNotFoundError, IsADirectoryError):  # a file was removed, replaced or cut short
+                header.new_generation_locked(row)
+    Segment.remove_all_but_locked(folder, header.generations())
 
 
 def _quarantine(folder: Path) -> Path:

@@ -183,10 +183,16 @@ class Segment:
 
     def _free_tail_locked(self) -> None:
         """Free what was set aside or written behind the last value, for others to use."""
-        end = _guard(self.currbytes) + mmap.PAGESIZE if self.currbytes else 0
-        self.index.header[ALLOCATED] = min(end, self.index.header[ALLOCATED])
-        os.ftruncate(self._fd, end)
+        self.trim_locked()
         os.ftruncate(self._fd, self._nbytes)
+
+    def trim_locked(self) -> None:
+        """End the arena behind its last value."""
+        end = _guard(self.currbytes) + mmap.PAGESIZE
+        if not self.currbytes:
+            os.ftruncate(self._fd, 0)
+        self.index.header[ALLOCATED] = min(end if self.currbytes else 0, self.index.header[ALLOCATED])
+        os.ftruncate(self._fd, end)
 
     def _next_entry(self, digest: bytes, encoded: Encoded) -> IndexEntry:
         offset = self.currbytes

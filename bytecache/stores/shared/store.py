@@ -20,7 +20,7 @@ from .handle import HandleClosed, StoreHandle
 from .header import StoreHeader
 from .locks import OFD_LOCKS_AVAILABLE
 from .partition import SharedPartition
-from .recovery import initialize, recover, restore
+from .recovery import initialize, recover, restore, tidy
 from .run_folder import attach_run_folder
 
 _OPEN_ATTEMPTS = 10  # while a cleaner of files is at work
@@ -113,7 +113,7 @@ class SharedStore(Store):
             attachment = (
                 self._attach(folder) if folder is not None else attach_run_folder(name, self._budget, self._attach)
             )
-            attachment.remove_when_last = path is None
+            attachment.remove_when_last, attachment.tidy_when_last = path is None, tidy
             try:
                 handle = StoreHandle(attachment.folder, attachment)
                 break

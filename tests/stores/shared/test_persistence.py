@@ -1007,3 +1007,36 @@ def test_a_full_btrfs_is_read_through_with_one_warning(btrfs: Path, nbytes: int)
         return right, sum(f.cache_info()[:2]), len(caught) <= 1
 
     assert end_of(run, 60) == (True, 6001, True)
+
+
+# What is left for copies
+
+
+def test_the_arena_ends_where_its_last_value_ends(opened: Any, folder: Path) -> None:
+    """Once the last process lets go, an archive of the folder is as large as its values; the next run fills it up."""
+    store = opened("100 MB")
+    f, g = cached(store, lambda key: bytes([key]) * 1000, text)
+    for key in range(50):
+        f(key)
+    g(1), g.cache_clear(), g.cache_info()
+    store.close()
+    (arena, empty) = sorted(folder.glob("*.arena"), key=lambda path: -path.stat().st_size)
+    assert 50_000 <= arena.stat().st_size <= 50_000 + 3 * mmap.PAGESIZE
+    assert empty.stat().st_size <= 3 * mmap.PAGESIZE
+    shutil.copytree(folder, folder.with_name("copy"))
+    for path in folder, folder.with_name("copy"):
+        again = SharedStore(path, maxbytes="100 MB")
+        f, g = cached(again, lambda key: bytes([key]) * 1000, text)
+        assert all(f(key) == bytes([key]) * 1000 for key in range(200)) and g(1) == text(1)
+        assert f.cache_info()[:2] == (50, 150)
+        again.close()
+
+
+def test_a_process_that_is_not_the_last_leaves_the_arena(opened: Any, folder: Path) -> None:
+    """Others go on writing to it."""
+    store, other = opened("1 MB"), opened("1 MB")
+    (f,) = cached(store, text)
+    f(1)
+    other.close()
+    assert next(folder.glob("*.arena")).stat().st_size >= 1_000_000
+    assert [f(2), f(2)] == [text(2)] * 2
