@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from pathlib import Path
 
 from .memory_limit import available_memory
@@ -13,10 +15,31 @@ RESERVED_FRACTION = 0.25  # of /dev/shm, which other programs need too: a DataLo
 _MEMORY = frozenset({"tmpfs", "ramfs"})
 # They overwrite a page of a file where it is; btrfs, f2fs, an overlay on them and others may write it elsewhere.
 _IN_PLACE = _MEMORY | {"ext2", "ext3", "ext4", "xfs"}
+_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")
 _NETWORK = frozenset(
     "9p afs beegfs ceph cifs coda fuse.ceph fuse.glusterfs fuse.gcsfuse fuse.juicefs fuse.rclone fuse.s3fs fuse.sshfs "
     "glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs pvfs2 smb3 smbfs".split()
 )
+
+
+def resolve_folder(path: str | os.PathLike[str]) -> Path:
+    """Return the folder that a user's path means, with ``~`` and links resolved.
+
+    Raise ValueError for a URL, and for a home directory or an environment variable that cannot be meant literally;
+    FileNotFoundError for a link that leads nowhere, as to a disk that is not mounted.
+    """
+    text = os.fsdecode(path)
+    expanded = os.path.expanduser(text)
+    if _URL.match(text) or expanded.startswith(("~", "$")):
+        raise ValueError(
+            f"path must be a folder of this machine, got {text!r}, which would be taken literally: a URL is no folder, "
+            "and for environment variables use os.path.expandvars"
+        )
+    folder = Path(os.path.abspath(expanded))
+    for link in (folder, *folder.parents):
+        if link.is_symlink() and not link.exists():
+            raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere: is its disk mounted?", str(link))
+    return Path(os.path.realpath(folder))
 
 
 def filesystem_type(folder: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str:

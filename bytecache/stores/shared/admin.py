@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...system.filesystem import filesystem_type
+from ...system.filesystem import filesystem_type, resolve_folder
 from .counters import CounterRow, counts_of
 from .handle import StoreHandle
+from .header import StoreHeader
 from .reports import ClearReport, CounterReport, DamagedEntry, FunctionReport, StoreReport, VerifyReport
 from .segment import Segment
 
@@ -97,7 +98,7 @@ def clear(path: str | os.PathLike[str]) -> ClearReport:
 def _open_unattached(path: str | os.PathLike[str]) -> Iterator[StoreHandle]:
     """Open the store at a path without attaching to it: an inspection must not keep a run from being the first one."""
     try:
-        files = StoreHandle(Path(os.path.abspath(path)))
+        files = StoreHandle(StoreHeader.place(resolve_folder(path)))
     except (FileNotFoundError, NotADirectoryError, ValueError) as exc:
         raise StoreNotFound(
             "expected the folder of a shared store (the path= it was made with, or /dev/shm/bytecache-...), "

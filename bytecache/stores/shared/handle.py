@@ -20,7 +20,11 @@ from .segment import Segment
 
 T = TypeVar("T")
 _RESERVE_CHECKS = 256  # while as many bytes are written as the reserve has: what is free is asked for so often
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
+_REASONS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "the file system has no space left"),
+    errno.ENOMEM: "its files cannot be mapped, as the address space of this process is limited (ulimit -v), so give a "
+    "smaller maxbytes",
+}
 
 
 class HandleClosed(Exception):
@@ -129,7 +133,7 @@ class StoreHandle:
 
     def warn_not_stored(self, exc: OSError) -> None:
         """Warn, once, that values are not stored, and why."""
-        reason = "the file system has no space left" if exc.errno in _NO_SPACE else "its files cannot be written"
+        reason = _REASONS.get(exc.errno or 0, "its files cannot be written")
         self._warn_not_stored(f"{reason} ({exc.strerror or exc})")
 
     def _warn_not_stored(self, reason: str) -> None:

@@ -65,12 +65,19 @@ class StoreHeader:
             )
 
     @staticmethod
-    def has_magic(folder: Path) -> bool:
-        """Return whether the header is that of a shared store, of any version."""
+    def format_of(folder: Path) -> int | None:
+        """Return the version of the format that a folder's header has; None if it is not that of a shared store."""
         try:
-            return (folder / HEAD).read_bytes()[:8] == _MAGIC.to_bytes(8, "little")
-        except (FileNotFoundError, IsADirectoryError):
-            return False
+            with (folder / HEAD).open("rb") as file:
+                start = file.read(16)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        return int.from_bytes(start[8:], "little") if start[:8] == _MAGIC.to_bytes(8, "little") else None
+
+    @staticmethod
+    def place(folder: Path) -> Path:
+        """Return where a path's store of this version is: in a folder within if another version's is at the path."""
+        return folder if StoreHeader.format_of(folder) in (None, VERSION) else folder / f"format{VERSION}"
 
     @staticmethod
     def is_ready(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -12,13 +13,33 @@ from pathlib import Path
 from ...system.caller import warn_caller
 from .attachment import exclusive
 from .counters import CounterRows
-from .header import HEAD, VERSION, StoreHeader
+from .header import HEAD, StoreHeader
 from .locks import WRITER_BYTE, ByteRangeLocks
 from .segment import FILE_PATTERN, Segment
 
 _STORE_FILES = re.compile(rf"{HEAD}|{FILE_PATTERN.pattern}")
 _RESTORING = f"{HEAD}.restore.part"  # locked by the process that makes a header in the place of a lost one
-_IGNORED = re.compile(r".*\.part|aside[0-9]+|lost\+found")  # a folder with nothing else in it counts as empty
+# A folder with nothing else in it counts as empty.
+_IGNORED = re.compile(r".*\.part|aside[0-9]+|format[0-9]+|lost\+found")
+_EXPLANATIONS = {
+    errno.ENODEV: "its file system cannot map files into memory, as a FUSE pool without a page cache: give a path on a "
+    "local disk or in /dev/shm",
+    errno.ENAMETOOLONG: "the path is too long for its file system: give a shorter one",
+    errno.EACCES: "this process may not read and write there: give it the permission (group=True makes a store for "
+    "the users of a group), open the store with readonly=True if it is only to be read, or give another path",
+    errno.ENOSPC: "the file system has no space left: give a path on another one",
+    errno.ENOMEM: "its files cannot be mapped, since this process may have no more address space (ulimit -v): give a "
+    "smaller maxbytes",
+    errno.ENOLCK: "its file system has no locks: give a path on a local disk or in /dev/shm",
+}
+
+
+def explained(exc: OSError, folder: Path) -> OSError:
+    """Return the error with the path of the store and the way out, if it is one of those that users meet."""
+    explanation = _EXPLANATIONS.get(exc.errno or 0)
+    if explanation is None:
+        return exc if exc.filename else OSError(exc.errno, exc.strerror or str(exc), str(folder))
+    return OSError(exc.errno, f"{os.strerror(exc.errno or 0)}: {explanation}", str(folder))
 
 
 def initialize(folder: Path, maxbytes: int) -> None:
@@ -43,24 +64,24 @@ def restore(folder: Path, maxbytes: int) -> None:
 def recover(folder: Path, maxbytes: int) -> None:
     """Check the store in a folder and give it this run's budget; make an empty folder a new store.
 
-    A store that is damaged or of another version is put into quarantine, with a RuntimeWarning: it is renamed, and no
-    store is left in the folder. Raise ValueError for a folder with anything else in it, and OSError for what this
+    A store that is damaged is put into quarantine, with a RuntimeWarning: it is renamed, and no store is left in the
+    folder. Raise ValueError for a folder with anything else in it, and OSError for what this
     process may not do.
     """
     present = {name for name in os.listdir(folder) if not _IGNORED.fullmatch(name)}
     if not present:
         StoreHeader.create(folder, maxbytes)
         return
-    if not StoreHeader.has_magic(folder) and not all(_STORE_FILES.fullmatch(name) for name in present):
+    if StoreHeader.format_of(folder) is None and not all(_STORE_FILES.fullmatch(name) for name in present):
         raise ValueError(
             f"path must be a new or empty folder, or that of a shared store; {folder} contains {min(present)!r}"
         )
     try:
         _adopt(folder, maxbytes)
     except (ValueError, FileNotFoundError, IsADirectoryError) as exc:
-        reason = f"is damaged, or of another version than {VERSION} ({exc})"
         warn_caller(
-            f"the shared store {folder} {reason}: it was renamed to {_quarantine(folder)}, and a new one is created"
+            f"the shared store {folder} is damaged ({exc}): it was renamed to {_quarantine(folder)}, and a new one is "
+            "created"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import weakref
@@ -12,15 +13,15 @@ from typing import Any
 
 from ...system.byte_sizes import parse_size
 from ...system.caller import call_site_name, warn_caller
-from ...system.filesystem import check_not_network
+from ...system.filesystem import check_not_network, resolve_folder
 from ...system.fork import at_fork
 from ..base import Store
 from .attachment import Attachment, attach
 from .handle import HandleClosed, StoreHandle
-from .header import StoreHeader
+from .header import VERSION, StoreHeader
 from .locks import OFD_LOCKS_AVAILABLE
 from .partition import SharedPartition
-from .recovery import initialize, recover, restore, tidy
+from .recovery import explained, initialize, recover, restore, tidy
 from .run_folder import attach_run_folder
 
 _OPEN_ATTEMPTS = 10  # while a cleaner of files is at work
@@ -41,10 +42,10 @@ class SharedStore(Store):
 
     What was written is never moved, so a value may be handed out as a view of the store's memory. Values that an
     earlier run wrote are checked against their checksums when a process first reads them; one that fails is read again.
-    A folder of another version, or with a damaged index, is renamed and kept, with a RuntimeWarning. After a clear the
-    memory is free once the last view of it is gone and each process has made its next call. If a file of the store is
-    removed or replaced while it is in use, values are lost, with a RuntimeWarning, but no value is wrong; a file that
-    is cut short ends the processes that have mapped it, by SIGBUS.
+    A folder with a damaged index is renamed and kept, with a RuntimeWarning; next to the store of another version of
+    bytecache this one makes its own. After a clear the memory is free once the last view of it is gone and each process
+    has made its next call. If a file of the store is removed or replaced while it is in use, values are lost, with a
+    RuntimeWarning, but no value is wrong; a file that is cut short ends the processes that have mapped it, by SIGBUS.
 
     Safe for threads and processes; keeps working in forked children; unpickled, it opens the same store. Linux only.
     Raises OSError for a folder that cannot be created or written to, or if the system lacks the locks it needs;
@@ -67,7 +68,10 @@ class SharedStore(Store):
     ) -> None:
         if not OFD_LOCKS_AVAILABLE:
             raise OSError("a shared store needs open file description locks, which this system lacks: use Linux")
-        self._arguments = None if path is None else os.path.abspath(path), name, maxbytes
+        try:
+            self._arguments = None if path is None else str(resolve_folder(path)), name, maxbytes
+        except OSError as exc:
+            raise explained(exc, Path(os.fsdecode(path or ""))) from None
         self._budget = min(parse_size(maxbytes), sys.maxsize)
         self._partitions: weakref.WeakSet[SharedPartition] = weakref.WeakSet()
         self._handle: StoreHandle | None = None
@@ -104,29 +108,36 @@ class SharedStore(Store):
 
     def _open(self) -> StoreHandle:
         path, name, _ = self._arguments
-        if path is not None:
-            check_not_network(Path(path))
-            if os.path.exists(path) and not os.path.isdir(path):
-                raise ValueError(f"path must be a folder, or where one can be created: {path} is a file")
         for attempt in range(_OPEN_ATTEMPTS):
-            folder = Path(path) if path is not None else self._folder
-            attachment = (
-                self._attach(folder) if folder is not None else attach_run_folder(name, self._budget, self._attach)
-            )
-            attachment.remove_when_last, attachment.tidy_when_last = path is None, tidy
+            folder = self._folder if path is None else _place_of(Path(path))
+            is_new = folder is not None and not folder.exists()
             try:
-                handle = StoreHandle(attachment.folder, attachment)
+                attachment = self._attach_to(folder)
+                handle = self._open_files(attachment)
                 break
             except (ValueError, FileNotFoundError):  # somebody has removed a file in the meantime
-                attachment.detach()
-                if attempt == _OPEN_ATTEMPTS - 1:
+                if attempt == _OPEN_ATTEMPTS - 1 or folder is None or not folder.parent.is_dir():
                     raise
-            except BaseException:
-                attachment.detach()
-                raise
+            except OSError as exc:
+                if is_new:
+                    shutil.rmtree(folder or "", ignore_errors=True)
+                raise explained(exc, folder or Path(name)) from None
         weakref.finalize(self, attachment.detach).atexit = False
         self._folder = attachment.folder
         return handle
+
+    def _attach_to(self, folder: Path | None) -> Attachment:
+        if folder is not None:
+            return self._attach(folder)
+        return attach_run_folder(self._arguments[1], self._budget, self._attach)
+
+    def _open_files(self, attachment: Attachment) -> StoreHandle:
+        attachment.remove_when_last, attachment.tidy_when_last = self._arguments[0] is None, tidy
+        try:
+            return StoreHandle(attachment.folder, attachment)
+        except BaseException:
+            attachment.detach()
+            raise
 
     def _attach(self, folder: Path) -> Attachment:
         prepare = initialize if self._arguments[0] is None else recover
@@ -194,6 +205,21 @@ class SharedStore(Store):
 
     def __reduce__(self) -> Any:
         return SharedStore.open, (*self._arguments, str(self._folder))
+
+
+def _place_of(path: Path) -> Path:
+    """Return the folder of the store at a path; raise ValueError if there cannot be one."""
+    check_not_network(path)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"path must be a folder, or where one can be created: {path} is a file")
+    place = StoreHeader.place(path)
+    if place != path and not place.exists():
+        warn_caller(
+            f"{path} is the store of another version of bytecache (format {StoreHeader.format_of(path)}, this one's "
+            f"is {VERSION}). It is left alone, and this version's store is {place}: each takes up to its maxbytes. "
+            "Remove the one that you do not need, or give another path"
+        )
+    return place
 
 
 _stores: weakref.WeakSet[SharedStore] = weakref.WeakSet()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import pickle
@@ -27,6 +28,7 @@ from helpers.threads import start, together, until
 
 from bytecache import SharedStore, fill_once
 from bytecache.cache import leased_flight
+from bytecache.stores.shared import admin, header
 from bytecache.stores.shared.header import FunctionRow, Word
 from bytecache.stores.shared.locks import ByteRangeLocks, KeyLease
 from bytecache.system import filesystem
@@ -388,17 +390,97 @@ def test_no_replaced_file_makes_a_wrong_value(template: Path, folder: Path, name
     assert isinstance(end, list) and len(end) <= 1, end
 
 
-def test_another_version_is_quarantined(template: Path, folder: Path) -> None:
-    """A store of another format is renamed, with a warning that says where to; the new one is empty."""
+def test_versions_of_two_formats_take_turns_at_a_path(template: Path, folder: Path) -> None:
+    """Each finds its own values again, and one warning says where the second one is; nothing is left behind."""
     shutil.copytree(template, folder)
     with open(folder / "head", "r+b") as file:
         os.pwrite(file.fileno(), (99).to_bytes(8, "little"), WORD)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.warns(RuntimeWarning, match="store is damaged, or of another version.*renamed to .*aside1") as caught:
+    with pytest.warns(RuntimeWarning, match="another version of bytecache .format 99.*left alone.*format1") as caught:
         store = SharedStore(folder, maxbytes=1000)
-    assert len(caught) == 1 and store.currbytes == 0
+    (f,) = cached(store, late)
+    f(1), store.close()
+    again = SharedStore(folder, maxbytes=1000)
+    (f,) = cached(again, late)
+    assert (f(1), f.cache_info().hits, len(caught)) == (late(1), 1, 1)
+    again.close()
+    assert [path.name for path in folder.parent.iterdir()] == ["store"]
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    assert admin.describe(folder)["entries"] == 1
+
+
+def test_a_second_damaged_store_takes_the_place_of_the_first(template: Path, folder: Path) -> None:
+    """What is put aside never takes more than one budget."""
+    for _ in range(3):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(template, folder)
+        os.truncate(folder / "head", 10)
+        with pytest.warns(RuntimeWarning, match="renamed to .*aside1"):
+            SharedStore(folder, maxbytes=1000).close()
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["store", "store.aside1"]
+
+
+@pytest.mark.parametrize(
+    "path", ["s3://bucket/cache", "file:///tmp/x", "gs:/bucket", "~nobody-of-this-name/x", "$TMP/x"]
+)
+def test_a_path_that_cannot_be_meant_literally_is_refused(tmp_path: Path, monkeypatch: Any, path: str) -> None:
+    """A URL, an unknown home directory, a variable: ValueError, and no folder of that name is made."""
+    monkeypatch.chdir(tmp_path)
+    for given in path, Path(path):
+        with pytest.raises(ValueError, match="path must be a folder of this machine, got"):
+            SharedStore(given, maxbytes=1000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_is_too_long_says_so(tmp_path: Path) -> None:
+    """The error names the path and what to do, and nothing is left."""
+    with pytest.raises(OSError, match="too long.*give a shorter one.*xxxxx"):
+        SharedStore(tmp_path / ("x" * 300), maxbytes=1000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_mappings_says_so(tmp_path: Path, monkeypatch: Any) -> None:
+    """As some FUSE pools are: the error names the path and the way out, and no folder is left."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    monkeypatch.setattr(header, "map_words", refuse)
+    with pytest.raises(OSError, match="cannot map files into memory.*give a path on a local disk.*pool"):
+        SharedStore(tmp_path / "pool", maxbytes=1000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_limit_of_address_space_is_not_taken_for_a_full_disk(folder: Path) -> None:
+    """The warning names ulimit and a smaller maxbytes; values are read through."""
+
+    def limited() -> Any:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            (f,) = cached(SharedStore(folder, maxbytes="200 GB"), text)
+            right = [f(1), f(1)] == [text(1)] * 2
+        return right, [str(warning.message) for warning in caught]
+
+    right, (message,) = end_of(limited)
+    assert right and "ulimit -v" in message and "smaller maxbytes" in message and "disk" not in message
+
+
+def test_the_home_directory_and_links_are_resolved(tmp_path: Path, monkeypatch: Any) -> None:
+    """``~`` is the home directory; a damaged store behind a link is put aside where it is, and the link stays."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    store = SharedStore("~/link/cache", maxbytes=1000)
+    assert store.path == tmp_path / "real" / "cache"
     store.close()
-    assert {path.name: path.read_bytes() for path in (folder.parent / "store.aside1").iterdir()} == before
+    (tmp_path / "link2").symlink_to(tmp_path / "real" / "cache")
+    os.truncate(tmp_path / "real" / "cache" / "head", 10)
+    with pytest.warns(RuntimeWarning, match="real/cache.aside1"):
+        SharedStore(tmp_path / "link2", maxbytes=1000).close()
+    assert (tmp_path / "link2").is_symlink() and (tmp_path / "real" / "cache" / "head").exists()
 
 
 def test_a_damaged_store_on_a_mount_point_is_quarantined(template: Path, disk: Any) -> None:
