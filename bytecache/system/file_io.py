@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 import struct
 import sys
 import weakref
@@ -29,11 +30,17 @@ def pwrite_all(fd: int, data: bytes | memoryview, offset: int) -> None:
 def create_file(path: Path, data: bytes, nbytes: int = 0) -> int:
     """Create a file that contains `data`, followed by a hole up to `nbytes` bytes if that is more; return its inode.
 
-    A file that is there already is unlinked, not written to: a process may have it mapped.
+    A file that is there already is unlinked, not written to: a process may have it mapped. The new one is for those who
+    may write to the folder, its owner or its group too, and if root creates it, it belongs to the owner of the folder.
     """
     path.unlink(missing_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
+        folder = path.parent.stat()
+        if folder.st_mode & stat.S_IWGRP:
+            os.fchmod(fd, 0o660)
+        if os.geteuid() == 0 != folder.st_uid:
+            os.fchown(fd, folder.st_uid, folder.st_gid)
         pwrite_all(fd, data, 0)
         os.ftruncate(fd, max(nbytes, len(data)))
         return os.fstat(fd).st_ino
@@ -52,7 +59,9 @@ def inode_at(path: str | Path) -> tuple[int, int]:
     return status.st_ino, status.st_size
 
 
-def map_words(fd: int, count: int, code: Literal["Q", "I"], offset: int, in_place: bool) -> memoryview:
+def map_words(
+    fd: int, count: int, code: Literal["Q", "I"], offset: int, in_place: bool, readonly: bool = False
+) -> memoryview:
     """Return words of a file, "Q" of eight bytes or "I" of four, that all processes which map them see at once.
 
     in_place: whether the file system overwrites a page where it is. One that writes a changed page to another place
@@ -60,9 +69,10 @@ def map_words(fd: int, count: int, code: Literal["Q", "I"], offset: int, in_plac
     are set are written by a system call there, which raises OSError.
     """
     start = offset - offset % mmap.ALLOCATIONGRANULARITY
-    mapped = mmap.mmap(fd, offset - start + count * struct.calcsize(code), offset=start)
+    access = mmap.ACCESS_READ if readonly else mmap.ACCESS_WRITE
+    mapped = mmap.mmap(fd, offset - start + count * struct.calcsize(code), access=access, offset=start)
     words = memoryview(mapped)[offset - start :].cast(code)
-    return words if in_place else cast(memoryview, WrittenWords(fd, words, offset))
+    return words if in_place or readonly else cast(memoryview, WrittenWords(fd, words, offset))
 
 
 class WrittenWords:

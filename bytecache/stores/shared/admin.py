@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -98,7 +99,7 @@ def clear(path: str | os.PathLike[str]) -> ClearReport:
 def _open_unattached(path: str | os.PathLike[str]) -> Iterator[StoreHandle]:
     """Open the store at a path without attaching to it: an inspection must not keep a run from being the first one."""
     try:
-        files = StoreHandle(StoreHeader.place(resolve_folder(path)))
+        files = _open_files(StoreHeader.place(resolve_folder(path)))
     except (FileNotFoundError, NotADirectoryError, ValueError) as exc:
         raise StoreNotFound(
             "expected the folder of a shared store (the path= it was made with, or /dev/shm/bytecache-...), "
@@ -108,6 +109,15 @@ def _open_unattached(path: str | os.PathLike[str]) -> Iterator[StoreHandle]:
         yield files
     finally:
         files.close()
+
+
+def _open_files(folder: Path) -> StoreHandle:
+    try:
+        return StoreHandle(folder)
+    except OSError as exc:
+        if exc.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        return StoreHandle(folder, readonly=True)
 
 
 def _explain_missing(path: Path, exc: Exception) -> str:
@@ -165,14 +175,15 @@ def _open_segment(files: StoreHandle, row: int) -> Segment | None:
         if not Segment.exists(files.folder, generation):
             return None
         try:
-            return files.with_writer_lock(partial(_open_checked, files.folder, generation))
+            work = partial(_open_checked, files, generation)
+            return work() if files.readonly else files.with_writer_lock(work)
         except FileNotFoundError as exc:
             if generation == files.header.generation_of(row):  # otherwise it was cleared a moment ago
                 raise ValueError(f"{exc.filename} is missing") from None
 
 
-def _open_checked(folder: Path, generation: int) -> Segment:
-    segment = Segment(folder, generation)
+def _open_checked(files: StoreHandle, generation: int) -> Segment:
+    segment = Segment(files.folder, generation, readonly=files.readonly)
     segment.index.check()
     return segment
 

@@ -6,10 +6,12 @@ process that gets the exclusive lock is the only one.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .locks import fcntl
@@ -63,7 +65,7 @@ def attach(
     rounds = 0
     while True:
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(folder)
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileExistsError, FileNotFoundError):
             if (os.path.lexists(folder) and not folder.is_dir()) or not folder.parent.is_dir():
@@ -88,6 +90,18 @@ def attach(
         finally:
             if fd >= 0:
                 os.close(fd)
+
+
+def _make(folder: Path) -> None:
+    """Create a folder if there is none. What root creates in a user's folder belongs to the user."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISDIR(os.lstat(folder).st_mode):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(folder))
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    parent = folder.parent.stat()
+    if os.geteuid() == 0 != parent.st_uid:
+        os.chown(folder, parent.st_uid, parent.st_gid, follow_symlinks=False)
 
 
 def remove_if_orphaned(folder: Path) -> None:

@@ -57,6 +57,20 @@ def bind_locked(handle: StoreHandle, function_id: bytes, name: str) -> Binding:
     return Binding(handle, row, header.words, row + FunctionRow.GENERATION, generation, segment, counters)
 
 
+def bind_readonly(handle: StoreHandle, function_id: bytes) -> Binding:
+    """Return access to the function's values as they are, with counters of this process alone."""
+    header, row = handle.header, handle.header.find_function(function_id)
+    if row is None:
+        return unbacked(handle)
+    generation, segment = header.generation_of(row), None
+    try:
+        segment = Segment(handle.folder, generation, readonly=True)
+    except (OSError, ValueError) as exc:
+        handle.warn_not_stored(exc if isinstance(exc, OSError) else OSError(errno.EIO, str(exc)))
+    counters = private_row(row, generation)
+    return Binding(handle, row, header.words, row + FunctionRow.GENERATION, generation, segment, counters)
+
+
 def unbacked(handle: StoreHandle, stale: bool = False) -> Binding:
     """Return a binding to no files, in which nothing is stored."""
     return Binding(handle, 0, memoryview(bytes([stale])), 0, 0, None, private_row(0, 0))

@@ -38,11 +38,11 @@ class ReentrantWrite(Exception):
 class StoreHandle:
     """A store's folder, open in this process alone: a forked child opens it again. Safe for threads."""
 
-    def __init__(self, folder: Path, attachment: Attachment | None = None) -> None:
+    def __init__(self, folder: Path, attachment: Attachment | None = None, readonly: bool = False) -> None:
         """Raise FileNotFoundError or ValueError if there is no store. attachment: None to look only."""
-        self.folder, self._attachment = folder, attachment
-        self.header = StoreHeader(self.folder)
-        self.locks = ByteRangeLocks(self.folder / HEAD)
+        self.folder, self._attachment, self.readonly = folder, attachment, readonly
+        self.header = StoreHeader(self.folder, readonly)
+        self.locks = ByteRangeLocks(self.folder / HEAD, readonly)
         self.counters = CounterRows(self.header)
         self._reserved_bytes = self._unchecked_bytes = reserved_bytes(folder)
         self.disk_full = False  # whether a write has failed since a partition was last bound
@@ -79,6 +79,8 @@ class StoreHandle:
         handler that interrupted such work. Work that uses names of files calls :meth:`check_names_locked` first: the
         folder may have been renamed, and there may be another store in its place.
         """
+        if self.readonly:
+            raise OSError(errno.EROFS, "the store is open for reading alone", os.fspath(self.folder))
         if self.locks.closed:  # first: in a forked child the mutex may belong to a thread that does not exist there
             raise HandleClosed
         with self._mutex:

@@ -30,10 +30,10 @@ class Word:
 class FunctionRow:
     """The words of a function's row. The first row of the page is for the store's own words.
 
-    INDEX_INODE: of the index of the generation; 0 if its files have not been created yet.
+    INDEX_INODE, OF_GENERATION: of the index, and the generation whose files were created in full.
     """
 
-    ID, ID_END, GENERATION, USED_BYTES, INDEX_INODE, NAME = range(6)
+    ID, ID_END, GENERATION, USED_BYTES, INDEX_INODE, OF_GENERATION, NAME = range(7)
     WORDS = 16
 
 
@@ -46,10 +46,10 @@ class StoreHeader:
     A function is known by its row, the number of the row's first word.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, readonly: bool = False) -> None:
         """Open the header of a store; raise FileNotFoundError or ValueError if there is none of this version."""
         self._path = os.fspath(folder / HEAD)
-        self.fd = open_owned(self, self._path)
+        self.fd = open_owned(self, self._path, os.O_RDONLY if readonly else os.O_RDWR)
         status = os.fstat(self.fd)
         if status.st_size < HEADER_BYTES:
             raise ValueError(
@@ -57,7 +57,7 @@ class StoreHeader:
             )
         self.inode = status.st_ino
         self.in_place = overwrites_in_place(folder)
-        self.words = map_words(self.fd, HEADER_BYTES // 8, "Q", 0, self.in_place)
+        self.words = map_words(self.fd, HEADER_BYTES // 8, "Q", 0, self.in_place, readonly)
         if self.words[Word.MAGIC] != _MAGIC or self.words[Word.FORMAT] != VERSION:
             raise ValueError(
                 f"{folder} is not a shared store of format {VERSION}: its header starts with "
@@ -73,6 +73,14 @@ class StoreHeader:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         return int.from_bytes(start[8:], "little") if start[:8] == _MAGIC.to_bytes(8, "little") else None
+
+    @staticmethod
+    def is_readable(folder: Path) -> bool:
+        """Return whether there is a store of this version that this process may read."""
+        try:
+            return bool(StoreHeader(folder, readonly=True).words[Word.CREATED_NS])
+        except (ValueError, OSError):
+            return False
 
     @staticmethod
     def place(folder: Path) -> Path:
@@ -175,7 +183,7 @@ class StoreHeader:
             raise OSError(f"a shared store is for at most {MAX_FUNCTIONS} functions: clear it, or use another path")
         row = FunctionRow.WORDS * (1 + count)
         name_bytes = 8 * (FunctionRow.WORDS - FunctionRow.NAME)
-        data = function_id + bytes(24) + name.encode("utf-8", "replace")[:name_bytes].ljust(name_bytes, b"\0")
+        data = function_id + bytes(32) + name.encode("utf-8", "replace")[:name_bytes].ljust(name_bytes, b"\0")
         for word in range(FunctionRow.WORDS):
             self.words[row + word] = int.from_bytes(data[8 * word : 8 * word + 8], "little")
         self.new_generation_locked(row)
@@ -191,7 +199,7 @@ class StoreHeader:
         generation = self.words[Word.NEXT_GENERATION]
         self.words[Word.NEXT_GENERATION] = generation + 1
         self.words[row + FunctionRow.GENERATION] = generation
-        self.words[row + FunctionRow.USED_BYTES] = self.words[row + FunctionRow.INDEX_INODE] = 0
+        self.words[row + FunctionRow.USED_BYTES] = 0
 
     def generation_of(self, row: int) -> int:
         """Return the number of the segment with a function's values."""
@@ -203,11 +211,14 @@ class StoreHeader:
 
     def index_inode(self, row: int) -> int:
         """Return the inode of the index of a function's segment; 0 if its files have not been created yet."""
+        if self.words[row + FunctionRow.OF_GENERATION] != self.generation_of(row):
+            return 0
         return int(self.words[row + FunctionRow.INDEX_INODE])
 
     def set_index_inode_locked(self, row: int, inode: int) -> None:
         """Record that the files of a function's segment were created or adopted."""
         self.words[row + FunctionRow.INDEX_INODE] = inode
+        self.words[row + FunctionRow.OF_GENERATION] = self.generation_of(row)
 
     def used_bytes_of(self, row: int) -> int:
         """Return the bytes that a function's values take."""

@@ -67,18 +67,19 @@ class IndexEntry(NamedTuple):
 class HashIndex:
     """Maps the 16-byte digest of a key to its entry. Methods that end in ``_locked`` need the store's writer lock."""
 
-    def __init__(self, stem: Path, inode: int | None = None) -> None:
+    def __init__(self, stem: Path, inode: int | None = None, readonly: bool = False) -> None:
         """Open ``stem.index`` and its table; raise FileNotFoundError if they are missing, ValueError if not valid.
 
         inode: of the index that is expected, with its own table; None to open whatever is there.
         """
         self._stem, self._checks_inodes = stem, inode is not None
-        self._fd = open_owned(self, f"{stem}.index")
+        self._readonly, self._flags = readonly, os.O_RDONLY if readonly else os.O_RDWR
+        self._fd = open_owned(self, f"{stem}.index", self._flags)
         status = os.fstat(self._fd)
         self.inode, self._in_place = status.st_ino, overwrites_in_place(stem.parent)
         if status.st_size < _HEADER_BYTES or inode not in (None, self.inode):
             raise ValueError(f"{stem}.index was cut short or replaced")
-        self.header = map_words(self._fd, _HEADER_BYTES // 8, "Q", 0, self._in_place)
+        self.header = map_words(self._fd, _HEADER_BYTES // 8, "Q", 0, self._in_place, readonly)
         bits = self.header[BITS]
         fewest = max(self.header[UNVERIFIED], self.header[SUPERSEDED])
         if not _FIRST_BITS <= bits <= 32 or not fewest <= self.header[COUNT] <= _capacity(bits):
@@ -143,7 +144,7 @@ class HashIndex:
         while True:
             bits = self.header[BITS]
             try:
-                fd = os.open(_table_path(self._stem, bits), os.O_RDWR | os.O_CLOEXEC)
+                fd = os.open(_table_path(self._stem, bits), self._flags | os.O_CLOEXEC)
             except FileNotFoundError:
                 if bits == self.header[BITS]:
                     raise
@@ -151,7 +152,7 @@ class HashIndex:
             try:
                 if self._checks_inodes and os.fstat(fd).st_ino != self.header[_TABLE_INODE + bits]:
                     raise FileNotFoundError(errno.ENOENT, "was replaced", os.fspath(_table_path(self._stem, bits)))
-                table = map_words(fd, 1 << bits, "I", 0, self._in_place)
+                table = map_words(fd, 1 << bits, "I", 0, self._in_place, self._readonly)
             finally:
                 os.close(fd)
             entries = mmap.mmap(self._fd, _index_bytes(bits), prot=mmap.PROT_READ)

@@ -26,8 +26,8 @@ class ByteRangeLocks:
     forked child must close the object, which it shares with its parent: it would keep the locks if the parent died.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    def __init__(self, path: Path, readonly: bool = False) -> None:
+        self._fd = os.open(path, (os.O_RDONLY if readonly else os.O_RDWR) | os.O_CLOEXEC)
         self._close = weakref.finalize(self, os.close, self._fd)
         self._close.atexit = False
         self._mutex = threading.Lock()  # guards _closing and _calls: no call may find another file at that descriptor

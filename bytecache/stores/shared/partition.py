@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..base import MISSING, Counters, Partition, PutResult, Snapshot
 from ..codec import BYTES, Encoded, encode
-from .binding import Binding, begin_anew_if_damaged_locked, begin_anew_locked, bind_locked, unbacked
+from .binding import Binding, begin_anew_if_damaged_locked, begin_anew_locked, bind_locked, bind_readonly, unbacked
 from .counters import CounterRow, SharedCounters
 from .handle import HandleClosed, ReentrantWrite
 from .header import HEAD
@@ -103,7 +103,7 @@ class SharedPartition(Partition):
 
     def _store_value(self, binding: Binding, key: bytes, encoded: Encoded) -> bool | None:
         handle, segment = binding.handle, binding.segment
-        if segment is None:
+        if segment is None or handle.readonly:
             return False
         try:
             return handle.with_writer_lock(partial(self._put_locked, binding, segment, key, encoded))
@@ -148,7 +148,9 @@ class SharedPartition(Partition):
 
     def _is_full(self, binding: Binding) -> bool:
         handle, segment = binding.handle, binding.segment
-        if segment is None or handle.disk_full or (self.maxsize is not None and len(segment) >= self.maxsize):
+        if segment is None or handle.readonly or handle.disk_full:
+            return True
+        if self.maxsize is not None and len(segment) >= self.maxsize:
             return True
         mean = segment.currbytes / len(segment) if len(segment) else 0
         return handle.header.used_bytes + mean > handle.header.maxbytes
@@ -177,7 +179,7 @@ class SharedPartition(Partition):
                 binding = self._binding
                 if binding is None or binding.is_stale():
                     binding = self._bind()
-                    if binding.segment is not None and self._key_locks is None:
+                    if binding.segment is not None and self._key_locks is None and not binding.handle.readonly:
                         with suppress(OSError):  # without leases, if there are no descriptors left
                             self._key_locks = ByteRangeLocks(binding.handle.folder / HEAD)
                     self._binding = binding
@@ -187,6 +189,8 @@ class SharedPartition(Partition):
         """Bind to the files that are valid now, created if there are none; warn once if that fails."""
         while True:
             handle = self._store.handle()
+            if handle.readonly:
+                return bind_readonly(handle, self._function_id)
             try:
                 return handle.with_writer_lock(partial(bind_locked, handle, self._function_id, self._name))
             except HandleClosed:
@@ -203,7 +207,7 @@ class SharedPartition(Partition):
         if binding.handle.notice_loss():
             self._store.handle()
             binding = self.bound()
-        if binding.segment is not None and not binding.segment.is_intact():
+        if binding.segment is not None and not (binding.handle.readonly or binding.segment.is_intact()):
             with suppress(HandleClosed, ReentrantWrite, OSError):
                 binding.handle.with_writer_lock(partial(begin_anew_if_damaged_locked, binding))
             binding = self.bound()

@@ -11,9 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...system.caller import warn_caller
+from ...system.filesystem import check_not_network
 from .attachment import exclusive
 from .counters import CounterRows
-from .header import HEAD, StoreHeader
+from .header import HEAD, VERSION, StoreHeader
 from .locks import WRITER_BYTE, ByteRangeLocks
 from .segment import FILE_PATTERN, Segment
 
@@ -40,6 +41,32 @@ def explained(exc: OSError, folder: Path) -> OSError:
     if explanation is None:
         return exc if exc.filename else OSError(exc.errno, exc.strerror or str(exc), str(folder))
     return OSError(exc.errno, f"{os.strerror(exc.errno or 0)}: {explanation}", str(folder))
+
+
+def place_of(path: Path) -> Path:
+    """Return the folder of the store at a path; raise ValueError if there cannot be one."""
+    check_not_network(path)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"path must be a folder, or where one can be created: {path} is a file")
+    place = StoreHeader.place(path)
+    if place != path and not place.exists():
+        warn_caller(
+            f"{path} is the store of another version of bytecache (format {StoreHeader.format_of(path)}, this one's "
+            f"is {VERSION}). It is left alone, and this version's store is {place}: each takes up to its maxbytes. "
+            "Remove the one that you do not need, or give another path"
+        )
+    return place
+
+
+def open_to_group(folder: Path) -> None:
+    """Open a folder, created if there is none, and what is in it to its group, as far as this process may."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid not in (os.geteuid(), 0) or folder.stat().st_mode & 0o2070 == 0o2070:
+        return  # what is created in a folder that a group may write to is for the group
+    folder.chmod(0o2770)  # a folder within, and its files, get the folder's group
+    for path in folder.iterdir():
+        with suppress(PermissionError):
+            path.chmod(0o660 if path.is_file() else 0o2770)
 
 
 def initialize(folder: Path, maxbytes: int) -> None:
@@ -101,7 +128,10 @@ def _adopt_locked(folder: Path, header: StoreHeader, maxbytes: int) -> None:
     for row in header.function_rows():
         used_bytes, inode, generation = 0, 0, header.generation_of(row)
         if header.index_inode(row):  # else the process that added the function was killed
-            segment = Segment(folder, generation)
+            try:
+                segment = Segment(folder, generation)
+            except PermissionError:  # another user's: nobody else's values suffer
+                continue
             segment.adopt_locked()
             used_bytes, inode = segment.currbytes, segment.index.inode
         header.set_used_bytes_locked(row, used_bytes)

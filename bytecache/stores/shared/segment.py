@@ -36,16 +36,24 @@ class DamagedSegment(ValueError):
 class Segment:
     """Values by the digest of their key. Methods that end in ``_locked`` need the store's writer lock."""
 
-    def __init__(self, folder: Path, generation: int, index_inode: int | None = None, maxbytes: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        generation: int,
+        index_inode: int | None = None,
+        maxbytes: int = 0,
+        readonly: bool = False,
+    ) -> None:
         """Open the files of a generation; raise FileNotFoundError if there are none, or no longer.
 
         index_inode: of the index, which knows its arena and its table: DamagedSegment if a file was cut short, or is
         not the one that was created or adopted with the others. None to open whatever is there. maxbytes: make the
-        arena as long as it may become, under the writer's lock.
+        arena as long as it may become, under the writer's lock. readonly: verify all values that are there when they
+        are read, since nobody may have checked the files.
         """
         self._stem = folder / str(generation)
-        self.index = HashIndex(self._stem, index_inode)
-        self._fd = open_owned(self, f"{self._stem}.arena")
+        self.index = HashIndex(self._stem, index_inode, readonly)
+        self._fd = open_owned(self, f"{self._stem}.arena", os.O_RDONLY if readonly else os.O_RDWR)
         status = os.fstat(self._fd)
         if index_inode is not None:
             if status.st_ino != self.index.header[ARENA_INODE] or status.st_size < self.currbytes:
@@ -58,7 +66,7 @@ class Segment:
         if self._on_disk:  # by default the kernel reads megabytes around every page that is touched
             self._bytes.madvise(mmap.MADV_RANDOM)
         # For each entry that an earlier run wrote, by number: _VALID, _CORRUPT, or 0 if it was not verified yet.
-        self._unverified = self.index.unverified + 1
+        self._unverified = (self.index.count if readonly else self.index.unverified) + 1
         self._verdicts = bytearray(self._unverified)
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -13,15 +14,15 @@ from typing import Any
 
 from ...system.byte_sizes import parse_size
 from ...system.caller import call_site_name, warn_caller
-from ...system.filesystem import check_not_network, resolve_folder
+from ...system.filesystem import resolve_folder
 from ...system.fork import at_fork
 from ..base import Store
 from .attachment import Attachment, attach
 from .handle import HandleClosed, StoreHandle
-from .header import VERSION, StoreHeader
+from .header import StoreHeader
 from .locks import OFD_LOCKS_AVAILABLE
 from .partition import SharedPartition
-from .recovery import explained, initialize, recover, restore, tidy
+from .recovery import explained, initialize, open_to_group, place_of, recover, restore, tidy
 from .run_folder import attach_run_folder
 
 _OPEN_ATTEMPTS = 10  # while a cleaner of files is at work
@@ -35,7 +36,9 @@ class SharedStore(Store):
     start method, and to all ranks that a launcher such as torchrun has started with it. It is found by the line of
     source that creates the store, and removed when the last process that has used it ends, or by the next run if all
     were killed. maxbytes: the most bytes of values, as for :func:`bytecache.fill_once`; the process that opens the
-    store first in a run decides. An entry takes some 60 bytes in addition to its value.
+    store first in a run decides. An entry takes some 60 bytes in addition to its value. group: all users of the
+    folder's group may use the store at `path`. readonly: use the values at `path` and store nothing, for another user's
+    store, or one in an image; on a read-only file system that is so without it, with a RuntimeWarning.
 
     Several functions may use one store: they share its budget and nothing else. Values are bytes-like, or ndarrays of
     plain dtypes; keys are made of str, bytes, int, float, bool, None, PathLike and tuples. Nothing is pickled.
@@ -52,19 +55,33 @@ class SharedStore(Store):
     ValueError for a folder on a network file system, and for a path at which there is something else.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, *, maxbytes: int | str) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        maxbytes: int | str | None = None,
+        group: bool = False,
+        readonly: bool = False,
+    ) -> None:
         name = "" if path is not None else call_site_name(sys._getframe(1))
-        self._init(path, name, maxbytes)
+        if maxbytes is None and not readonly:
+            raise TypeError('maxbytes, the most bytes of values, must be given: an int, or a size such as "2 GiB"')
+        if path is None and (group or readonly):
+            raise TypeError("group and readonly are for a store that is kept: give its path")
+        mode = "readonly" if readonly else "group" * group
+        self._init(path, name, 1 if maxbytes is None else maxbytes, None, mode)
 
     @classmethod
-    def open(cls, path: str | None, name: str, maxbytes: int | str, folder: str | None = None) -> SharedStore:
-        """Return the store at `path`; if `path` is None, this run's store `name`, or another run's in `folder`."""
+    def open(
+        cls, path: str | None, name: str, maxbytes: int | str, folder: str | None = None, mode: str = ""
+    ) -> SharedStore:
+        """Return the store at `path`, in mode "", "group" or "readonly"; else this run's `name`, or one in `folder`."""
         store = cls.__new__(cls)
-        store._init(path, name, maxbytes, folder)
+        store._init(path, name, maxbytes, folder, mode)
         return store
 
     def _init(
-        self, path: str | os.PathLike[str] | None, name: str, maxbytes: int | str, folder: str | None = None
+        self, path: str | os.PathLike[str] | None, name: str, maxbytes: int | str, folder: str | None, mode: str
     ) -> None:
         if not OFD_LOCKS_AVAILABLE:
             raise OSError("a shared store needs open file description locks, which this system lacks: use Linux")
@@ -72,6 +89,7 @@ class SharedStore(Store):
             self._arguments = None if path is None else str(resolve_folder(path)), name, maxbytes
         except OSError as exc:
             raise explained(exc, Path(os.fsdecode(path or ""))) from None
+        self._mode = mode
         self._budget = min(parse_size(maxbytes), sys.maxsize)
         self._partitions: weakref.WeakSet[SharedPartition] = weakref.WeakSet()
         self._handle: StoreHandle | None = None
@@ -109,9 +127,13 @@ class SharedStore(Store):
     def _open(self) -> StoreHandle:
         path, name, _ = self._arguments
         for attempt in range(_OPEN_ATTEMPTS):
-            folder = self._folder if path is None else _place_of(Path(path))
-            is_new = folder is not None and not folder.exists()
+            folder, is_new = self._folder, False
             try:
+                if path is not None:
+                    folder = place_of(Path(path))
+                    is_new = not folder.exists()
+                if self._mode == "readonly" and folder is not None:
+                    return StoreHandle(folder, readonly=True)
                 attachment = self._attach_to(folder)
                 handle = self._open_files(attachment)
                 break
@@ -119,15 +141,21 @@ class SharedStore(Store):
                 if attempt == _OPEN_ATTEMPTS - 1 or folder is None or not folder.parent.is_dir():
                     raise
             except OSError as exc:
+                if exc.errno == errno.EROFS and folder is not None and StoreHeader.is_readable(folder):
+                    warn_caller(f"{folder} is on a read-only file system: its values are used, and nothing is stored")
+                    self._mode = "readonly"
+                    continue
                 if is_new:
                     shutil.rmtree(folder or "", ignore_errors=True)
-                raise explained(exc, folder or Path(name)) from None
+                raise explained(exc, folder or Path(path or name)) from None
         weakref.finalize(self, attachment.detach).atexit = False
         self._folder = attachment.folder
         return handle
 
     def _attach_to(self, folder: Path | None) -> Attachment:
         if folder is not None:
+            if self._mode == "group":
+                open_to_group(folder)
             return self._attach(folder)
         return attach_run_folder(self._arguments[1], self._budget, self._attach)
 
@@ -204,22 +232,7 @@ class SharedStore(Store):
         return f"SharedStore({str(self.path)!r}, maxbytes={self.maxbytes})"
 
     def __reduce__(self) -> Any:
-        return SharedStore.open, (*self._arguments, str(self._folder))
-
-
-def _place_of(path: Path) -> Path:
-    """Return the folder of the store at a path; raise ValueError if there cannot be one."""
-    check_not_network(path)
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"path must be a folder, or where one can be created: {path} is a file")
-    place = StoreHeader.place(path)
-    if place != path and not place.exists():
-        warn_caller(
-            f"{path} is the store of another version of bytecache (format {StoreHeader.format_of(path)}, this one's "
-            f"is {VERSION}). It is left alone, and this version's store is {place}: each takes up to its maxbytes. "
-            "Remove the one that you do not need, or give another path"
-        )
-    return place
+        return SharedStore.open, (*self._arguments, str(self._folder), self._mode)
 
 
 _stores: weakref.WeakSet[SharedStore] = weakref.WeakSet()

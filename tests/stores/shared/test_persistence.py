@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import traceback
@@ -67,7 +68,7 @@ def end_of(function: Callable[[], Any], seconds: int = 10) -> Any:
                 result = function()
             except BaseException as exc:
                 last = traceback.extract_tb(exc.__traceback__)[-1]
-                result = f"{type(exc).__name__}: {exc} ({Path(last.filename).name}: {last.name})"[:200]
+                result = f"{type(exc).__name__}: {exc} ({Path(last.filename).name}: {last.name})"[:600]
             os.write(writing, pickle.dumps(result))
         finally:
             os._exit(0)
@@ -283,15 +284,135 @@ def test_missing_parents_are_created(tmp_path: Path) -> None:
 
 
 def test_a_read_only_disk_is_an_error_that_names_the_path(disk: Any) -> None:
-    """On a read-only file system a new, an empty and a filled folder are OSErrors that name the path."""
+    """On a read-only file system a new and an empty folder are OSErrors that name the path."""
     root = disk("1m")
     (root / "empty").mkdir()
-    end_of(lambda: cached(SharedStore(root / "filled", maxbytes=1000), text)[0](1))
     subprocess.run(["mount", "-o", "remount,ro", root], check=True)
-    for name in "new", "empty", "filled":
+    for name in "new", "empty":
         with pytest.raises(OSError) as caught:
             SharedStore(root / name, maxbytes=1000)
         assert str(root / name) in str(caught.value) and "aside" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"maxbytes": 1000}, {"readonly": True}], ids=str)
+def test_a_store_on_a_read_only_disk_is_used(disk: Any, options: Any) -> None:
+    """Its values are hits, what is missing is read, and nothing is stored; info and verify work too."""
+    root = disk("1m")
+    end_of(lambda: [f(key) for f in cached(SharedStore(root / "filled", maxbytes=9000), text, array) for key in (1, 2)])
+    subprocess.run(["mount", "-o", "remount,ro", root], check=True)
+
+    def use() -> Any:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            store = SharedStore(root / "filled", **options)
+            f, g, h = cached(store, text, array, late)
+            right = all(f(key) == text(key) and np.array_equal(g(key), array(key)) for key in (1, 2, 3, 3))
+            again = pickle.loads(pickle.dumps(store))
+            right = right and h(1) == late(1) and cached(again, text)[0](1) == text(1)
+            f.warm([5]), in_child(lambda: f(1))
+        return right, stats_of(f, "hits", "misses", "stored"), len(caught)
+
+    assert end_of(use) == (True, (2, 2, 0), 0 if "readonly" in options else 1)
+    assert admin.verify(root / "filled")["damaged"] == [] and admin.describe(root / "filled")["entries"] == 4
+
+
+def test_a_readonly_store_beside_a_writer(opened: Any, folder: Path) -> None:
+    """It finds what the writer stores meanwhile, notices a clear, and cannot clear; damage is a miss."""
+    (f,) = cached(opened(), text)
+    f(1)
+    reader = SharedStore(folder, readonly=True)
+    (g,) = cached(reader, text)
+    assert g(1) == text(1) and g.cache_info()[:2] == (1, 0)
+    f(2)
+    assert g(2) == text(2) and g.cache_info()[:2] == (2, 0)
+    f.cache_clear(), f(3)
+    assert g(1) == text(1) and g(3) == text(3) and g.cache_info()[:2] == (1, 1)
+    with pytest.raises(OSError, match="open for reading alone"):
+        g.cache_clear()
+    reader.close()
+    with pytest.raises(FileNotFoundError):
+        SharedStore(folder / "nothing", readonly=True)
+    assert not (folder / "nothing").exists()
+
+
+def as_user(uid: int, gid: int, work: Callable[[], Any]) -> Any:
+    """Return what a function returns in a child that belongs to another user."""
+
+    def run() -> Any:
+        os.setgroups([]), os.setgid(gid), os.setuid(uid), os.umask(0o022)
+        return work()
+
+    return end_of(run)
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder to which every user may write; skips the test for all but root."""
+    if os.geteuid():
+        pytest.skip("only root can be several users")
+    root = Path(tempfile.mkdtemp(prefix="bytecache-test-"))
+    root.chmod(0o1777)
+    yield root
+    shutil.rmtree(root)
+
+
+def hits(folder: Path, *functions: Any, **options: Any) -> Any:
+    store = SharedStore(folder, **{"maxbytes": 100_000, **options})
+    found = cached(store, *functions)
+    for f in found:
+        [f(key) for key in range(5)]
+    counts = [f.cache_info().hits for f in found]
+    store.close()
+    return counts
+
+
+def test_root_in_a_users_store_leaves_it_to_the_user(public: Path) -> None:
+    """What root adds belongs to the user; what only root can read is missing to the user alone, with one warning."""
+    folder = public / "store"
+    assert as_user(1001, 1001, lambda: hits(folder, text)) == [0]
+    assert end_of(lambda: hits(folder, text, array)) == [5, 0]
+    assert {path.stat().st_uid for path in [folder, *folder.iterdir()]} == {1001}
+    assert as_user(1001, 1001, lambda: hits(folder, text, array)) == [5, 5]
+    os.chown(next(folder.glob("2.arena")), 0, 0)
+
+    def as_before() -> Any:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            return hits(folder, text, array), len(caught)
+
+    assert as_user(1001, 1001, as_before) == ([5, 0], 1)
+
+
+def test_another_users_store_names_the_ways_in(public: Path) -> None:
+    """Without the permission it is an error that names group=True and readonly=True."""
+    folder = public / "store"
+    as_user(1001, 1001, lambda: hits(folder, text))
+    said = as_user(1002, 1002, lambda: hits(folder, text))
+    assert "PermissionError" in said and "group=True" in said and "readonly=True" in said[:1000]
+
+
+def test_users_of_a_group_share_a_store(public: Path) -> None:
+    """With group=True each finds and adds values, whatever the umask; other users are left out."""
+    folder = public / "store"
+    assert as_user(1001, 2000, lambda: hits(folder, text, group=True)) == [0]
+    assert as_user(1002, 2000, lambda: hits(folder, text, array, group=True)) == [5, 0]
+    assert as_user(1001, 2000, lambda: hits(folder, text, array)) == [5, 5]
+    assert "PermissionError" in as_user(1003, 2001, lambda: hits(folder, text, group=True))
+
+
+def test_a_private_store_can_be_opened_to_the_group(public: Path) -> None:
+    """Its owner opens it with group=True, and what is in it is for the group from then on."""
+    folder = public / "store"
+    as_user(1001, 2000, lambda: hits(folder, text))
+    as_user(1001, 2000, lambda: hits(folder, text, group=True))
+    assert as_user(1002, 2000, lambda: hits(folder, text, group=True)) == [5]
+
+
+def test_options_of_a_kept_store_need_a_path() -> None:
+    """group and readonly without a path, and no maxbytes, are TypeErrors."""
+    for options in {"group": True, "maxbytes": 100}, {"readonly": True}, {}:
+        with pytest.raises(TypeError, match="path|maxbytes"):
+            SharedStore(**options)
 
 
 # Damage
