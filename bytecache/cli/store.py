@@ -1,10 +1,10 @@
-"""The commands on a shared store: info, verify, clear."""
+"""The commands on a shared store: info, verify, clear; and on the stores of runs: ls, sweep."""
 
 from __future__ import annotations
 
 import argparse
 
-from ..stores.shared import admin
+from ..stores.shared import admin, run_folder
 from ..stores.shared.reports import ClearReport, CounterReport, FunctionReport, StoreReport
 from .text import format_age, format_bytes, format_date, format_table, plural, print_report
 
@@ -44,6 +44,34 @@ def clear(args: argparse.Namespace) -> int:
     report = admin.clear(args.path)
     functions, freed = plural(report["functions"], "function"), format_bytes(report["freed_bytes"])
     print_report(report, [f"cleared {format_values(report)} of {functions}, freed {freed}"], args.json)
+    return 0
+
+
+def add_runs_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a command on the stores of all runs."""
+    parser.add_argument("--json", action="store_true", help="print all fields as JSON")
+
+
+def ls(args: argparse.Namespace) -> int:
+    """Print the stores of all runs on this machine; return the exit status."""
+    report = run_folder.list_runs()
+    states = {True: "live", False: "dead", None: "unknown"}
+    rows = [
+        (run["path"], run["user"], states[run["live"]], format_age(run["age_s"]), format_bytes(run["nbytes"]))
+        for run in report["stores"]
+    ]
+    lines = format_table(("store of a run", "user", "state", "age", "size"), rows) if rows else ["no run has a store"]
+    print_report(report, lines, args.json)
+    return 0
+
+
+def sweep(args: argparse.Namespace) -> int:
+    """Remove the stores of dead runs and print which; return the exit status."""
+    report = run_folder.sweep()
+    count = plural(len(report["removed"]), "store of a dead run", "stores of dead runs")
+    print_report(
+        report, [f"removed {count}, freed {format_bytes(report['freed_bytes'])}", *report["removed"]], args.json
+    )
     return 0
 
 

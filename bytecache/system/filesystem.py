@@ -92,3 +92,15 @@ def reserved_bytes(folder: Path) -> int:
         return 0
     status = os.statvfs(folder)
     return int(RESERVED_FRACTION * status.f_blocks * status.f_frsize)
+
+
+def disk_bytes(folder: Path, without: str = "") -> int:
+    """Return the bytes that the files in a folder take, on disk or in memory, but for those with a suffix."""
+    total = 0
+    for file in folder.iterdir():
+        if not without or file.suffix != without:
+            try:
+                total += file.stat().st_blocks * 512  # the unit on every file system
+            except FileNotFoundError:  # a job has just removed it
+                pass
+    return total

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -330,3 +332,80 @@ def test_the_console_script_leads_to_main() -> None:
     target = next(line for line in text.splitlines() if line.startswith("bytecache = ")).split('"')[1]
     module, _, name = target.partition(":")
     assert getattr(importlib.import_module(module), name) is main
+
+
+# The stores of runs
+
+FILL = """
+import sys, time
+from bytecache import fill_once
+f = fill_once(shared=True, maxbytes="4 MB")(lambda key: bytes(100_000))
+[f(key) for key in range(10)]
+print(f._store.path, flush=True)
+time.sleep(60)
+"""
+
+
+def fill() -> tuple[subprocess.Popen[str], Path]:
+    """Start a run that fills a store; return its process and the store's folder."""
+    environment = {name: value for name, value in os.environ.items() if name != "BYTECACHE_RUN"}
+    process = subprocess.Popen([sys.executable, "-c", FILL], stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+def end(process: subprocess.Popen[str], number: int) -> int:
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_told_to_end_gives_its_memory_back(number: int) -> None:
+    """It still ends by that signal; a batch system or a container sends it."""
+    process, folder = fill()
+    assert folder.is_dir()
+    assert end(process, number) == -number
+    assert not folder.exists()
+
+
+def test_a_handler_that_the_program_has_set_is_left_alone() -> None:
+    """And a forked child has the default one again."""
+    source = """
+        import os, signal
+        from bytecache import SharedStore
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        store = SharedStore(maxbytes=1000)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL
+        if not os.fork():
+            os._exit(signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL)
+        assert os.wait()[1] == 0
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(source)], check=True, timeout=60)
+
+
+def test_ls_lists_runs_and_sweep_removes_the_dead(capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that was killed leaves its store, which both commands show; one in use stays."""
+    live, in_use = fill()
+    try:
+        killed, left = fill()
+        # A third run would sweep the dead one itself.
+        end(killed, signal.SIGKILL)
+        assert main(["ls", "--json"]) == 0
+        runs = {run["path"]: run for run in json.loads(capsys.readouterr().out)["stores"]}
+        assert (runs[str(in_use)]["live"], runs[str(left)]["live"]) == (True, False)
+        assert runs[str(left)]["nbytes"] >= 1_000_000
+        assert main(["ls"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].split()[-4:] == ["user", "state", "age", "size"]
+        assert any(str(left) in line and " dead " in line for line in lines)
+        assert main(["sweep", "--json"]) == 0
+        swept = json.loads(capsys.readouterr().out)
+        assert str(left) in swept["removed"] and swept["freed_bytes"] >= 1_000_000
+        assert not left.exists() and in_use.is_dir()
+        assert main(["sweep"]) == 0
+        assert "removed 0 stores of dead runs" in capsys.readouterr().out
+    finally:
+        end(live, signal.SIGTERM)
+    assert not in_use.exists()

@@ -12,14 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...system.filesystem import filesystem_type, resolve_folder
+from ...system.filesystem import disk_bytes, filesystem_type, resolve_folder
 from .counters import CounterRow, counts_of
 from .handle import StoreHandle
 from .header import StoreHeader
-from .reports import ClearReport, CounterReport, DamagedEntry, FunctionReport, StoreReport, VerifyReport
+from .reports import (
+    ClearReport,
+    CounterReport,
+    DamagedEntry,
+    FunctionReport,
+    StoreReport,
+    VerifyReport,
+)
 from .segment import Segment
-
-_BLOCK_BYTES = 512  # the unit of st_blocks, on every file system
 
 
 class StoreNotFound(Exception):
@@ -46,7 +51,7 @@ def _describe(files: StoreHandle) -> StoreReport:
         "currbytes": used,
         "maxbytes": header.maxbytes,
         "used_fraction": used / header.maxbytes if header.maxbytes else 0.0,
-        "overhead_bytes": _disk_bytes(files.folder, values=False),
+        "overhead_bytes": disk_bytes(files.folder, without=".arena"),
         "functions": functions,
     }
 
@@ -83,9 +88,9 @@ def clear(path: str | os.PathLike[str]) -> ClearReport:
     """
     with _open_unattached(path) as files:
         report = _describe(files)
-        before = _disk_bytes(files.folder)
+        before = disk_bytes(files.folder)
         files.clear()
-        freed = before - _disk_bytes(files.folder)
+        freed = before - disk_bytes(files.folder)
     return {
         "path": report["path"],
         "entries": report["entries"],
@@ -201,18 +206,6 @@ def _verify_entry(segment: Segment, number: int) -> tuple[int, str]:
         return entry.end - entry.offset, "" if found else "is not found under its key"
     replaced = entry.intact() and found is not None and found[0] != number
     return 0, "" if replaced else "does not match its checksum"
-
-
-def _disk_bytes(folder: Path, values: bool = True) -> int:
-    """Return the bytes that the files of a store take on disk, with or without those of the values."""
-    total = 0
-    for file in folder.iterdir():
-        if values or file.suffix != ".arena":
-            try:
-                total += file.stat().st_blocks * _BLOCK_BYTES
-            except FileNotFoundError:  # a job has just removed it
-                pass
-    return total
 
 
 def _date(ns: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ class Attachment:
     def __init__(self, folder: Path, fd: int) -> None:
         self.folder, self._fd = folder, fd
         self.remove_when_last = False  # whether the last process to detach removes the folder
+        self.link: Path | None = None  # which leads to the folder, and is removed with it
         self.tidy_when_last: Callable[[Path], None] | None = None  # else what it does with the folder
 
     def detach(self) -> None:
@@ -38,6 +40,7 @@ class Attachment:
             if is_wanted and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_still_at(self.folder, fd):
                 if self.remove_when_last:
                     shutil.rmtree(self.folder, ignore_errors=True)
+                    remove_dangling(self.link)
                 elif self.tidy_when_last is not None:
                     self.tidy_when_last(self.folder)
         finally:
@@ -151,6 +154,54 @@ def is_still_at(path: Path, fd: int) -> bool:
         return False
 
 
+def remove_dangling(link: Path | None) -> None:
+    """Remove a link that leads nowhere."""
+    if link is not None and link.is_symlink() and not link.exists():
+        link.unlink(missing_ok=True)
+
+
+def is_attached(folder: Path) -> bool | None:
+    """Return whether any process is attached to a folder; None if this one may not look."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return not _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(fd)
+
+
+def detach_on_signals() -> None:
+    """Have SIGTERM and SIGHUP, if they would just end this process, detach it first: a batch system sends them.
+
+    Not in a child of multiprocessing, which its parent may end, nor in a thread that cannot set handlers. The handler
+    runs once the main thread is back from whatever function in C it has called.
+    """
+    from multiprocessing import parent_process
+
+    if parent_process() is None:
+        for number in _ENDING:
+            with suppress(ValueError):  # not in the main thread
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    signal.signal(number, _detach_and_end)
+
+
+def after_fork_in_child() -> None:
+    """Have signals end a forked child at once again."""
+    for number in _ENDING:
+        with suppress(ValueError):
+            if signal.getsignal(number) is _detach_and_end:
+                signal.signal(number, signal.SIG_DFL)
+
+
+def _detach_and_end(number: int, frame: object) -> None:
+    _detach_all()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 _attachments: set[Attachment] = set()  # of this process
 _hooked_pid = 0  # the process at whose end they are detached
 

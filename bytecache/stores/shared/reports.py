@@ -53,6 +53,29 @@ class StoreReport(TypedDict):
     functions: list[FunctionReport]
 
 
+class RunStoreReport(TypedDict):
+    """The store of a run. live: whether a process uses it; None: another user's, so that cannot be seen."""
+
+    path: str
+    user: str
+    live: bool | None
+    nbytes: int
+    age_s: float
+
+
+class RunStoresReport(TypedDict):
+    """The stores of all runs on a machine."""
+
+    stores: list[RunStoreReport]
+
+
+class SweepReport(TypedDict):
+    """The stores of dead runs that were removed. freed_bytes: of their files, on disk and in memory."""
+
+    removed: list[str]
+    freed_bytes: int
+
+
 class DamagedEntry(TypedDict):
     """An entry with a problem. entry: its number; None: all entries of a function whose files cannot be read."""
 

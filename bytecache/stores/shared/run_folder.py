@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
 from ...system.caller import warn_caller
-from ...system.filesystem import RESERVED_FRACTION, SHARED_MEMORY, free_bytes, is_on_network, reserved_bytes
+from ...system.filesystem import RESERVED_FRACTION, SHARED_MEMORY, disk_bytes, free_bytes, is_on_network, reserved_bytes
 from ...system.launcher import batch_job, launched_group
-from .attachment import Attachment, exclusive, remove_if_orphaned
+from .attachment import Attachment, exclusive, is_attached, remove_dangling, remove_if_orphaned
+from .reports import RunStoreReport, RunStoresReport, SweepReport
 
 RUN_VARIABLE = "BYTECACHE_RUN"
 _MEMORY = SHARED_MEMORY
@@ -61,12 +64,68 @@ def attach_run_folder(name: str, maxbytes: int, attach: Callable[[Path], Attachm
     with exclusive(parents[0] / f"{_PREFIX}-{os.geteuid()}.door"):
         for parent in parents:
             for leftover in parent.glob(f"{_PREFIX}-{os.geteuid()}-*"):
-                remove_if_orphaned(leftover)
+                _remove_leftover(leftover)
         existing = [parent / folder for parent in parents if os.path.lexists(parent / folder)]
         for path in existing:
             if path.lstat().st_uid != os.geteuid():
                 raise PermissionError(f"{path} belongs to another user: remove it, or give path=")
-        return attach(existing[0] if existing else _choose_parent(parents, maxbytes) / folder)
+        found = existing[0].resolve() if existing else _choose_parent(parents, maxbytes) / folder
+        attachment = attach(found)
+        if found.parent != parents[0].resolve():  # for processes that have another temporary directory
+            attachment.link = parents[0] / folder
+            with suppress(OSError):
+                attachment.link.symlink_to(found)
+        return attachment
+
+
+def _remove_leftover(path: Path) -> None:
+    """Remove a folder that no process uses, or a link to one, which may be in another temporary directory."""
+    if path.is_symlink():
+        if path.resolve().name == path.name:
+            remove_if_orphaned(path.resolve())
+            remove_dangling(path)
+    else:
+        remove_if_orphaned(path)
+
+
+def list_runs() -> RunStoresReport:
+    """Return the stores of all runs, live and dead; the values of a dead run take memory until they are swept."""
+    return {"stores": [_describe_run(folder) for folder in _run_folders()]}
+
+
+def _describe_run(folder: Path) -> RunStoreReport:
+    status = folder.stat()
+    return {
+        "path": str(folder),
+        "user": _user_name(status.st_uid),
+        "live": is_attached(folder),
+        "nbytes": disk_bytes(folder) if os.access(folder, os.R_OK | os.X_OK) else 0,
+        "age_s": max(0.0, time.time() - status.st_mtime),
+    }
+
+
+def sweep() -> SweepReport:
+    """Remove the stores of runs of which no process is left, as far as they belong to this user."""
+    dead = [run for run in list_runs()["stores"] if run["live"] is False]
+    for run in dead:
+        remove_if_orphaned(Path(run["path"]))
+    removed = [run for run in dead if not os.path.exists(run["path"])]
+    return {"removed": [run["path"] for run in removed], "freed_bytes": sum(run["nbytes"] for run in removed)}
+
+
+def _user_name(uid: int) -> str:
+    try:
+        import pwd
+
+        return pwd.getpwuid(uid).pw_name
+    except (ImportError, KeyError):
+        return str(uid)
+
+
+def _run_folders() -> list[Path]:
+    parents = dict.fromkeys((_MEMORY, Path(tempfile.gettempdir())))
+    found = [path for parent in parents for path in sorted(parent.glob(f"{_PREFIX}-*-*"))]
+    return [path for path in found if path.is_dir() and not path.is_symlink()]
 
 
 def _usable(parent: Path) -> bool:

@@ -9,6 +9,7 @@ import sys
 import threading
 import weakref
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ...system.caller import call_site_name, warn_caller
 from ...system.filesystem import resolve_folder
 from ...system.fork import at_fork
 from ..base import Store
-from .attachment import Attachment, attach
+from .attachment import Attachment, after_fork_in_child, attach, detach_on_signals
 from .handle import HandleClosed, StoreHandle
 from .header import StoreHeader
 from .locks import OFD_LOCKS_AVAILABLE
@@ -161,6 +162,8 @@ class SharedStore(Store):
 
     def _open_files(self, attachment: Attachment) -> StoreHandle:
         attachment.remove_when_last, attachment.tidy_when_last = self._arguments[0] is None, tidy
+        if attachment.remove_when_last:
+            detach_on_signals()
         try:
             return StoreHandle(attachment.folder, attachment)
         except BaseException:
@@ -169,12 +172,9 @@ class SharedStore(Store):
 
     def _attach(self, folder: Path) -> Attachment:
         prepare = initialize if self._arguments[0] is None else recover
-        return attach(
-            folder,
-            prepare=lambda: prepare(folder, self._budget),
-            is_ready=lambda: StoreHeader.is_ready(folder),
-            restore=lambda: restore(folder, self._budget),
-        )
+        arguments = folder, self._budget
+        is_ready = partial(StoreHeader.is_ready, folder)
+        return attach(folder, partial(prepare, *arguments), is_ready, partial(restore, *arguments))
 
     def partition(self, function_id: bytes, name: str, maxsize: int | None = None) -> SharedPartition:
         """Return the partition of one function, by the 16 bytes that stand for it. name: for people."""
@@ -249,6 +249,7 @@ def _before_fork() -> None:
 
 def _after_fork_in_child() -> None:
     try:
+        after_fork_in_child()
         for store in list(_stores):
             store.after_fork_in_child()
     finally:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from helpers.internals import store_of
 from helpers.mounts import mounted_tmpfs
+from helpers.processes import in_child
 from helpers.threads import PATIENCE_S
 
 from bytecache import SharedStore, fill_once
@@ -182,6 +183,25 @@ def test_stores_that_fit_one_by_one_leave_the_reserve(
         assert len(caught) == 2 and all(f.cache_info().hits >= 25 for f in functions)
         for f in functions:
             store_of(f).close()
+
+
+def test_processes_with_other_temporary_directories_meet(small: Path, no_run: Any, tmp_path: Path) -> None:
+    """A store that does not fit in memory is found by a link there, which goes with it; a leftover goes too."""
+    with pytest.warns(RuntimeWarning, match="does not fit"):
+        first = attach_run_folder("x", 100_000, attach_unprepared)
+    (tmp_path / "other").mkdir()
+    no_run.setattr(tempfile, "tempdir", str(tmp_path / "other"))
+    second = attach_run_folder("x", 100_000, attach_unprepared)
+    assert second.folder == first.folder and second.folder.parent == tmp_path / "temp"
+    detach_all(first, second)
+    assert list(small.iterdir()) == list((tmp_path / "temp").iterdir()) == []
+    no_run.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        in_child(lambda: attach_run_folder("y", 100_000, attach_unprepared).folder.name)
+    no_run.setattr(tempfile, "tempdir", str(tmp_path / "other"))
+    detach_all(attach_run_folder("z", 100, attach_unprepared))
+    assert list(small.iterdir()) == list((tmp_path / "temp").iterdir()) == []
 
 
 def test_a_machine_without_memory_files_uses_the_temporary_directory(
