@@ -4,6 +4,8 @@ from .cache.cached_function import CachedFunction
 from .cache.stats import CacheInfo, CacheStats
 from .decorators import fill_once, lru_cache
 from .images.batch import decode_batch
+from .images.crops import random_crops
+from .images.formats import decode_image
 from .images.jpeg import JpegHeader, decode_jpeg, jpeg_header
 from .images.segments import JpegError
 from .images.shrink import shrink_jpeg
@@ -23,12 +25,14 @@ __all__ = [
     "SharedStore",
     "SimulationResult",
     "decode_batch",
+    "decode_image",
     "decode_jpeg",
     "file_key",
     "fill_once",
     "jpeg_header",
     "lru_cache",
     "predict_hit_rate",
+    "random_crops",
     "shrink_jpeg",
     "simulate",
     "sizeof",

@@ -11,6 +11,7 @@ import keras
 from .cache.cached_function import CachedFunction
 from .cache.stats import CacheStats
 from .images.arrays import Array
+from .images.crops import CROP_RATIO, CROP_SCALE
 from .images.jpeg import MAX_PIXELS
 from .loading.batches import BatchLoader
 from .loading.epoch_stats import EpochStats
@@ -57,6 +58,10 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         batch_size: int,
         load: Callable[[Any], Any],
         size: tuple[int, int] | None = None,
+        resize: str = "stretch",
+        pad_value: int | tuple[int, int, int] = 0,
+        crop_scale: tuple[float, float] = CROP_SCALE,
+        crop_ratio: tuple[float, float] = CROP_RATIO,
         shuffle: bool = True,
         seed: int = 0,
         dtype: str = "uint8",

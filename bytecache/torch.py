@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, Sampler, default_collate, get_worker_info
 from .cache.cached_function import CachedFunction
 from .images.arrays import Array
 from .images.batch import map_indexed
+from .images.crops import CROP_RATIO, CROP_SCALE, DRAWS, make_fit
 from .images.jpeg import MAX_PIXELS
 from .loading.buffers import BufferPool
 from .loading.epoch_stats import EpochStats
@@ -55,6 +56,10 @@ class ImageDataset(Dataset[Any]):
         *,
         load: Callable[[Any], Any],
         size: tuple[int, int] | None = None,
+        resize: str = "stretch",
+        pad_value: int | tuple[int, int, int] = 0,
+        crop_scale: tuple[float, float] = CROP_SCALE,
+        crop_ratio: tuple[float, float] = CROP_RATIO,
         transform: Callable[[Tensor], Any] | None = None,
         on_error: str = "raise",
         colorspace: str = "RGB",
@@ -65,8 +70,9 @@ class ImageDataset(Dataset[Any]):
     ) -> None:
         self._paths, self._targets = list(paths), None if targets is None else _as_tensor(targets)
         check_samples(self._paths, self._targets, load, transform, on_error)
+        fit = make_fit(size, resize, pad_value, crop_scale, crop_ratio)
         self._samples = SampleLoader(
-            load, size, colorspace=colorspace, fast=fast, strict=strict, orient=orient, max_pixels=max_pixels
+            load, fit, colorspace=colorspace, fast=fast, strict=strict, orient=orient, max_pixels=max_pixels
         )
         self._transform = transform
         self._skips = _SkipCounter() if on_error == "skip" else None
@@ -120,7 +126,10 @@ class ImageDataset(Dataset[Any]):
 
     def _images(self, samples: dict[int, Any], failed: dict[int, Exception]) -> dict[int, Any]:
         """Return the decoded and transformed samples by position in the batch; exceptions go into `failed`."""
-        decoded, batch = self._samples.decode_all(samples, failed, self._batch_buffer, _decode_threads())
+        n, fit = len(samples) + len(failed), self._samples.fit
+        # From this process's generator, which torch seeds in each worker, one row for each sample, failed or not.
+        draws = torch.rand(n, DRAWS, dtype=torch.float64).numpy() if fit and fit.resize == "random_crop" else None
+        decoded, batch = self._samples.decode_all(samples, failed, self._batch_buffer, _decode_threads(), draws)
         if batch is None:
             images: dict[int, Any] = {i: torch.from_numpy(image).permute(2, 0, 1) for i, image in decoded.items()}
         else:
