@@ -140,8 +140,8 @@ def test_orientation(kind: str, orientation: int) -> None:
     assert decode_batch([data, data], orient=True).shape == (2, *expected.shape)
     if kind != "TIFF":
         assert decode_image(data).shape == (48, 64, 3)
-    shrunk = decode_image(shrink_jpeg(encoded(Image.open(BytesIO(data)), "PNG", exif=tags), max_side=32), orient=True)
-    assert shrunk.shape[:2] == ((24, 32) if orientation < 5 else (32, 24)) or kind == "TIFF"
+    height, width = decode_image(shrink_jpeg(data, max_side=32), orient=True).shape[:2]
+    assert (height > width) == (expected.shape[0] > expected.shape[1])
 
 
 # Shrinking
