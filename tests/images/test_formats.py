@@ -17,19 +17,8 @@ import bytecache
 from bytecache import JpegError, decode_batch, decode_image, decode_jpeg, shrink_jpeg
 
 pytest.importorskip("PIL", reason="Pillow makes and decodes the files")
+from helpers.odd_files import DRAWING, FORMATS, encoded  # noqa: E402
 from PIL import Image, ImageOps  # noqa: E402
-
-PICTURE = Image.fromarray(make_image(48, 64))
-RGBA = PICTURE.copy()
-RGBA.putalpha(Image.fromarray(make_image(48, 64, 1)[..., 0].copy()))
-SIXTEEN = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 21
-
-
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """Return the image as a file."""
-    file = BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 def with_chunk(png: bytes, name: bytes, payload: bytes, before: bytes) -> bytes:
@@ -37,37 +26,6 @@ def with_chunk(png: bytes, name: bytes, payload: bytes, before: bytes) -> bytes:
     at = png.index(before) - 4
     chunk = struct.pack(">I", len(payload)) + name + payload + struct.pack(">I", zlib.crc32(name + payload))
     return png[:at] + chunk + png[at:]
-
-
-FRAMES = [PICTURE, PICTURE.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
-FILES = {
-    "PNG": encoded(PICTURE, "PNG"),
-    "PNG, interlaced colors of a palette": encoded(PICTURE.quantize(200), "PNG"),
-    "PNG with transparency": encoded(RGBA, "PNG"),
-    "PNG, a palette with transparency": encoded(RGBA.quantize(200), "PNG"),
-    "PNG, one color transparent": encoded(PICTURE, "PNG", transparency=(1, 2, 3)),
-    "PNG, gray": encoded(PICTURE.convert("L"), "PNG"),
-    "PNG, gray with transparency": encoded(RGBA.convert("LA"), "PNG"),
-    "PNG, black and white": encoded(PICTURE.convert("1"), "PNG"),
-    "PNG, gray of 16 bits": encoded(Image.fromarray(SIXTEEN), "PNG"),
-    "WebP": encoded(PICTURE, "WEBP"),
-    "WebP, lossless with transparency": encoded(RGBA, "WEBP", lossless=True),
-    "WebP, animated": encoded(FRAMES[0], "WEBP", save_all=True, append_images=FRAMES[1:]),
-    "GIF": encoded(PICTURE, "GIF"),
-    "GIF, animated": encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]),
-    "TIFF": encoded(PICTURE, "TIFF"),
-    "TIFF, LZW": encoded(PICTURE, "TIFF", compression="tiff_lzw"),
-    "TIFF, two pages": encoded(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]),
-    "TIFF, CMYK": encoded(PICTURE.convert("CMYK"), "TIFF"),
-    "TIFF, gray of 16 bits": encoded(Image.fromarray(SIXTEEN), "TIFF"),
-    "BMP": encoded(PICTURE, "BMP"),
-    "BMP, gray": encoded(PICTURE.convert("L"), "BMP"),
-    "PPM": encoded(PICTURE, "PPM"),
-    "PGM": encoded(PICTURE.convert("L"), "PPM"),
-    "JPEG 2000": encoded(PICTURE, "JPEG2000"),
-    "AVIF": encoded(PICTURE, "AVIF"),
-    "JPEG": make_jpeg(48, 64),
-}  # fmt: skip
 
 
 def by_pillow(data: bytes, mode: str = "RGB") -> np.ndarray[Any, Any]:
@@ -78,7 +36,7 @@ def by_pillow(data: bytes, mode: str = "RGB") -> np.ndarray[Any, Any]:
     return np.asarray(image.convert(mode))
 
 
-@pytest.mark.parametrize("data", FILES.values(), ids=FILES)
+@pytest.mark.parametrize("data", FORMATS.values(), ids=FORMATS)
 def test_pixels_are_pillows(data: bytes) -> None:
     """In every colorspace, in an array of one's own or a given one, from bytes or a view."""
     expected = by_pillow(data)
@@ -92,7 +50,7 @@ def test_pixels_are_pillows(data: bytes) -> None:
     assert gray.shape == (48, 64, 1) and np.abs(gray[..., 0].astype(int) - by_pillow(data, "L")).max() <= 1
 
 
-@pytest.mark.parametrize("data", FILES.values(), ids=FILES)
+@pytest.mark.parametrize("data", FORMATS.values(), ids=FORMATS)
 def test_pixels_are_opencvs(data: bytes) -> None:
     """Where OpenCV reads the file too, and lossless decoders leave no choice."""
     cv2 = pytest.importorskip("cv2")
@@ -106,14 +64,14 @@ def test_pixels_are_opencvs(data: bytes) -> None:
 
 def test_a_batch_of_all_formats() -> None:
     """Each image is that of its file, resized or not."""
-    files = list(FILES.values())
+    files = list(FORMATS.values())
     batch = decode_batch(files)
     assert batch.shape == (len(files), 48, 64, 3)
     for image, data in zip(batch, files, strict=True):
         assert np.array_equal(image, decode_image(data))
     small = decode_batch(files, size=(24, 32))
-    png = list(FILES).index("PNG")
-    expected = np.asarray(PICTURE.resize((32, 24), Image.Resampling.BILINEAR))
+    png = list(FORMATS).index("PNG")
+    expected = np.asarray(DRAWING.resize((32, 24), Image.Resampling.BILINEAR))
     assert np.abs(small[png].astype(int) - expected).max() <= 1
 
 
@@ -132,9 +90,9 @@ def test_orientation(kind: str, orientation: int) -> None:
     """Images come upright if asked; a TIFF always does."""
     tags = exif(orientation)
     if kind == "PNG, after the pixels":
-        data = with_chunk(encoded(PICTURE, "PNG"), b"eXIf", tags.tobytes().removeprefix(b"Exif\0\0"), b"IEND")
+        data = with_chunk(encoded(DRAWING, "PNG"), b"eXIf", tags.tobytes().removeprefix(b"Exif\0\0"), b"IEND")
     else:
-        data = encoded(PICTURE, kind, exif=tags)
+        data = encoded(DRAWING, kind, exif=tags)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(BytesIO(data))).convert("RGB"))
     assert np.array_equal(decode_image(data, orient=True), expected)
     assert decode_batch([data, data], orient=True).shape == (2, *expected.shape)
@@ -151,10 +109,10 @@ def test_orientation(kind: str, orientation: int) -> None:
 def test_shrink_makes_a_jpeg_of_any_format(name: str) -> None:
     """Whether the image is larger than the limit or not; of a gray one a gray JPEG."""
     for max_side, size in ((32, (24, 32)), (64, (48, 64)), (1000, (48, 64))):
-        shrunk = shrink_jpeg(FILES[name], max_side=max_side)
+        shrunk = shrink_jpeg(FORMATS[name], max_side=max_side)
         assert bytecache.jpeg_header(shrunk)[:2] == size
         assert (bytecache.jpeg_header(shrunk).colorspace == "Gray") == ("gray" in name)
-    difference = decode_jpeg(shrink_jpeg(FILES[name], max_side=64, quality=99)).astype(int) - by_pillow(FILES[name])
+    difference = decode_jpeg(shrink_jpeg(FORMATS[name], max_side=64, quality=99)).astype(int) - by_pillow(FORMATS[name])
     assert np.abs(difference).mean() < 6, "noise, and chroma of half the size"
 
 
@@ -170,13 +128,13 @@ def test_shrink_leaves_a_file_that_is_smaller_than_its_jpeg() -> None:
 
 def test_decode_jpeg_is_for_jpeg_alone() -> None:
     """The error names the format and the function that takes it."""
-    names = {name: f"a {name.split(',')[0].split(' with')[0]}" for name in FILES if name != "JPEG"}
+    names = {name: f"a {name.split(',')[0].split(' with')[0]}" for name in FORMATS if name != "JPEG"}
     for name, kind in {**names, "PPM": "a PNM", "PGM": "a PNM", "AVIF": "an AVIF file"}.items():
         with pytest.raises(JpegError, match=f": {kind}, not a JPEG: decode_image takes it"):
-            decode_jpeg(FILES[name])
+            decode_jpeg(FORMATS[name])
 
 
-@pytest.mark.parametrize("data", FILES.values(), ids=FILES)
+@pytest.mark.parametrize("data", FORMATS.values(), ids=FORMATS)
 def test_max_pixels_comes_first(data: bytes) -> None:
     """A larger image is refused by its header, in every format."""
     with pytest.raises(JpegError, match="48 x 64 = 3072 pixels, more than max_pixels=3071"):
@@ -192,11 +150,11 @@ def claim(data: bytes, at: int, fields: bytes, checksum: bool = False) -> bytes:
 
 
 BOMBS = {
-    "PNG": claim(FILES["PNG"], 16, struct.pack(">II", 60_000, 60_000), checksum=True),
-    "WebP": claim(FILES["WebP"], 26, struct.pack("<HH", 0x3FFF, 0x3FFF)),
-    "WebP, animated": claim(FILES["WebP, animated"], 24, b"\xfe\x3f\0\xfe\x3f\0"),
-    "GIF": claim(FILES["GIF"], 6, struct.pack("<HH", 65_535, 65_535)),
-    "BMP": claim(FILES["BMP"], 18, struct.pack("<ii", 60_000, 60_000)),
+    "PNG": claim(FORMATS["PNG"], 16, struct.pack(">II", 60_000, 60_000), checksum=True),
+    "WebP": claim(FORMATS["WebP"], 26, struct.pack("<HH", 0x3FFF, 0x3FFF)),
+    "WebP, animated": claim(FORMATS["WebP, animated"], 24, b"\xfe\x3f\0\xfe\x3f\0"),
+    "GIF": claim(FORMATS["GIF"], 6, struct.pack("<HH", 65_535, 65_535)),
+    "BMP": claim(FORMATS["BMP"], 18, struct.pack("<ii", 60_000, 60_000)),
     "PPM": b"P6\n60000 60000\n255\n" + bytes(99),
 }
 
@@ -217,11 +175,11 @@ def test_a_bomb_takes_no_memory(data: bytes) -> None:
 def test_an_image_above_pillows_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """`max_pixels` alone counts, without a warning of Pillow's."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    assert decode_image(FILES["PNG"]).shape == (48, 64, 3)
-    assert decode_image(FILES["PNG"], max_pixels=None).shape == (48, 64, 3)
+    assert decode_image(FORMATS["PNG"]).shape == (48, 64, 3)
+    assert decode_image(FORMATS["PNG"], max_pixels=None).shape == (48, 64, 3)
 
 
-@pytest.mark.parametrize("data", [data for name, data in FILES.items() if name != "JPEG"])
+@pytest.mark.parametrize("data", [data for name, data in FORMATS.items() if name != "JPEG"])
 def test_a_damaged_file_is_an_error_or_an_image(data: bytes) -> None:
     """Cut anywhere or with bytes changed, it raises JpegError or gives an image of the size in its header."""
     rng = np.random.default_rng(0)
@@ -254,8 +212,8 @@ def test_a_damaged_file_is_an_error_or_an_image(data: bytes) -> None:
             "a HEIC file, which Pillow alone does not decode: call pillow_heif.reg",
         ),
         (b"\xff\x0a\xfa\x1f", "a JPEG XL, which Pillow alone does not decode: import pillow_jxl"),
-        (FILES["PNG"][:60], "the data is a PNG; Pillow cannot decode it: "),
-        (FILES["TIFF"][:60], "the data is a TIFF; Pillow cannot decode it: "),
+        (FORMATS["PNG"][:60], "the data is a PNG; Pillow cannot decode it: "),
+        (FORMATS["TIFF"][:60], "the data is a TIFF; Pillow cannot decode it: "),
     ],
 )
 def test_errors_name_the_format_and_the_way_out(data: bytes, message: str) -> None:
@@ -271,7 +229,7 @@ def test_errors_name_the_format_and_the_way_out(data: bytes, message: str) -> No
 def test_without_pillow_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """A JPEG needs no Pillow."""
     monkeypatch.setitem(sys.modules, "PIL", None)
-    for name, data in FILES.items():
+    for name, data in FORMATS.items():
         if name == "JPEG":
             assert decode_image(data).shape == (48, 64, 3)
         else:
@@ -285,21 +243,21 @@ def test_a_plugin_that_the_user_has_registered_is_used(monkeypatch: pytest.Monke
     class Plugin(Image.Image):
         def __init__(self, file: Any, name: str) -> None:
             super().__init__()
-            self.im, self._mode, self._size, self.format = PICTURE.im, "RGB", (64, 48), "HEIF"
+            self.im, self._mode, self._size, self.format = DRAWING.im, "RGB", (64, 48), "HEIF"
 
     Image.init()
     monkeypatch.setitem(Image.OPEN, "HEIF", (Plugin, None))
-    assert np.array_equal(decode_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), np.asarray(PICTURE))
+    assert np.array_equal(decode_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), np.asarray(DRAWING))
 
 
 def test_options_are_checked() -> None:
     """As decode_jpeg checks them."""
     with pytest.raises(ValueError, match="colorspace must be"):
-        decode_image(FILES["PNG"], colorspace="HSV")
+        decode_image(FORMATS["PNG"], colorspace="HSV")
     with pytest.raises(ValueError, match="min_size must be two positive ints"):
-        decode_image(FILES["PNG"], min_size=(0, 1))
+        decode_image(FORMATS["PNG"], min_size=(0, 1))
     with pytest.raises(ValueError, match=r"shape \(48, 64, 3\), got uint8 \(4, 4, 3\)"):
-        decode_image(FILES["PNG"], out=np.empty((4, 4, 3), np.uint8))
+        decode_image(FORMATS["PNG"], out=np.empty((4, 4, 3), np.uint8))
     with pytest.raises(TypeError, match="is the image already decoded"):
         decode_image(np.zeros((4, 4, 3), np.uint8))
     assert decode_image(pil_jpeg(make_image(48, 64), exif=exif_segment(6)[4:]), orient=True).shape == (64, 48, 3)

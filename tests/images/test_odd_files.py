@@ -20,47 +20,14 @@ from bytecache.images.colors import convert_colors
 from bytecache.images.jpeg import MAX_SCANS
 
 pytest.importorskip("PIL", reason="Pillow makes and reads the odd files")
+from helpers.odd_files import BASE, HARMLESS, PARAMETERS, PICTURE, PROGRESSIVE, SCAN  # noqa: E402
 from PIL import Image, ImageOps  # noqa: E402
-
-PICTURE = make_image(96, 128)
-BASE = pil_jpeg(PICTURE, quality=90)
-PROGRESSIVE = pil_jpeg(PICTURE, quality=85, progressive=True)
-SCAN = BASE.index(b"\xff\xda")
-PARAMETERS = SCAN + 5 + 2 * BASE[SCAN + 4]
-AFTER_JFIF = 4 + int.from_bytes(BASE[4:6], "big")
 
 
 def by_pillow(data: bytes, mode: str = "RGB") -> np.ndarray[Any, Any]:
     image = Image.open(BytesIO(data))
     image.draft(mode, None)  # for gray the luma, as libjpeg gives it
     return np.asarray(image.convert(mode))
-
-
-def icc(number: int, total: int) -> bytes:
-    return segment(0xE2, b"ICC_PROFILE\0" + bytes([number, total]) + bytes(300))
-
-
-HARMLESS = {
-    "bytes after the last block": BASE[:-2] + bytes(range(1, 246)) + BASE[-2:],
-    "zeros after the last block": BASE[:-2] + bytes(40) + BASE[-2:],
-    "escaped bytes after the last block": BASE[:-2] + b"\xff\0" * 10 + BASE[-2:],
-    "bytes after EOI": BASE + b"garbage" * 99,
-    "scan parameters of Samsung's": BASE[:PARAMETERS] + b"\0\0\0" + BASE[PARAMETERS + 3 :],
-    "the second part of an ICC profile is missing": insert(BASE, icc(1, 2)),
-    "an ICC profile with a part too many": insert(BASE, icc(2, 1)),
-    "stray bytes before a marker": BASE[:AFTER_JFIF] + b"\0\0" + BASE[AFTER_JFIF:],
-    "stray bytes before the scan": BASE[:SCAN] + b"\1\2\3" + BASE[SCAN:],
-    "fill bytes before a marker": BASE[:AFTER_JFIF] + b"\xff\xff" + BASE[AFTER_JFIF:],
-    "a segment of length 0": BASE[:2] + b"\xff\xe1\0\0" + BASE[2:],
-    "a segment of length 1": BASE[:AFTER_JFIF] + b"\xff\xe1\0\1" + BASE[AFTER_JFIF:],
-    "JFIF 0.02": BASE[:11] + b"\0\x02" + BASE[13:],
-    "an unknown Adobe transform": insert(BASE, segment(0xEE, b"Adobe\0\x64\0\0\0\0\x05")),
-    "the Adobe transform of CMYK": BASE[:2] + segment(0xEE, b"Adobe\0\x64\0\0\0\0\x02") + BASE[AFTER_JFIF:],
-    "all of it at once": (
-        insert(BASE[:11] + b"\0\x02" + BASE[13:PARAMETERS], icc(1, 2)) + b"\0\0\0" + BASE[PARAMETERS + 3 : -2]
-        + bytes(range(1, 99)) + BASE[-2:]
-    ),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("strict", [True, False])
