@@ -155,8 +155,9 @@ class JpegDecoder:
 def _convert(image: Image, colorspace: str) -> Image:
     """Return a gray, RGB or (inverted) CMYK image in another colorspace, by libjpeg's weights."""
     converted: Image = image
-    if image.shape[2] == 4:
-        converted = (image[..., :3].astype(np.uint16) * image[..., 3:] // 255).astype(np.uint8)
+    if image.shape[2] == 4:  # as simplejpeg and OpenCV do it
+        black = image[..., 3:].astype(np.uint16)
+        converted = (black - ((255 - image[..., :3]) * black >> 8)).astype(np.uint8)
     if image.shape[2] == 1:
         converted = np.repeat(image, 3, axis=2)
     elif colorspace == "BGR":

@@ -345,9 +345,9 @@ def test_bytes_after_any_scan_of_a_progressive_file(scan: int) -> None:
 
 
 def test_damaged_cmyk_is_independent_of_out() -> None:
-    """simplejpeg converts CMYK by way of an array that it does not fill."""
+    """simplejpeg converts CMYK by way of an array that it does not fill; the rows before the cut are as they were."""
     data = pil_jpeg(make_image(48, 64), "CMYK")
-    assert np.abs(decode_jpeg(data[:-9], strict=False).astype(int) - decode_jpeg(data)).mean() < 5
+    assert np.array_equal(decode_jpeg(data[:-9], strict=False)[:32], decode_jpeg(data)[:32])
     for end in range(data.index(b"\xff\xda") + 12, len(data), 37):
         assert_independent_of_out(data[:end])
         assert_independent_of_out(data[:end].replace(b"\xff\xc4", b"\xff\xfe", 1))
