@@ -25,8 +25,9 @@ def convert_colors(image: Image, colorspace: str) -> Image:
     """Return a gray, RGB or (inverted) CMYK image in "RGB", "BGR" or "GRAY", by libjpeg's weights."""
     if image.shape[2] == 1:
         return image if colorspace == "GRAY" else np.concatenate([image] * 3, axis=2)
-    if image.shape[2] == 4:
-        image = (image[..., :3].astype(np.uint16) * image[..., 3:] // 255).astype(np.uint8)
+    if image.shape[2] == 4:  # as simplejpeg and OpenCV do it
+        black = image[..., 3:].astype(np.uint16)
+        image = (black - ((255 - image[..., :3]) * black >> 8)).astype(np.uint8)
     if colorspace == "BGR":
         image = image[..., ::-1].copy()
     if colorspace == "GRAY":

@@ -43,6 +43,15 @@ def pil_jpeg(image: np.ndarray[Any, Any], mode: str = "RGB", **options: Any) -> 
     return file.getvalue()
 
 
+def by_pillow(data: bytes, mode: str = "RGB", scale: int = 1) -> np.ndarray[Any, Any]:
+    """Return what Pillow decodes, "RGB" or "L", at 1, 1/2, 1/4 or 1/8 of its size if the sides are multiples of it."""
+    from PIL import Image
+
+    image = Image.open(BytesIO(data))
+    image.draft(mode, (image.width // scale, image.height // scale))  # for gray the luma, as libjpeg gives it
+    return np.asarray(image.convert("RGB").convert(mode))
+
+
 def exif_segment(orientation: int, order: str = ">", kind: int = 3, tag: int = 0x0112) -> bytes:
     """Return an APP1 segment of three Exif entries, the orientation in the middle; order: of bytes, "<" or ">"."""
     tiff = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8) + struct.pack(order + "H", 3)

@@ -6,6 +6,7 @@ The mutants are made and decoded in a process of their own: ``python tests/image
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import gc
 import importlib.util
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import simplejpeg
+from helpers.encoded_files import ENCODED_FILES, LOSSLESS_YCBCR
 from helpers.images import blocky_jpeg, exif_segment, insert, lossless_jpeg, make_jpeg, pil_jpeg
 
 from bytecache import JpegError, decode_batch, decode_jpeg, jpeg_header, shrink_jpeg
@@ -153,8 +155,9 @@ def originals() -> list[bytes]:
         files += [pil_jpeg(pixels[-1], progressive=True), pil_jpeg(pixels[-1], "L", progressive=True)]
         files += [pil_jpeg(pixels[0], "CMYK"), pil_jpeg(pixels[0], restart_marker_rows=1)]
     files += [insert(data, exif_segment(orientation)) for data, orientation in zip(files, (6, 3, 8, 5), strict=False)]
+    files += ENCODED_FILES.values()
     _likes.update((jpeg_header(data)[:2], data) for data in files)
-    return files
+    return [*files, LOSSLESS_YCBCR]  # which cannot be decoded
 
 
 def photographs() -> list[bytes]:
@@ -198,8 +201,10 @@ def scan_start(data: bytes | bytearray) -> int:
 
 
 def resident_bytes() -> int:
-    """Return the resident memory of this process."""
+    """Return the resident memory of this process, without what is free: the allocator keeps some of that for reuse."""
     gc.collect()
+    with contextlib.suppress(AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
