@@ -38,6 +38,8 @@ class ImageDecoder:
         if data[:2] == START:
             return self._jpeg.spec(data)
         spec = read_spec(data, self._orient)
+        if min(spec.size) < 1:
+            raise JpegError(f"the image has {spec.height} x {spec.width} pixels")
         check_pixels(spec.height, spec.width, self._max_pixels)
         return spec
 

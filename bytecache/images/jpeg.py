@@ -137,6 +137,8 @@ class JpegDecoder:
                 copy = whole_part(copy)
             native = "GRAY" if colorspace == "GRAY" else "RGB"
             return decode_unnamed_jpeg(copy, (spec.height, spec.width), native == "GRAY", reason), native
+        if spec.frame.lossless and "color conversion" in reason:
+            raise JpegError("a lossless JPEG in YCbCr, whose colors libjpeg-turbo does not convert")
         if self._strict:
             kind = "lossless JPEG" if spec.frame.lossless else "JPEG"
             raise JpegError(
@@ -181,7 +183,8 @@ def decode_jpeg(
     lossless). out: a writable C-contiguous uint8 array of the result's shape, which is filled and returned. fast: a
     faster decode with slightly different pixels (fast DCT and upsampling). strict: raise if libjpeg finds image data
     missing or damaged; False returns what could be decoded, the rest gray. What costs no pixel, such as bytes after the
-    last block or a broken ICC profile, is no error; damage that leaves every block decodable is not found. orient:
+    last block or a broken ICC profile, is no error; damage that leaves every block decodable is not found, nor is image
+    data missing that an arithmetic coder may leave out, at the end of a scan. orient:
     rotate and mirror the image upright by its Exif orientation. max_pixels: refuse a larger image before memory is
     allocated for it; None for no limit.
 

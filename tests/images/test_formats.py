@@ -212,6 +212,7 @@ def test_a_damaged_file_is_an_error_or_an_image(data: bytes) -> None:
             "a HEIC file, which Pillow alone does not decode: call pillow_heif.reg",
         ),
         (b"\xff\x0a\xfa\x1f", "a JPEG XL, which Pillow alone does not decode: import pillow_jxl"),
+        (claim(FORMATS["WebP"], 26, bytes(2)), "the image has 48 x 0 pixels"),
         (FORMATS["PNG"][:60], "the data is a PNG; Pillow cannot decode it: "),
         (FORMATS["TIFF"][:60], "the data is a TIFF; Pillow cannot decode it: "),
     ],
