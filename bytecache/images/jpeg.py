@@ -178,15 +178,15 @@ def decode_jpeg(
 ) -> Image:
     """Return the pixels of one JPEG image as a uint8 array of shape (H, W, C); C is 3, or 1 for "GRAY".
 
-    colorspace: "RGB", "BGR" or "GRAY". min_size: (height, width) in pixels; the image is decoded at the smallest of
-    1, 1/2, 1/4 and 1/8 of its size that is at least that large in both dimensions (at full size if it is smaller, or
+    colorspace: "RGB", "BGR" or "GRAY". min_size: (height, width) in pixels; the image is decoded at the smallest of 1,
+    1/2, 1/4 and 1/8 of its size that is at least that large in both dimensions (at full size if it is smaller, or
     lossless). out: a writable C-contiguous uint8 array of the result's shape, which is filled and returned. fast: a
     faster decode with slightly different pixels (fast DCT and upsampling). strict: raise if libjpeg finds image data
-    missing or damaged; False returns what could be decoded, the rest gray. What costs no pixel, such as bytes after the
-    last block or a broken ICC profile, is no error; damage that leaves every block decodable is not found, nor is image
-    data missing that an arithmetic coder may leave out, at the end of a scan. orient:
-    rotate and mirror the image upright by its Exif orientation. max_pixels: refuse a larger image before memory is
-    allocated for it; None for no limit.
+    missing or damaged; False returns what could be decoded, the rest gray. What costs no pixel, such as bytes after
+    the last block or a broken ICC profile, is no error; damage that leaves every block decodable is not found, nor is
+    image data missing that an arithmetic coder may leave out, at the end of a scan. orient: rotate and mirror the
+    image upright by its Exif orientation. max_pixels: refuse a larger image before memory is allocated for it; None
+    for no limit.
 
     Sampling factors that TurboJPEG has no name for (4x1,2x1,2x1, as in ImageNet) are decoded by Pillow, which finds
     only missing data. Raises JpegError (a ValueError) if the data is damaged or not a JPEG image, TypeError or
