@@ -39,10 +39,12 @@ _MAGIC = (  # what a file starts with -> its type
     (b"{", FileType("a JSON file")),
     (b"version https://git-lfs", FileType("a Git LFS pointer", hint="run git lfs pull")),
 )
+_HEVC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")  # ISO/IEC 23008-12
+_AVIF = FileType("an AVIF file", "AVIF", _AVIF_HINT)
 _ISO_BRANDS = {
-    **dict.fromkeys((b"heic", b"heix", b"hevc"), FileType("a HEIC file", "HEIF", _HEIF_HINT)),
+    **dict.fromkeys(_HEVC_BRANDS, FileType("a HEIC file", "HEIF", _HEIF_HINT)),
     **dict.fromkeys((b"mif1", b"msf1"), FileType("a HEIF file", "HEIF", _HEIF_HINT)),
-    **dict.fromkeys((b"avif", b"avis"), FileType("an AVIF file", "AVIF", _AVIF_HINT)),
+    **dict.fromkeys((b"avif", b"avis"), _AVIF),
 }
 _RIFF = {b"WEBP": FileType("a WebP", "WEBP")}
 
@@ -50,7 +52,8 @@ _RIFF = {b"WEBP": FileType("a WebP", "WEBP")}
 def identify(start: bytes) -> FileType | None:
     """Return the type of a file that is not a JPEG, from its first bytes (16 or more); None if they say nothing."""
     if start[4:8] == b"ftyp":
-        return _ISO_BRANDS.get(start[8:12])
+        compatible = start[16 : int.from_bytes(start[:4], "big")]
+        return _AVIF if b"avif" in compatible else _ISO_BRANDS.get(start[8:12])
     if start[:4] == b"RIFF":
         return _RIFF.get(start[8:12], FileType("a RIFF file"))
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n")

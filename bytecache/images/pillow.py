@@ -138,7 +138,7 @@ def _pixels(opened: Any, gray: bool) -> Image:
 def _orientation(data: JpegData, opened: Any) -> int:
     if opened.format == "TIFF":  # which Pillow turns upright itself
         return 1
-    exif = _exif_chunk(data, 8) if opened.format == "PNG" else opened.info.get("exif", b"")
+    exif = _exif_chunk(data, 8) if opened.format == "PNG" else opened.info.get("exif") or b""
     return tiff_orientation(memoryview(exif)) or 1
 
 

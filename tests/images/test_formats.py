@@ -211,6 +211,7 @@ def test_a_damaged_file_is_an_error_or_an_image(data: bytes) -> None:
             b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
             "a HEIC file, which Pillow alone does not decode: call pillow_heif.reg",
         ),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "the data is an AVIF file; Pillow cannot decode it"),
         (b"\xff\x0a\xfa\x1f", "a JPEG XL, which Pillow alone does not decode: import pillow_jxl"),
         (claim(FORMATS["WebP"], 26, bytes(2)), "the image has 48 x 0 pixels"),
         (FORMATS["PNG"][:60], "the data is a PNG; Pillow cannot decode it: "),
@@ -245,10 +246,12 @@ def test_a_plugin_that_the_user_has_registered_is_used(monkeypatch: pytest.Monke
         def __init__(self, file: Any, name: str) -> None:
             super().__init__()
             self.im, self._mode, self._size, self.format = DRAWING.im, "RGB", (64, 48), "HEIF"
+            self.info["exif"] = None  # as pillow-heif has it
 
     Image.init()
     monkeypatch.setitem(Image.OPEN, "HEIF", (Plugin, None))
-    assert np.array_equal(decode_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), np.asarray(DRAWING))
+    for brands in (b"heic\0\0\0\0mif1heic", b"hevx\0\0\0\0mif1hevx", b"mif1\0\0\0\0mif1heic"):
+        assert np.array_equal(decode_image(b"\0\0\0\x18ftyp" + brands, orient=True), np.asarray(DRAWING))
 
 
 def test_options_are_checked() -> None:
