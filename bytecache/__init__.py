@@ -4,6 +4,7 @@ from .cache.cached_function import CachedFunction
 from .cache.stats import CacheInfo, CacheStats
 from .decorators import fill_once, lru_cache
 from .images.batch import decode_batch
+from .images.check import ImageReport, check_images
 from .images.crops import random_crops
 from .images.formats import decode_image
 from .images.jpeg import JpegHeader, decode_jpeg, jpeg_header
@@ -20,10 +21,12 @@ __all__ = [
     "CacheInfo",
     "CacheStats",
     "CachedFunction",
+    "ImageReport",
     "JpegError",
     "JpegHeader",
     "SharedStore",
     "SimulationResult",
+    "check_images",
     "decode_batch",
     "decode_image",
     "decode_jpeg",

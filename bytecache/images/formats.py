@@ -9,6 +9,7 @@ from .colors import convert_colors
 from .exif import apply_orientation
 from .jpeg import MAX_PIXELS, JpegDecoder, JpegSpec, check_pixels
 from .pillow import PillowSpec, decode_other, read_spec
+from .repair import Note, Remark
 from .segments import START, JpegData, JpegError, as_bytes
 
 ImageSpec: TypeAlias = JpegSpec | PillowSpec
@@ -43,13 +44,18 @@ class ImageDecoder:
         check_pixels(spec.height, spec.width, self._max_pixels)
         return spec
 
-    def decode(self, data: JpegData, spec: ImageSpec, out: Image | None = None) -> Image:
-        """Return the image, uint8 (\\*spec.size, channels), in `out` if given: C-contiguous and of that shape."""
+    def decode(self, data: JpegData, spec: ImageSpec, out: Image | None = None, note: Note | None = None) -> Image:
+        """Return the image, uint8 (\\*spec.size, channels), in `out` if given: C-contiguous and of that shape.
+
+        note: called with what is odd about the file, if all of the image could be decoded nevertheless.
+        """
         if isinstance(spec, JpegSpec):
-            return self._jpeg.decode(data, spec, out)
+            return self._jpeg.decode(data, spec, out, note)
         image = decode_other(as_bytes(data), self.colorspace == "GRAY")
         if image.shape[:2] != (spec.height, spec.width):
             raise JpegError(f"Pillow decodes it to {image.shape[:2]}, not {spec.height} x {spec.width} pixels")
+        if note is not None:
+            note(Remark(spec.kind, by_pillow=True))
         return apply_orientation(convert_colors(image, self.colorspace), spec.orientation, out)
 
 

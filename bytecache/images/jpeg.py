@@ -11,7 +11,7 @@ from .arrays import Image, check_out, check_size
 from .colors import CHANNELS, check_colorspace, convert_colors
 from .exif import apply_orientation, read_orientation, swaps_axes
 from .pillow import decode_unnamed_jpeg
-from .repair import decode_damaged, mend, trims, whole_part
+from .repair import Note, Remark, decode_damaged, describe_warning, mend, trims, whole_part
 from .segments import Frame, JpegData, JpegError, as_bytes, check_scan, read_frame, scans_at_most
 
 MAX_PIXELS = 178_956_970  # the limit above which Pillow, too, warns of a decompression bomb
@@ -91,8 +91,11 @@ class JpegDecoder:
             raise JpegError(f"the image has {scans} scans, more than {MAX_SCANS}: a decompression bomb")
         return JpegSpec(frame, height, width, read_orientation(data) if self._orient else 1)
 
-    def decode(self, data: JpegData, spec: JpegSpec, out: Image | None = None) -> Image:
-        """Return the image, uint8 (\\*spec.size, channels), in `out` if given: C-contiguous and of that shape."""
+    def decode(self, data: JpegData, spec: JpegSpec, out: Image | None = None, note: Note | None = None) -> Image:
+        """Return the image, uint8 (\\*spec.size, channels), in `out` if given: C-contiguous and of that shape.
+
+        note: called with what is odd about the file, if all of the image could be decoded nevertheless.
+        """
         data, colorspace = as_bytes(data), self.colorspace
         if spec.frame.lossless:  # libjpeg converts no colors of these
             colorspace = "GRAY" if spec.frame.gray else "RGB"
@@ -100,7 +103,7 @@ class JpegDecoder:
         try:
             image = self._decode(data, spec, colorspace, buffer)
         except (ValueError, KeyError) as exc:
-            image, colorspace = self._decode_odd(data, spec, colorspace, str(exc))
+            image, colorspace = self._decode_odd(data, spec, colorspace, str(exc), note)
         if colorspace != self.colorspace:
             image = convert_colors(image, self.colorspace)
         if image is out or (out is None and spec.orientation == 1):
@@ -118,7 +121,9 @@ class JpegDecoder:
             raise ValueError(f"libjpeg decodes it to {image.shape[:2]}, not {spec.height} x {spec.width} pixels")
         return image if buffer is None else buffer
 
-    def _decode_odd(self, data: JpegData, spec: JpegSpec, colorspace: str, reason: str) -> tuple[Image, str]:
+    def _decode_odd(
+        self, data: JpegData, spec: JpegSpec, colorspace: str, reason: str, note: Note | None
+    ) -> tuple[Image, str]:
         """Decode what libjpeg has warned of: without what costs no pixel, by Pillow, or what is there if not strict.
 
         Returns the image and its colorspace, which may be another than the one asked for.
@@ -128,15 +133,15 @@ class JpegDecoder:
         to_try = [copy]
         for candidate in itertools.islice(to_try, _MAX_COPIES):  # which grows meanwhile
             try:
-                return self._decode(candidate, spec, colorspace, None), colorspace
+                mended = self._decode(candidate, spec, colorspace, None)
             except (ValueError, KeyError) as exc:
                 to_try += trims(candidate, str(exc))
+            else:
+                if note is not None:
+                    note(Remark(describe_warning(reason)))
+                return mended, colorspace
         if "subsampling" in reason or reason.isdigit():  # a KeyError's: simplejpeg has no name for it
-            reason = f"a JPEG with the sampling factors {spec.frame.subsampling} is not for TurboJPEG"
-            if not self._strict:
-                copy = whole_part(copy)
-            native = "GRAY" if colorspace == "GRAY" else "RGB"
-            return decode_unnamed_jpeg(copy, (spec.height, spec.width), native == "GRAY", reason), native
+            return self._decode_unnamed(copy if self._strict else whole_part(copy), spec, colorspace, note)
         if spec.frame.lossless and "color conversion" in reason:
             raise JpegError("a lossless JPEG in YCbCr, whose colors libjpeg-turbo does not convert")
         if self._strict:
@@ -153,6 +158,15 @@ class JpegDecoder:
         )
         if image is None:
             raise JpegError(f"of the JPEG data, {len(data)} bytes, nothing can be decoded: {reason}")
+        return image, native
+
+    def _decode_unnamed(self, data: JpegData, spec: JpegSpec, colorspace: str, note: Note | None) -> tuple[Image, str]:
+        kind = f"a JPEG with the sampling factors {spec.frame.subsampling}"
+        native = "GRAY" if colorspace == "GRAY" else "RGB"
+        size, reason = (spec.height, spec.width), f"{kind} is not for TurboJPEG"
+        image = decode_unnamed_jpeg(data, size, native == "GRAY", reason)
+        if note is not None and self._strict:  # else part of it may be missing
+            note(Remark(kind, by_pillow=True))
         return image, native
 
 

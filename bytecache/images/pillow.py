@@ -25,13 +25,19 @@ _INSTALL = "pip install 'bytecache[images]'"
 class PillowSpec(NamedTuple):
     """How to decode an image of another format: whole, height and width as stored, and then turned by orientation.
 
-    gray: whether it has no colors.
+    colorspace: "RGB", "Gray" or "CMYK". kind: its format, with the article.
     """
 
     height: int
     width: int
     orientation: int
-    gray: bool
+    colorspace: str
+    kind: str
+
+    @property
+    def gray(self) -> bool:
+        """Whether it has no colors."""
+        return self.colorspace == "Gray"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -51,11 +57,13 @@ def read_spec(data: JpegData, orient: bool) -> PillowSpec:
     kind = _file_type(data)
     if kind.pillow == "WEBP":  # whose decoder takes memory for the canvas before it tells its size
         height, width = _webp_size(bytes(data[:30]))
-        return PillowSpec(height, width, tiff_orientation(_exif_chunk(data, 12)) or 1 if orient else 1, False)
+        orientation = tiff_orientation(_exif_chunk(data, 12)) or 1 if orient else 1
+        return PillowSpec(height, width, orientation, "RGB", kind.name)
     with _opened(data, kind) as opened:
         width, height = opened.size
         orientation = _orientation(data, opened) if orient else 1
-        return PillowSpec(height, width, orientation, opened.mode in _GRAY_MODES)
+        colorspace = "Gray" if opened.mode in _GRAY_MODES else "CMYK" if opened.mode == "CMYK" else "RGB"
+        return PillowSpec(height, width, orientation, colorspace, kind.name)
 
 
 def decode_other(data: JpegData, gray: bool) -> Image:
