@@ -517,10 +517,10 @@ def test_errors_skips_and_transforms_come_with_their_batches(files):
 @pytest.mark.parametrize("resize", ["crop", "pad"])
 def test_resize_modes_are_those_of_decode_batch(files, resize):
     """The same pixels, from files and from arrays that are loaded."""
-    data = make_jpeg(60, 90)
-    expected = bytecache.decode_batch([data], size=(50, 50), resize=resize, pad_value=9)[0]
+    data, padding = make_jpeg(60, 90), {"pad_value": 9} if resize == "pad" else {}
+    expected = bytecache.decode_batch([data], size=(50, 50), resize=resize, **padding)[0]
     for load in (lambda _: data, lambda _: bytecache.decode_jpeg(data)):
-        (image,) = ImageDataset([0], None, load=load, size=(50, 50), resize=resize, pad_value=9)
+        (image,) = ImageDataset([0], None, load=load, size=(50, 50), resize=resize, **padding)
         assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
 
 
