@@ -223,6 +223,8 @@ def _as_tensor(targets: Any) -> Tensor:
     if isinstance(targets, np.ndarray) and not targets.flags.writeable:
         targets = targets.copy()  # torch warns about read-only arrays
     try:
+        if not isinstance(targets, Tensor):
+            np.asarray(targets)  # torch takes the shape of the first entry: if that is empty, all others would be
         return torch.as_tensor(targets)
     except (TypeError, ValueError) as exc:
         raise TypeError(
