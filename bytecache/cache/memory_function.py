@@ -24,6 +24,8 @@ class MemoryFunction(CacheMethods):
     copy works on a cache of its own, and neither values nor locks travel.
     """
 
+    __slots__ = ("_arguments", "_key", "counters", "entries", "function", "load", "partition", "plain", "run", "tick")
+
     def __init__(
         self,
         function: Callable[..., Any],
