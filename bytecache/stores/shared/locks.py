@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import struct
 import threading
+import time
 import weakref
 from pathlib import Path
 
 from ..base import Lease
+from .holders import Holder, LockTimeout as LockTimeout, Watch
 
 try:
     import fcntl as fcntl
@@ -17,6 +19,7 @@ except ImportError:  # not on Windows, where shared stores are refused
 
 OFD_LOCKS_AVAILABLE = hasattr(fcntl, "F_OFD_SETLKW")
 WRITER_BYTE = 0  # the byte that a writer locks; the others are for keys
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 20e-6, 20e-3  # between two tries; each is longer than the last by a quarter
 
 
 class ByteRangeLocks:
@@ -27,43 +30,78 @@ class ByteRangeLocks:
     """
 
     def __init__(self, path: Path) -> None:
+        self._folder = path.parent
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._close = weakref.finalize(self, os.close, self._fd)
         self._close.atexit = False
         self._mutex = threading.Lock()  # guards _closing and _calls: no call may find another file at that descriptor
         self._closing, self._calls = False, 0
+        self._useless: dict[int, tuple[str, Holder]] = {}  # bytes that it was of no use to wait for, and why
 
     @property
     def closed(self) -> bool:
         return self._closing
 
     def acquire(self, byte: int, *, wait: bool = True) -> bool:
-        """Lock a byte, 0 to 2**63 - 2; return False if it is locked and `wait` is false, or if this is closed."""
-        try:
-            return self._call(fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, fcntl.F_WRLCK, byte)
-        except (BlockingIOError, PermissionError):
+        """Lock a byte, 0 to 2**63 - 2; return False if it is locked and `wait` is false, or if this is closed.
+
+        A lock is never taken away from a process that lives, since that may go on at any moment. Nor does anybody wait
+        forever for one that was stopped (Ctrl-Z, a debugger, ``docker pause``): raise LockTimeout after a while, and
+        from then on at once, until the byte can be locked.
+        """
+        if not self._enter():
             return False
+        try:
+            if self._set(fcntl.F_WRLCK, byte) or (wait and self._wait(byte)):
+                self._useless.pop(byte, None)
+                return not self._closing
+            return False
+        finally:
+            self._leave()
+
+    def _wait(self, byte: int) -> bool:
+        """Try again and again: the kernel would wait until it is done, however long that takes."""
+        watch, pause_s = Watch(self._fd, byte, self._folder), _FIRST_PAUSE_S
+        while not self._closing:
+            reason = self._useless.get(byte) or watch.look()
+            if reason is not None:
+                self._useless[byte] = reason
+                raise LockTimeout(*reason)
+            time.sleep(pause_s)
+            pause_s = min(1.25 * pause_s, _MAX_PAUSE_S)
+            if self._set(fcntl.F_WRLCK, byte):
+                return True
+        return False
 
     def release(self, byte: int) -> None:
         """Unlock a byte, locked or not."""
-        self._call(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, byte)
+        if self._enter():
+            try:
+                self._set(fcntl.F_UNLCK, byte)
+            finally:
+                self._leave()
 
-    def _call(self, command: int, kind: int, byte: int) -> bool:
-        with self._mutex:
-            if self._closing:
-                return False
-            self._calls += 1
+    def _set(self, kind: int, byte: int) -> bool:
         try:
-            fcntl.fcntl(self._fd, command, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def _enter(self) -> bool:
+        """Return whether this is open; it stays so until _leave."""
+        with self._mutex:
+            self._calls += not self._closing
             return not self._closing
-        finally:
-            with self._mutex:
-                self._calls -= 1
-                if self._closing and not self._calls:
-                    self._close()
+
+    def _leave(self) -> None:
+        with self._mutex:
+            self._calls -= 1
+            if self._closing and not self._calls:
+                self._close()
 
     def close(self) -> None:
-        """Release all locks, once every thread that waits for one has got it."""
+        """Release all locks; a thread that waits for one goes on without."""
         with self._mutex:
             self._closing = True
             if not self._calls:
@@ -83,8 +121,12 @@ class KeyLease(Lease):
         self._byte = 1 + (int.from_bytes(digest[8:16], "little") + generation * 0x9E3779B97F4A7C15) % (1 << 62)
 
     def acquire(self, *, wait: bool) -> bool:
-        """Return True once this process has the lease; False if another one has it and this one is not to wait."""
-        return self._locks.acquire(self._byte, wait=wait)
+        """Return True once this process has the lease; False if another one has it and it is of no use to wait."""
+        try:
+            return self._locks.acquire(self._byte, wait=wait)
+        except LockTimeout as timeout:
+            timeout.warn()
+            return False
 
     def release(self) -> None:
         """Release the lease, acquired or not."""
