@@ -61,13 +61,20 @@ def fill_once(
     then bytes-like, or ndarrays of plain dtypes, and keys are made of str, bytes, int, float, bool, None, PathLike and
     tuples: see :class:`bytecache.SharedStore`. A result is found again if the function has the same module, name, code,
     defaults, closed-over values and bound arguments; global variables and called functions do not count. version: a str
-    or int that stands for the code: change it when the values change.
+    or int that stands for the code: change it when the values change. Docstrings are not code; ``python -O`` leaves out
+    asserts, which are.
 
     Threads: simultaneous calls with equal arguments run the function once, and the others get its value or exception.
+    So do not make a call while holding a lock that the function needs: another thread's run would wait for the lock,
+    and the call for the run. One that has waited for 10 s warns. once: False if every call that finds no value is to
+    run the function, and none to wait.
+
     Processes: each has a cache of its own, and a forked child starts with a copy of its parent's; with `shared` or
     `store` they have one, and of simultaneous calls in several processes one runs the function: if it raises, or its
-    value does not fit, the next one does. A nested call does not wait for other processes. Methods: the instance is
-    part of the key, so the cache keeps it alive as long as its entry, which is forever.
+    value does not fit, the next one does. A nested call does not wait for other processes, nor does any call wait long
+    for a process that was stopped. Copies: pickle takes a function by its name. So do dill and cloudpickle (joblib,
+    Ray, Dask) if it can be imported by that name; else the copy has the same options and an empty cache, or the same
+    store. Methods: the instance is part of the key, so the cache keeps it alive as long as its entry, which is forever.
 
     Raises TypeError for a coroutine or generator function, whose result could be used only once, and TypeError or
     ValueError for an invalid limit. A call whose function calls itself with the same arguments raises RecursionError.

@@ -95,8 +95,8 @@ class Flight:
 class SingleFlight:
     """The flights of one cached function; safe for threads.
 
-    lock: re-entrant; guards the flights. patience: of those that wait. flight: the kind of flights. reentrant: whether a
-    function may call itself with its own key, as functools lets it.
+    lock: re-entrant; guards the flights. patience: of the calls that wait. flight: the kind of flights. reentrant:
+    whether a function may call itself with its own key, as functools lets it.
     """
 
     def __init__(self, lock: Any, patience: Patience, flight: type[Flight] = Flight, reentrant: bool = False) -> None:

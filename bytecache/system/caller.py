@@ -56,7 +56,7 @@ def call_site_name(frame: Any) -> str:
 
 
 class _Edition:
-    """The stores made at a call site of one file: their numbers, and how many the code that was loaded last has made."""
+    """The stores made at a call site of one file: their numbers, and how many of them the code loaded last has made."""
 
     def __init__(self) -> None:
         self.code: Callable[[], Any] = lambda: None  # a weak reference to that code

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import NamedTuple
 
 from ...system.caller import warn_caller
 
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 20e-6, 20e-3
 _FIRST_LOOK_S = 1.25  # after which a waiter looks who has the lock; it looks again after twice the time
 _LONG_S, _TOO_LONG_S = 10.0, 640.0
 _PROC = Path("/proc")
@@ -47,45 +49,55 @@ class LockTimeout(TimeoutError):
         self._holder = holder
 
     def warn(self) -> None:
-        """Give a RuntimeWarning, once for each process that has locks; not to be called under a lock."""
+        """Warn that this process goes on without, once for each that has locks; not to be called under a lock."""
         if self._holder not in _warned_of:
             _warned_of.add(self._holder)
-            warn_caller(str(self.strerror))
+            warn_caller(
+                f"{self.strerror}. Until then this process reads itself what that one was to read, and stores nothing "
+                "if that one is in the middle of a write"
+            )
 
 
 class Watch:
-    """Looks now and then, while a caller waits for a lock, at the process that has it. store: for people."""
+    """For a caller that tries to get a lock: the pauses in between, and now and then a look at who has it."""
 
-    def __init__(self, fd: int, byte: int, store: Path) -> None:
-        self._fd, self._byte, self._store = fd, byte, store
+    def __init__(self, fd: int, byte: int | None, store: Path, warn: Callable[[str], None] | None = None) -> None:
+        """byte: the one that the lock is on; None for flock(2). store: for people. warn: told of a long wait, once."""
+        self._fd, self._byte, self._store, self._warn = fd, byte, store, warn
         self._started, self._next_s = monotonic(), _FIRST_LOOK_S
         self._seen: Holder | None = None
+        self._pause_s = _FIRST_PAUSE_S
 
-    def look(self) -> tuple[str, Holder] | None:
-        """Look if it is time for that; return the arguments of a LockTimeout if it is of no use to wait any longer.
+    def pause(self) -> tuple[str, Holder] | None:
+        """Sleep a little; return the arguments of a LockTimeout if it is of no use to wait any longer.
 
         At two looks in a row it was the same process that had the lock, and was stopped. For one that cannot be seen
         the wait is longer, and for one that runs, and may just take long, longer still.
         """
+        sleep(self._pause_s)
+        self._pause_s = min(1.25 * self._pause_s, _MAX_PAUSE_S)
         waited_s = monotonic() - self._started
         if waited_s < self._next_s:
             return None
         self._next_s *= 2
         before, self._seen = self._seen, find_holder(self._fd, self._byte)
         holder = self._seen
-        if before != holder or waited_s < (0 if holder.stopped else _LONG_S if holder is UNSEEN else _TOO_LONG_S):
-            return None
-        resume = f" (kill -CONT {holder.pid})" if holder.stopped else ""
-        message = (
-            f"{self._store}: this process has waited {waited_s:.0f} s for a lock that {holder} has. It waits no longer: "
-            "it reads itself what that one was to read, and stores nothing while that one is in the middle of a write. "
-            f"Let that one go on{resume}, or end it"
-        )
-        return message, holder
+        message = f"{self._store}: this process has waited {waited_s:.0f} s for a lock that {holder} has"
+        if before == holder and waited_s >= (0 if holder.stopped else _LONG_S if holder is UNSEEN else _TOO_LONG_S):
+            resume = f" (kill -CONT {holder.pid})" if holder.stopped else ""
+            return f"{message}, and waits no longer: let that one go on{resume}, or end it", holder
+        if waited_s >= _LONG_S and self._warn is not None:
+            self._warn(
+                f"{message}, as it runs the function with the same arguments. It may just take long. But if it waits "
+                f"for something that this process has (a lock on a file), both stand still for {_TOO_LONG_S:.0f} s: "
+                "make the call without that, or have every call run the function itself: fill_once(..., once=False)"
+            )
+            self._warn = None
+        return None
 
 
-def find_holder(fd: int, byte: int) -> Holder:
-    """Return the process that has locked this byte of the file, through any descriptor of its own, or UNSEEN."""
+def find_holder(fd: int, byte: int | None) -> Holder:
+    """Return the process that has locked the file, or this byte of it, against all others; or UNSEEN."""
     name, status = os.path.basename(os.readlink(_PROC / "self/fd" / str(fd))), os.fstat(fd)
     for process in _PROC.iterdir():
         if process.name.isdecimal():
@@ -95,7 +107,7 @@ def find_holder(fd: int, byte: int) -> Holder:
     return UNSEEN
 
 
-def _is_locked(process: Path, fd: str, name: str, status: os.stat_result, byte: int) -> bool:
+def _is_locked(process: Path, fd: str, name: str, status: os.stat_result, byte: int | None) -> bool:
     """Return whether a process has locked the byte of the file of this name and status through this descriptor."""
     link = process / "fd" / fd
     try:  # the name first: no other file is touched, which may be on a server that does not answer
@@ -104,8 +116,9 @@ def _is_locked(process: Path, fd: str, name: str, status: os.stat_result, byte: 
         lines = (process / "fdinfo" / fd).read_text().splitlines()
     except FileNotFoundError:  # closed in the meantime
         return False
+    kind, extent = ("FLOCK", ["0", "EOF"]) if byte is None else ("OFDLCK", [str(byte)] * 2)
     locks = [line.split() for line in lines if line.startswith("lock:")]
-    return any("OFDLCK" in fields and fields[-2:] == [str(byte)] * 2 for fields in locks)
+    return any(kind in fields and "WRITE" in fields and fields[-2:] == extent for fields in locks)
 
 
 def _describe(process: Path) -> Holder:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import struct
 import threading
-import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
+from ...system.caller import warn_caller
 from ..base import Lease
 from .holders import Holder, LockTimeout as LockTimeout, Watch
 
@@ -19,7 +20,18 @@ except ImportError:  # not on Windows, where shared stores are refused
 
 OFD_LOCKS_AVAILABLE = hasattr(fcntl, "F_OFD_SETLKW")
 WRITER_BYTE = 0  # the byte that a writer locks; the others are for keys
-_FIRST_PAUSE_S, _MAX_PAUSE_S = 20e-6, 20e-3  # between two tries; each is longer than the last by a quarter
+
+
+def wait_for_flock(fd: int, kind: int, folder: Path) -> None:
+    """Lock an open file or folder by flock(2); raise LockTimeout as ByteRangeLocks does. folder: for people."""
+    watch = Watch(fd, None, folder)
+    while True:
+        try:
+            return fcntl.flock(fd, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            reason = watch.pause()
+            if reason is not None:
+                raise LockTimeout(*reason) from None
 
 
 class ByteRangeLocks:
@@ -42,33 +54,31 @@ class ByteRangeLocks:
     def closed(self) -> bool:
         return self._closing
 
-    def acquire(self, byte: int, *, wait: bool = True) -> bool:
+    def acquire(self, byte: int, *, wait: bool = True, warn: Callable[[str], None] | None = None) -> bool:
         """Lock a byte, 0 to 2**63 - 2; return False if it is locked and `wait` is false, or if this is closed.
 
         A lock is never taken away from a process that lives, since that may go on at any moment. Nor does anybody wait
         forever for one that was stopped (Ctrl-Z, a debugger, ``docker pause``): raise LockTimeout after a while, and
-        from then on at once, until the byte can be locked.
+        from then on at once, until the byte can be locked. warn: told of a long wait for one that runs.
         """
         if not self._enter():
             return False
         try:
-            if self._set(fcntl.F_WRLCK, byte) or (wait and self._wait(byte)):
+            if self._set(fcntl.F_WRLCK, byte) or (wait and self._wait(byte, warn)):
                 self._useless.pop(byte, None)
                 return not self._closing
             return False
         finally:
             self._leave()
 
-    def _wait(self, byte: int) -> bool:
+    def _wait(self, byte: int, warn: Callable[[str], None] | None) -> bool:
         """Try again and again: the kernel would wait until it is done, however long that takes."""
-        watch, pause_s = Watch(self._fd, byte, self._folder), _FIRST_PAUSE_S
+        watch = Watch(self._fd, byte, self._folder, warn)
         while not self._closing:
-            reason = self._useless.get(byte) or watch.look()
+            reason = self._useless.get(byte) or watch.pause()
             if reason is not None:
                 self._useless[byte] = reason
                 raise LockTimeout(*reason)
-            time.sleep(pause_s)
-            pause_s = min(1.25 * pause_s, _MAX_PAUSE_S)
             if self._set(fcntl.F_WRLCK, byte):
                 return True
         return False
@@ -123,7 +133,7 @@ class KeyLease(Lease):
     def acquire(self, *, wait: bool) -> bool:
         """Return True once this process has the lease; False if another one has it and it is of no use to wait."""
         try:
-            return self._locks.acquire(self._byte, wait=wait)
+            return self._locks.acquire(self._byte, wait=wait, warn=warn_caller)
         except LockTimeout as timeout:
             timeout.warn()
             return False

@@ -53,7 +53,7 @@ class SharedStore(Store):
 
     @classmethod
     def open(cls, path: str | None, name: str, maxbytes: int | str, folder: str | None = None) -> SharedStore:
-        """Return the store at `path`; if `path` is None, this run's store `name`, or that of another run in `folder`."""
+        """Return the store at `path`; if `path` is None, this run's store `name`, or another run's in `folder`."""
         store = cls.__new__(cls)
         store._init(path, name, maxbytes, folder)
         return store
