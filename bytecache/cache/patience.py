@@ -34,7 +34,8 @@ class Patience:
         warn_caller(
             f"{_describe_call(self._function, args, kwds)} has waited {waited_s:.0f} s for {_describe_thread(leader)}, "
             "which runs the function with the same arguments. It may just take long. But if the caller holds a lock "
-            f"that the function needs (its own, a library's, an import's), both wait forever: {remedy}"
+            "that the function needs (its own, a library's, an import's), the two wait for each other forever, in the "
+            f"wrong lock order: {remedy}"
         )
 
 

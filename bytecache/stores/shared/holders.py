@@ -98,7 +98,7 @@ class Watch:
 
 def find_holder(fd: int, byte: int | None) -> Holder:
     """Return the process that has locked the file, or this byte of it, against all others; or UNSEEN."""
-    name, status = os.path.basename(os.readlink(_PROC / "self/fd" / str(fd))), os.fstat(fd)
+    name, status = os.path.basename(os.readlink(f"/proc/self/fd/{fd}")), os.fstat(fd)
     for process in _PROC.iterdir():
         if process.name.isdecimal():
             with suppress(OSError):  # it has ended, or is another user's
