@@ -61,9 +61,11 @@ class LockTimeout(TimeoutError):
 class Watch:
     """For a caller that tries to get a lock: the pauses in between, and now and then a look at who has it."""
 
-    def __init__(self, fd: int, byte: int | None, store: Path, warn: Callable[[str], None] | None = None) -> None:
-        """byte: the one that the lock is on; None for flock(2). store: for people. warn: told of a long wait, once."""
-        self._fd, self._byte, self._store, self._warn = fd, byte, store, warn
+    def __init__(
+        self, path: Path, status: os.stat_result, byte: int | None, warn: Callable[[str], None] | None = None
+    ) -> None:
+        """path, status, byte: where the lock is; byte is None for flock(2). warn: told of a long wait, once."""
+        self._path, self._status, self._byte, self._warn = path, status, byte, warn
         self._started, self._next_s = monotonic(), _FIRST_LOOK_S
         self._seen: Holder | None = None
         self._pause_s = _FIRST_PAUSE_S
@@ -80,9 +82,9 @@ class Watch:
         if waited_s < self._next_s:
             return None
         self._next_s *= 2
-        before, self._seen = self._seen, find_holder(self._fd, self._byte)
+        before, self._seen = self._seen, find_holder(self._path.name, self._status, self._byte)
         holder = self._seen
-        message = f"{self._store}: this process has waited {waited_s:.0f} s for a lock that {holder} has"
+        message = f"{self._path}: this process has waited {waited_s:.0f} s for a lock that {holder} has"
         if before == holder and waited_s >= (0 if holder.stopped else _LONG_S if holder is UNSEEN else _TOO_LONG_S):
             resume = f" (kill -CONT {holder.pid})" if holder.stopped else ""
             return f"{message}, and waits no longer: let that one go on{resume}, or end it", holder
@@ -96,9 +98,8 @@ class Watch:
         return None
 
 
-def find_holder(fd: int, byte: int | None) -> Holder:
+def find_holder(name: str, status: os.stat_result, byte: int | None) -> Holder:
     """Return the process that has locked the file, or this byte of it, against all others; or UNSEEN."""
-    name, status = os.path.basename(os.readlink(f"/proc/self/fd/{fd}")), os.fstat(fd)
     for process in _PROC.iterdir():
         if process.name.isdecimal():
             with suppress(OSError):  # it has ended, or is another user's
@@ -111,7 +112,9 @@ def _is_locked(process: Path, fd: str, name: str, status: os.stat_result, byte: 
     """Return whether a process has locked the byte of the file of this name and status through this descriptor."""
     link = process / "fd" / fd
     try:  # the name first: no other file is touched, which may be on a server that does not answer
-        if os.path.basename(os.readlink(link)) != name or not os.path.samestat(os.stat(link), status):
+        if os.path.basename(os.readlink(link)).removesuffix(" (deleted)") != name or not os.path.samestat(
+            os.stat(link), status
+        ):
             return False
         lines = (process / "fdinfo" / fd).read_text().splitlines()
     except FileNotFoundError:  # closed in the meantime

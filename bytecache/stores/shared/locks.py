@@ -22,9 +22,9 @@ OFD_LOCKS_AVAILABLE = hasattr(fcntl, "F_OFD_SETLKW")
 WRITER_BYTE = 0  # the byte that a writer locks; the others are for keys
 
 
-def wait_for_flock(fd: int, kind: int, folder: Path) -> None:
-    """Lock an open file or folder by flock(2); raise LockTimeout as ByteRangeLocks does. folder: for people."""
-    watch = Watch(fd, None, folder)
+def wait_for_flock(fd: int, kind: int, path: Path) -> None:
+    """Lock an open file or folder, which is at `path`, by flock(2); raise LockTimeout as ByteRangeLocks does."""
+    watch = Watch(path, os.fstat(fd), None)
     while True:
         try:
             return fcntl.flock(fd, kind | fcntl.LOCK_NB)
@@ -42,8 +42,9 @@ class ByteRangeLocks:
     """
 
     def __init__(self, path: Path) -> None:
-        self._folder = path.parent
+        self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._status = os.fstat(self._fd)  # by which those that have locks are found
         self._close = weakref.finalize(self, os.close, self._fd)
         self._close.atexit = False
         self._mutex = threading.Lock()  # guards _closing and _calls: no call may find another file at that descriptor
@@ -61,54 +62,43 @@ class ByteRangeLocks:
         forever for one that was stopped (Ctrl-Z, a debugger, ``docker pause``): raise LockTimeout after a while, and
         from then on at once, until the byte can be locked. warn: told of a long wait for one that runs.
         """
-        if not self._enter():
-            return False
-        try:
-            if self._set(fcntl.F_WRLCK, byte) or (wait and self._wait(byte, warn)):
-                self._useless.pop(byte, None)
-                return not self._closing
-            return False
-        finally:
-            self._leave()
+        if self._call(fcntl.F_WRLCK, byte) or (wait and self._wait(byte, warn)):
+            self._useless.pop(byte, None)
+            return True
+        return False
 
     def _wait(self, byte: int, warn: Callable[[str], None] | None) -> bool:
         """Try again and again: the kernel would wait until it is done, however long that takes."""
-        watch = Watch(self._fd, byte, self._folder, warn)
+        watch = Watch(self._path, self._status, byte, warn)
         while not self._closing:
             reason = self._useless.get(byte) or watch.pause()
             if reason is not None:
                 self._useless[byte] = reason
                 raise LockTimeout(*reason)
-            if self._set(fcntl.F_WRLCK, byte):
+            if self._call(fcntl.F_WRLCK, byte):
                 return True
         return False
 
     def release(self, byte: int) -> None:
         """Unlock a byte, locked or not."""
-        if self._enter():
-            try:
-                self._set(fcntl.F_UNLCK, byte)
-            finally:
-                self._leave()
+        self._call(fcntl.F_UNLCK, byte)
 
-    def _set(self, kind: int, byte: int) -> bool:
+    def _call(self, kind: int, byte: int) -> bool:
+        """Return whether the byte was locked, or unlocked; False if another process has it, or if this is closed."""
+        with self._mutex:
+            if self._closing:
+                return False
+            self._calls += 1
         try:
             fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
+            return not self._closing
         except (BlockingIOError, PermissionError):
             return False
-        return True
-
-    def _enter(self) -> bool:
-        """Return whether this is open; it stays so until _leave."""
-        with self._mutex:
-            self._calls += not self._closing
-            return not self._closing
-
-    def _leave(self) -> None:
-        with self._mutex:
-            self._calls -= 1
-            if self._closing and not self._calls:
-                self._close()
+        finally:
+            with self._mutex:
+                self._calls -= 1
+                if self._closing and not self._calls:
+                    self._close()
 
     def close(self) -> None:
         """Release all locks; a thread that waits for one goes on without."""

@@ -8,6 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,9 @@ def test_a_key_whose_reader_was_stopped_is_read_by_others(store: SharedStore, re
     child = Holding(reading(read, 7))
     value, (message,) = warnings_of(lambda: read(7))
     assert value == b"7"
-    assert message.startswith(f"{store.path}: this process has waited 0 s for a lock that process {child.pid} (")
+    assert message.startswith(
+        f"{store.path / 'locks'}: this process has waited 0 s for a lock that process {child.pid} ("
+    )
     assert "which is stopped," in message and f"kill -CONT {child.pid}" in message
     assert warnings_of(lambda: (read(7), read(8))) == ((b"7", b"8"), [])
     assert stats_of(read, "hits", "misses", "stored") == (1, 2, 2)
@@ -285,17 +288,18 @@ def test_a_folder_whose_process_was_stopped_while_it_prepared_it_is_an_error(tmp
 
 def test_the_holder_of_a_byte_is_found(store: SharedStore) -> None:
     """find_holder tells who has locked a byte of a file, and that nobody has locked another one."""
-    locks, file = ByteRangeLocks(store.path / "locks"), os.open(store.path / "locks", os.O_RDWR)
+    locks = ByteRangeLocks(store.path / "locks")
+    find = partial(find_holder, "locks", os.stat(store.path / "locks"))
     try:
         locks.acquire(5)
-        holder = find_holder(file, 5)
+        holder = find(5)
         assert (holder.pid, holder.stopped) == (os.getpid(), False)
         assert Path(sys.argv[0]).name in holder.command or "pytest" in holder.command
-        assert find_holder(file, 6) is find_holder(file, None) is UNSEEN
+        assert find(6) is find(None) is UNSEEN
         locks.release(5)
-        assert find_holder(file, 5) is UNSEEN
+        assert find(5) is UNSEEN
     finally:
-        locks.close(), os.close(file)
+        locks.close()
 
 
 def test_a_frozen_process_is_stopped(store: SharedStore) -> None:
@@ -306,15 +310,14 @@ def test_a_frozen_process_is_stopped(store: SharedStore) -> None:
     except OSError:
         pytest.skip("needs root, and control groups with a freezer")
     child = Holding(writing(store), stop=False)
-    file = os.open(store.path / "locks", os.O_RDWR)
+    find = partial(find_holder, "locks", os.stat(store.path / "locks"))
     try:
         (group / "cgroup.procs").write_text(str(child.pid))
-        assert not find_holder(file, 0).stopped
+        assert not find(0).stopped
         (group / "freezer.state").write_text("FROZEN")
-        until(lambda: find_holder(file, 0).stopped)
+        until(lambda: find(0).stopped)
     finally:
         (group / "freezer.state").write_text("THAWED")
-        os.close(file)
         child.resume()
         until(lambda: not (group / "cgroup.procs").read_text())
         group.rmdir()
