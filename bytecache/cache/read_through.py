@@ -11,6 +11,7 @@ from typing import Any
 
 from ..stores.base import MISSING, Counters, Partition
 from ..system.fork import at_fork
+from .advice import Advice
 from .leased_flight import LeasedFlight, run_with_lease
 from .patience import Patience
 from .singleflight import Flight, SingleFlight, run_alone
@@ -33,6 +34,7 @@ class ReadThrough:
         flight = LeasedFlight if self._leased else Flight
         self.flights = SingleFlight(partition.lock, Patience(function, not reentrant), flight, reentrant)
         self.run = self.flights.run if once else run_alone
+        self.advice = Advice(function, partition)
         with _registry_lock:
             _registry.add(self)
 
@@ -70,6 +72,7 @@ class ReadThrough:
             raise
         finally:
             counters.load((ended or perf_counter()) - started, error)
+        self.advice.look(key, args, kwds)
         return value
 
     def info(self, scope: str = "process") -> CacheInfo:
@@ -90,6 +93,7 @@ class ReadThrough:
             maxsize=self.partition.maxsize,
             currbytes=currbytes,
             maxbytes=self.partition.maxbytes,
+            warnings=len(self.advice.told),
         )
 
     def clear(self) -> None:
@@ -128,6 +132,7 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     for cache in _locked_for_fork:
         cache.flights.after_fork_in_child()
+        cache.advice.after_fork_in_child()
     _after_fork_in_parent()
 
 
