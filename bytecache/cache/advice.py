@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path, PurePath
 from typing import Any
 
 from ..stores.base import Partition, Snapshot
 from ..system.caller import warn_caller
 
-_SAMPLE = 64  # calls that are remembered
+_SAMPLE, _AGAIN = 64, 16  # calls that are remembered; the fewest that must come again
+# The types of arguments that calls are remembered by: no user's code runs, and nothing large is kept alive.
+_PLAIN = frozenset({str, bytes, int, float, bool, type(None), type(PurePath()), type(Path())})
+_len = len  # bound early: a user may cache builtins.len itself
 _EVERY = 256  # misses, after which the counters are looked at
 _MANY, _PASSES = 1000, 10  # misses without a hit that are suspicious: so many, and times the number of entries
 
@@ -32,8 +36,8 @@ class Advice:
 
     def _restart(self) -> None:
         self._generation = self._partition.generation
-        # The first calls -> the key and the arguments of each. All by their hashes: no object is kept alive.
-        self._calls: dict[int, tuple[int, tuple[int, ...]]] = {}
+        # The first calls, by hash -> the hash of the key, and the arguments.
+        self._calls: dict[int, tuple[int, tuple[Any, ...]]] = {}
         self._again = self._misses = 0
         self._hits: int | None = None  # when this was started
 
@@ -43,18 +47,18 @@ class Advice:
             self._is_new = False
             self._look_at_process()
         self._misses += 1
-        try:
-            call = hash((args, *kwds.items()) if kwds else args)
-            if call in self._calls:
-                self._again += 1
-                if self._again >= len(self._calls):
-                    self._look_again(call, key)
-            elif len(self._calls) < _SAMPLE:
-                self._calls[call] = hash(key), tuple(map(hash, args))
-        except TypeError:  # not hashable: `key` is made of something else
-            pass
+        if _PLAIN.issuperset(map(type, args)) and _PLAIN.issuperset(map(type, kwds.values())):
+            self._look_at_call(hash((*map(type, args), *args, *kwds.items())), key, args)
         if not self._misses % _EVERY:
             self._look_if_full(args)
+
+    def _look_at_call(self, call: int, key: Any, args: tuple[Any, ...]) -> None:
+        if call in self._calls:
+            self._again += 1
+            if self._again >= max(_AGAIN, _len(self._calls)):
+                self._look_again(call, key)
+        elif _len(self._calls) < _SAMPLE:
+            self._calls[call] = hash(key), args
 
     def after_fork_in_child(self) -> None:
         """Look at the process anew."""
@@ -103,14 +107,12 @@ class Advice:
 
     def _changing_argument(self, args: tuple[Any, ...]) -> int | None:
         """Return the position, from 1, of the only argument in which this call differs from an earlier one."""
-        try:
-            hashes = tuple(map(hash, args))
-        except TypeError:
+        if not _PLAIN.issuperset(map(type, args)):
             return None
         for _, earlier in self._calls.values():
-            if len(earlier) == len(hashes) > 1:
-                differing = [i for i, pair in enumerate(zip(earlier, hashes, strict=True), 1) if pair[0] != pair[1]]
-                if len(differing) == 1:
+            if _len(earlier) == _len(args) > 1:
+                differing = [i for i, (a, b) in enumerate(zip(earlier, args, strict=True), 1) if a is not b and a != b]
+                if _len(differing) == 1:
                     return differing[0]
         return None
 

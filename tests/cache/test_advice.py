@@ -64,7 +64,7 @@ def test_an_evicting_cache_smaller_than_a_pass(told: Callable[[], list[str]]) ->
 def test_a_budget_below_one_value(told: Callable[[], list[str]], n: int) -> None:
     """Nothing is ever stored."""
     read = fill_once(maxbytes=1000)(lambda item: bytes(2000))
-    passes(read, list(range(n)), 4)
+    passes(read, list(range(n)), 5)
     (message,) = told()
     assert "no value fits in the budget of 1000 bytes: raise maxbytes" in message
 
@@ -125,6 +125,22 @@ def test_clears_and_errors_are_no_trouble() -> None:
         with pytest.raises(ZeroDivisionError):
             failing(0)
     assert read.cache_stats().warnings == failing.cache_stats().warnings == 0
+
+
+def test_no_argument_is_hashed_again() -> None:
+    """functools promises that one use of it hashes it once."""
+
+    class Argument:
+        hashed = 0
+
+        def __hash__(self) -> int:
+            self.hashed += 1
+            return 1
+
+    argument = Argument()
+    read = fill_once(lambda item: 1)
+    read(argument)
+    assert argument.hashed == 1
 
 
 def test_arguments_without_a_hash() -> None:
