@@ -7,7 +7,7 @@ from .images.batch import decode_batch
 from .images.jpeg import JpegHeader, decode_jpeg, jpeg_header
 from .images.segments import JpegError
 from .images.shrink import shrink_jpeg
-from .keys.call_key import file_key
+from .keys.call_key import VersionedKey, file_key
 from .planning.hit_rates import predict_hit_rate
 from .planning.simulation import SimulationResult, simulate
 from .stores.shared.store import SharedStore
@@ -22,6 +22,7 @@ __all__ = [
     "JpegHeader",
     "SharedStore",
     "SimulationResult",
+    "VersionedKey",
     "decode_batch",
     "decode_jpeg",
     "file_key",

@@ -12,6 +12,7 @@ from .cache.cached_function import CachedFunction, P, R
 from .cache.hit_path import make_key_of, make_uncached_wrapper, make_wrapper
 from .cache.read_through import ReadThrough
 from .cache.store_function import StoreFunction
+from .keys.call_key import identity_of
 from .keys.fingerprint import fingerprint
 from .stores.base import Store
 from .stores.memory import FillOncePartition, LRUPartition
@@ -80,7 +81,7 @@ def fill_once(
     >>> read.cache_info()
     CacheInfo(hits=0, misses=0, maxsize=None, currsize=0)
     """
-    options = _Options(typed, maxbytes, key, sizeof or default_sizeof, evicts=False)
+    options = _Options(typed, maxbytes, key, sizeof, evicts=False)
     if store is not None or shared:
         options.use_store(store, sizeof, version)
     elif version is not None:
@@ -124,8 +125,7 @@ def lru_cache(
             "lru_cache cannot use a shared store, which never moves or frees a value and so cannot evict one; and for "
             "data that is read once per epoch LRU has the fewest hits: use fill_once"
         )
-    measured = default_sizeof if sizeof is None and maxbytes is not None else sizeof
-    return _decorator(maxsize, 128, _Options(typed, maxbytes, key, measured, evicts=True))
+    return _decorator(maxsize, 128, _Options(typed, maxbytes, key, sizeof, evicts=True))
 
 
 class _Options:
@@ -143,7 +143,7 @@ class _Options:
             if function is not None and not callable(function):
                 raise TypeError(f"{name} must be a function or None, got {function!r}")
         self.typed, self.key, self.evicts = typed, key, evicts
-        self.sizeof = sizeof
+        self.sizeof = default_sizeof if sizeof is None and maxbytes is not None else sizeof
         self.maxbytes = None if maxbytes is None else parse_size(maxbytes)
         self.shared = False  # whether the values go into a store: `store`, or (None) one of the function's own
         self.store: Store | None = None
@@ -191,8 +191,8 @@ def _wrap_shared(function: Callable[..., Any], maxsize: int | None, options: _Op
 
 def _wrap_in_memory(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:
     typed, key = options.typed, options.key
-    kind = LRUPartition if options.evicts else FillOncePartition
-    partition = kind(maxsize, options.maxbytes, options.sizeof)
+    limits = maxsize, options.maxbytes, options.sizeof
+    partition = LRUPartition(*limits) if options.evicts else FillOncePartition(*limits, key and identity_of)
     # functools lets a function re-enter its own key, so lru_cache does
     cache = ReadThrough(function, partition, reentrant=options.evicts)
     # Not the wrapper itself, which would refer to itself by way of its methods: see _attach_cache_methods.

@@ -7,7 +7,8 @@ from time import perf_counter
 from typing import Any
 
 from ..keys.call_key import make_key
-from ..stores.memory import FillOncePartition, LRUPartition, MemoryPartition
+from ..stores.memory import FillOncePartition, LRUPartition
+from ..stores.memory_partition import MemoryPartition
 from .read_through import ReadThrough
 
 _NO_ARGUMENT: Any = object()  # the first argument of a call without positional arguments
@@ -36,8 +37,9 @@ def make_uncached_wrapper(function: Callable[..., Any], partition: MemoryPartiti
             error = False
         finally:
             partition.counters.load(perf_counter() - started, error)
+        counters = partition.counters
         with partition.lock:
-            partition.counters.rejected += 1
+            counters.rejected += 1
         return value
 
     return call
@@ -71,9 +73,16 @@ def make_key_of(typed: bool, key: Callable[..., Hashable] | None) -> Callable[[A
 def _fill_once_wrapper(
     cache: ReadThrough, partition: FillOncePartition, typed: bool, key: Callable[..., Hashable] | None
 ) -> Callable[..., Any]:
-    entries, counters, tick = partition.entries, partition.counters, partition.counters.tick
+    entries, tick = partition.entries, partition.counters.tick
     run, load = cache.flights.run, cache.load
     plain = str if key is None else _NO_ARGUMENT
+
+    def follow(partition: MemoryPartition) -> None:
+        nonlocal entries, tick
+        before = entries
+        with partition.lock:
+            entries, tick = partition.entries, partition.counters.tick
+        del before  # not under the lock
 
     def call(first: Any = _NO_ARGUMENT, /, *rest: Any, **kwds: Any) -> Any:
         if type(first) is plain and not rest and not kwds:
@@ -88,17 +97,25 @@ def _fill_once_wrapper(
             tick()
             return value
         args = rest if first is _NO_ARGUMENT else (first, *rest)
-        return run(call_key, partition.generation, counters, load, args, kwds)  # cache.miss, with a frame less
+        return run(call_key, partition.generation, partition.counters, load, args, kwds)  # cache.miss, a frame less
 
+    partition.on_clear = follow
     return call
 
 
 def _lru_wrapper(
     cache: ReadThrough, partition: LRUPartition, typed: bool, key: Callable[..., Hashable] | None
 ) -> Callable[..., Any]:
-    entries, counters, tick = partition.entries, partition.counters, partition.counters.tick
+    entries, tick = partition.entries, partition.counters.tick
     run, load = cache.flights.run, cache.load
     plain = str if key is None else _NO_ARGUMENT
+
+    def follow(partition: MemoryPartition) -> None:
+        nonlocal entries, tick
+        before = entries
+        with partition.lock:
+            entries, tick = partition.entries, partition.counters.tick
+        del before  # not under the lock
 
     def call(first: Any = _NO_ARGUMENT, /, *rest: Any, **kwds: Any) -> Any:
         if type(first) is plain and not rest and not kwds:
@@ -113,6 +130,7 @@ def _lru_wrapper(
             entry.used = tick()
             return entry.value
         args = rest if first is _NO_ARGUMENT else (first, *rest)
-        return run(call_key, partition.generation, counters, load, args, kwds)  # cache.miss, with a frame less
+        return run(call_key, partition.generation, partition.counters, load, args, kwds)  # cache.miss, a frame less
 
+    partition.on_clear = follow
     return call

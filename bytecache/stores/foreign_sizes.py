@@ -1,0 +1,99 @@
+"""How many bytes the objects of other libraries take, without importing these."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+
+class Part(NamedTuple):
+    """What was found out about one object: its own bytes, and the objects that it keeps alive.
+
+    known: whether that is all. opened: how many objects were measured as pickle sees them.
+    """
+
+    nbytes: int
+    refers_to: Sequence[Any] = ()
+    known: bool = True
+    opened: int = 0
+
+
+def measure_foreign(item: Any, kind: type, header: int) -> Part | None:
+    """Return the part of a tensor, image or table of a library that is known here; None for any other object.
+
+    header: the bytes of the object itself.
+    """
+    for module, name, measure in _LIBRARIES:
+        library = sys.modules.get(module)
+        base = None if library is None else getattr(library, name, None)
+        if isinstance(base, type) and issubclass(kind, base):
+            part: Part = measure(item)
+            return part._replace(nbytes=part.nbytes + header)
+    for name in "get_total_buffer_size", "estimated_size":  # pyarrow, polars: with all that a slice keeps alive
+        if hasattr(kind, name):
+            return Part(header + int(getattr(item, name)()))
+    if hasattr(kind, "__dlpack__") and hasattr(kind, "nbytes"):  # arrays of jax, cupy and others
+        return Part(header + int(item.nbytes))
+    try:
+        with memoryview(item) as view:
+            return Part(header + view.nbytes)
+    except TypeError:
+        return None
+
+
+def _measure_torch(tensor: Any) -> Part:
+    """Measure a tensor as its storage, which all its views keep alive, or a sparse one as its parts."""
+    torch: Any = sys.modules["torch"]
+    # The graph of a tensor that has a gradient may keep any number of others alive.
+    known = not tensor.requires_grad or tensor.is_leaf
+    gradient = [tensor.grad] if tensor.is_leaf and tensor.grad is not None else []
+    if tensor.layout is torch.strided:
+        return Part(0, [tensor.untyped_storage(), *gradient], known)
+    if tensor.layout is torch.sparse_coo:
+        return Part(0, [tensor._indices(), tensor._values(), *gradient], known)
+    by_row = tensor.layout in (torch.sparse_csr, torch.sparse_bsr)
+    indices = [tensor.crow_indices(), tensor.col_indices()] if by_row else [tensor.ccol_indices(), tensor.row_indices()]
+    return Part(0, [*indices, tensor.values(), *gradient], known)
+
+
+def _measure_storage(storage: Any) -> Part:
+    return Part(0 if storage.device.type == "meta" else int(storage.nbytes()))
+
+
+def _measure_tensorflow(tensor: Any) -> Part:
+    """Measure a tensor by its own bytes: TensorFlow does not tell what else a slice keeps alive."""
+    if tensor.dtype.size:
+        return Part(tensor.shape.num_elements() * tensor.dtype.size)
+    return Part(0, [tensor.numpy()])  # of text
+
+
+def _measure_composite(tensor: Any) -> Part:
+    tensorflow: Any = sys.modules["tensorflow"]
+    return Part(0, tensorflow.nest.flatten(tensor, expand_composites=True))
+
+
+def _measure_variable(variable: Any) -> Part:
+    return Part(0, [variable.value()])
+
+
+_BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1}  # two for those with 16 bits, four for all others
+
+
+def _measure_pillow(image: Any) -> Part:
+    """Measure an image as its pixels, also if they have not been loaded yet, and what belongs to it."""
+    width, height = image.size
+    nbytes = width * height * (2 if image.mode.startswith("I;16") else _BYTES_PER_PIXEL.get(image.mode, 4))
+    file = getattr(image, "fp", None)
+    return Part(nbytes + 8 * height, [image.info, *([file] if isinstance(file, io.BytesIO) else [])])
+
+
+_LIBRARIES: tuple[tuple[str, str, Callable[[Any], Part]], ...] = (
+    ("torch", "Tensor", _measure_torch),
+    ("torch", "UntypedStorage", _measure_storage),
+    ("tensorflow", "Tensor", _measure_tensorflow),
+    ("tensorflow", "Variable", _measure_variable),
+    ("tensorflow.python.framework.composite_tensor", "CompositeTensor", _measure_composite),
+    ("PIL.Image", "Image", _measure_pillow),
+)
