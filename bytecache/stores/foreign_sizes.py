@@ -20,20 +20,19 @@ class Part(NamedTuple):
     opened: int = 0
 
 
-def measure_foreign(item: Any, kind: type, header: int) -> Part | None:
-    """Return the part of a tensor, image or table of a library that is known here; None for any other object.
-
-    header: the bytes of the object itself.
-    """
+def measure_foreign(item: Any, kind: type) -> Part | None:
+    """Return the part of a tensor, image or table of a library that is known here; None for any other object."""
+    header = header_size(item, kind)
     for module, name, measure in _LIBRARIES:
         library = sys.modules.get(module)
         base = None if library is None else getattr(library, name, None)
         if isinstance(base, type) and issubclass(kind, base):
             part: Part = measure(item)
             return part._replace(nbytes=part.nbytes + header)
-    for name in "get_total_buffer_size", "estimated_size":  # pyarrow, polars: with all that a slice keeps alive
-        if hasattr(kind, name):
-            return Part(header + int(getattr(item, name)()))
+    if hasattr(kind, "get_total_buffer_size"):  # of pyarrow, with all that a slice keeps alive
+        return Part(header + int(item.get_total_buffer_size()))
+    if hasattr(kind, "estimated_size"):  # of polars, which does not tell what a slice keeps alive
+        return Part(header + int(item.estimated_size()), known=False)
     if hasattr(kind, "__dlpack__") and hasattr(kind, "nbytes"):  # arrays of jax, cupy and others
         return Part(header + int(item.nbytes))
     try:
@@ -41,6 +40,12 @@ def measure_foreign(item: Any, kind: type, header: int) -> Part | None:
             return Part(header + view.nbytes)
     except TypeError:
         return None
+
+
+def header_size(item: Any, kind: type) -> int:
+    """Return the bytes of the object itself, without those that its class may count in ``sys.getsizeof``."""
+    own = kind.__sizeof__ is object.__sizeof__
+    return sys.getsizeof(item) if own else object.__sizeof__(item)
 
 
 def _measure_torch(tensor: Any) -> Part:
@@ -63,10 +68,14 @@ def _measure_storage(storage: Any) -> Part:
 
 
 def _measure_tensorflow(tensor: Any) -> Part:
-    """Measure a tensor by its own bytes: TensorFlow does not tell what else a slice keeps alive."""
-    if tensor.dtype.size:
-        return Part(tensor.shape.num_elements() * tensor.dtype.size)
-    return Part(0, [tensor.numpy()])  # of text
+    """Measure a tensor by its own bytes: TensorFlow does not tell whether it is a slice of one that it keeps alive.
+
+    A slice that is no copy has a multiple of 64 bytes, so another tensor is known in full.
+    """
+    if not tensor.dtype.size:  # of text
+        return Part(0, [tensor.numpy()])
+    nbytes = tensor.shape.num_elements() * tensor.dtype.size
+    return Part(nbytes, known=nbytes % 64 > 0 or not tensor.shape.rank)
 
 
 def _measure_composite(tensor: Any) -> Part:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .foreign_sizes import Part, measure_foreign
+from .foreign_sizes import Part, header_size, measure_foreign
 
 PLAIN = frozenset({bytes, str, int, float, bool, type(None)})  # refer to nothing else
 _ARRAY_HEADER = sys.getsizeof(np.ndarray(()))
@@ -89,13 +89,14 @@ def _measure_one(item: Any, kind: type) -> Part:
             return Part(_own_size(item), _attributes(item, kind))
         if issubclass(kind, types.MappingProxyType):
             return Part(_own_size(item), [dict(item)])
-        part = measure_foreign(item, kind, _own_size(item))
+        part = measure_foreign(item, kind)
         return part if part is not None else _measure_as_pickled(item, kind)
     except Exception:  # of the user's code, or a library's: whatever it is, the value can still be used
         return Part(_own_size(item), known=False)
 
 
 def _own_size(item: Any) -> int:
+    """Return the bytes of the object itself, with the buffers that a class of Python's own has."""
     try:
         return sys.getsizeof(item)
     except Exception:
@@ -147,7 +148,7 @@ def _measure_as_pickled(item: Any, kind: type) -> Part:
         refers_to = [*arguments, *state[:1]]
         for items in state[1:3]:
             refers_to += [] if items is None else itertools.islice(items, _MOST_OBJECTS + 1)
-        return Part(_own_size(item), refers_to, opened=max(1, len(refers_to) - 2))
+        return Part(header_size(item, kind), refers_to, opened=max(1, len(refers_to) - 2))
     except Exception:
         attributes = _attributes(item, kind)
         return Part(_own_size(item), attributes, known=bool(attributes), opened=1)

@@ -19,12 +19,15 @@ _OPENED = PLAIN | {tuple, list, dict}
 def sizeof(value: Any) -> int:
     """Return how many bytes of memory `value` takes, with all that it keeps alive, each object once.
 
-    A view of an ndarray, of a torch tensor or of any other buffer counts as the whole buffer that it keeps alive.
-    Known are also tensors of TensorFlow (a slice of one counts by itself) and jax, images of Pillow with their pixels,
-    tables of pandas, pyarrow and polars, and all containers of Python. An object of any other make counts with what
-    pickle would save of it, up to some thousand objects; one that cannot be pickled, with its attributes. If even these
-    are unknown, too little is counted, and a cache with a budget warns, once for each type: pass ``sizeof=`` then.
-    Memory that is mapped from a file counts as the part that is seen. Functions, classes and modules do not count.
+    A view of an ndarray, of a torch tensor or of any other buffer counts as the whole buffer that it keeps alive; of a
+    mapped file the part that is seen counts. Known are also tensors of TensorFlow and jax, Pillow's images with their
+    pixels, tables of pandas and pyarrow, and Python's containers. An object of any other make counts with what pickle
+    would save of it, up to some thousand objects, or if it cannot be pickled with its attributes. Functions, classes
+    and modules do not count.
+
+    Of some objects less is found than they take: those without attributes that cannot be pickled, tensors with a graph
+    of gradients, and slices of TensorFlow and polars. A cache with a budget then warns, once for each type: give it
+    ``sizeof=``, a function that knows better.
     """
     return measure(value)[0]
 
