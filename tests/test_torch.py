@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -226,7 +227,7 @@ def test_a_bad_sample_raises_with_its_path(files, damage):
         files[5].unlink()
     elif damage == "bytes":
         files[5].write_bytes(b"\x89PNG no picture")
-        reason = "JpegError: .*a PNG, not a JPEG"
+        reason = "JpegError: the data is a PNG; Pillow cannot decode it"
     elif damage == "transform":
         options, reason = {"transform": lambda image: 1 // int(image.float().mean() < 90)}, "ZeroDivisionError"
     else:
@@ -450,6 +451,99 @@ def test_collate_leaves_other_types_to_the_default():
     """Dictionaries, numbers and strings are collated as by default_collate."""
     for samples in ([{"a": 1}, {"a": 2}], [1, 2], ["a", "b"], [("a", 1.5), ("b", 2.5)]):
         assert repr(collate(samples)) == repr(default_collate(samples))
+
+
+# one batch ahead
+
+
+def test_one_batch_is_made_ahead_for_a_sampler_of_the_dataset(files):
+    """While the first batch of two is used, the second is read."""
+    second, reads = threading.Event(), []
+
+    def load(path):
+        reads.append(path)
+        if len(reads) == 6:
+            second.set()
+        return path.read_bytes()
+
+    data = dataset(files, load=load)
+    batches = iter(DataLoader(data, batch_size=3, sampler=EpochSampler(data, seed=0)))
+    next(batches)
+    assert second.wait(30)
+    reads.clear()
+    batches = iter(DataLoader(data, batch_size=3, sampler=EpochSampler(len(data), seed=0)))
+    next(batches)
+    assert len(reads) == 3
+
+
+@workers
+@pytest.mark.parametrize("count", [0, 2], ids=["here", "workers"])
+@pytest.mark.parametrize("options", [{}, {"drop_last": True}, {"batch_size": 1}, {"batch_size": N}], ids=str)
+def test_a_batch_made_ahead_is_the_one_that_is_requested(files, options, count):
+    """In every epoch, also after one that was broken off; and each is looked up once."""
+    data = dataset(files)
+    sampler = EpochSampler(data, seed=1)
+    loader = DataLoader(data, **{"batch_size": 3, "sampler": sampler, "num_workers": count, **options})
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        next(iter(loader))
+        n = N // loader.batch_size * loader.batch_size if loader.drop_last else N
+        assert load_all(loader) == epoch_order(N, 1, epoch).tolist()[:n]
+    read.cache_clear()
+    load_all(loader)
+    assert count or read.cache_info()[:2] == (0, n)
+
+
+def test_errors_skips_and_transforms_come_with_their_batches(files):
+    """As they do without a batch ahead; the transform of a batch is called when it is requested."""
+    files[4].unlink()
+    seen = []
+    data = dataset(files, on_error="skip", transform=lambda image: seen.append(threading.get_ident()) or image)
+    found = []
+    for _, targets in DataLoader(data, batch_size=3, sampler=EpochSampler(data, seed=0, shuffle=False)):
+        found.append((len(targets), data.skipped, len(seen)))
+    assert found == [(3, 0, 3), (2, 1, 5), (3, 1, 8), (1, 1, 9)]
+    assert set(seen) == {threading.get_ident()}
+    data = dataset(files)
+    batches = iter(DataLoader(data, batch_size=3, sampler=EpochSampler(data, seed=0, shuffle=False)))
+    next(batches)
+    with pytest.raises(SampleError, match=r"4\.jpg: FileNotFoundError"):
+        next(batches)
+
+
+# resize modes
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad"])
+def test_resize_modes_are_those_of_decode_batch(files, resize):
+    """The same pixels, from files and from arrays that are loaded."""
+    data = make_jpeg(60, 90)
+    expected = bytecache.decode_batch([data], size=(50, 50), resize=resize, pad_value=9)[0]
+    for load in (lambda _: data, lambda _: bytecache.decode_jpeg(data)):
+        (image,) = ImageDataset([0], None, load=load, size=(50, 50), resize=resize, pad_value=9)
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
+
+
+@workers
+@pytest.mark.parametrize("count", [0, 2], ids=["here", "workers"])
+@pytest.mark.parametrize("ahead", [False, True])
+def test_random_crops_come_from_torchs_generator(count, ahead):
+    """manual_seed repeats them, in this process and in workers; each sample has its own in each epoch."""
+    encoded = make_jpeg(60, 90)
+    data = ImageDataset(range(8), None, load=partial(same, encoded), size=(20, 20), resize="random_crop")
+    sampler = EpochSampler(data if ahead else len(data), seed=0)
+
+    def epochs():
+        torch.manual_seed(3)
+        return [torch.cat(list(DataLoader(data, batch_size=3, sampler=sampler, num_workers=count))) for _ in range(2)]
+
+    first, again = epochs(), epochs()
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert len({image.numpy().tobytes() for epoch in first for image in epoch}) == 16
+
+
+def same(value, _):
+    return value
 
 
 # sampler

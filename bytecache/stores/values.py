@@ -55,10 +55,11 @@ def _used_only_once(item: Any, kind: type) -> tuple[str, str] | None:
     """Return what can be used only once, and what to return instead of it; None for other values."""
     if issubclass(kind, io.IOBase) or _is_file_wrapper(item, kind):
         return None if _is_closed(item) else ("an open file or stream", "return what is read from it")
-    if getattr(kind, "__next__", None) is not None and not hasattr(kind, "__getitem__"):
-        return "an iterator", "return a list of its items"
-    if hasattr(kind, "__anext__"):
-        return "an asynchronous iterator", "return a list of its items"
+    if not hasattr(kind, "__getitem__"):
+        if getattr(kind, "__next__", None) is not None:
+            return "an iterator", "return a list of its items"
+        if getattr(kind, "__anext__", None) is not None:
+            return "an asynchronous iterator", "return a list of its items"
     if issubclass(kind, collections.abc.Coroutine):
         return "a coroutine", "cache a plain function that returns the final value"
     if any(getattr(item, name, None) is False for name in ("_content_consumed", "is_stream_consumed")):
