@@ -44,8 +44,8 @@ def measure_foreign(item: Any, kind: type) -> Part | None:
 
 def header_size(item: Any, kind: type) -> int:
     """Return the bytes of the object itself, without those that its class may count in ``sys.getsizeof``."""
-    own = kind.__sizeof__ is object.__sizeof__
-    return sys.getsizeof(item) if own else object.__sizeof__(item)
+    inherited: Any = kind.__sizeof__
+    return sys.getsizeof(item) if inherited is object.__sizeof__ else object.__sizeof__(item)
 
 
 def _measure_torch(tensor: Any) -> Part:
