@@ -7,10 +7,11 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from .base import MISSING, PutResult
+from .counters import MemoryCounters
 from .memory_partition import Contents, Entry, MemoryPartition
 from .values import make_read_only, make_writable
 
-_id, _len = id, len  # bound early: a user may cache builtins.len itself
+_len = len  # bound early: a user may cache builtins.len itself
 
 
 class FillOncePartition(MemoryPartition):
@@ -44,62 +45,61 @@ class FillOncePartition(MemoryPartition):
 
     def put(self, key: Hashable, value: Any, generation: int) -> PutResult:
         nbytes, contents = self._measure(value), self._contents
+        claim = [False]  # whether the value has room; a list, as nothing may be called under the lock
+        try:
+            if contents.changing.setdefault(key, claim) is not claim:  # another thread is storing one
+                return PutResult(value, None)
+            if generation != self.generation or key in contents.entries:
+                return PutResult(value, None)
+            return PutResult(value, self._store(contents, key, value, nbytes, claim))
+        finally:
+            if contents.changing.get(key) is claim:
+                contents.changing.pop(key, None)
+
+    def _store(self, contents: Contents, key: Hashable, value: Any, nbytes: int, claim: list[bool]) -> bool:
         counters = contents.counters
-        # First: what is stored meanwhile under this key takes room itself.
-        fits = counters.currsize < self._most and counters.currbytes + nbytes <= self._room
-        if generation != self.generation or key in contents.entries:
-            return PutResult(value, None)
         identity = None if self._identity_of is None else self._identity_of(key)
         dead = None if identity is None else contents.latest.pop(identity, None)
         if dead is not None:
-            self._remove(contents, dead)
-            fits = counters.currsize < self._most and counters.currbytes + nbytes <= self._room
-        if not fits:
+            self._remove(contents, *dead)
+        if self._fits(counters, nbytes):
+            frozen = make_read_only(value)
+            contents.entries[key] = value
             with self.lock:
-                counters.rejected += 1
-            return PutResult(value, False)
-        record = key, nbytes
-        stored = self._store(contents, record, value)
-        if stored and identity is not None:
-            contents.latest[identity] = record
-        return PutResult(value, stored)
-
-    def _store(self, contents: Contents, record: tuple[Hashable, int], value: Any) -> bool | None:
-        counters, number, (key, nbytes) = contents.counters, _id(record), record
-        stored: bool | None = None
-        contents.changing[number] = record
-        frozen = make_read_only(value)
-        if contents.entries.setdefault(key, value) is value:
-            with self.lock:
-                stored = counters.currsize < self._most and counters.currbytes + nbytes <= self._room
-                if stored:
+                if counters.currsize < self._most and counters.currbytes + nbytes <= self._room:
                     counters.currsize += 1
                     counters.currbytes += nbytes
                     counters.stored += 1
-                    del contents.changing[number]
-                else:
-                    counters.rejected += 1
-        if not stored:  # another thread was faster
-            make_writable(frozen)
-            if stored is not None:
+                    claim[0] = True
+            if not claim[0]:  # others were faster
                 contents.entries.pop(key, None)
-            del contents.changing[number]
-        return stored
+                make_writable(frozen)
+        if not claim[0]:
+            with self.lock:
+                counters.rejected += 1
+        elif identity is not None:
+            contents.latest[identity] = key, nbytes
+        return claim[0]
 
-    def _remove(self, contents: Contents, record: tuple[Hashable, int]) -> None:
-        counters, number, (key, nbytes) = contents.counters, _id(record), record
+    def _fits(self, counters: MemoryCounters, nbytes: int) -> bool:
+        return counters.currsize < self._most and counters.currbytes + nbytes <= self._room
+
+    def _remove(self, contents: Contents, key: Hashable, nbytes: int) -> None:
+        counters, claim = contents.counters, [True]
+        contents.changing[key] = claim
         with self.lock:
-            contents.changing[number] = record
             counters.currsize -= 1
             counters.currbytes -= nbytes
             counters.evicted += 1
+            claim[0] = False
         contents.entries.pop(key, None)
-        del contents.changing[number]
+        contents.changing.pop(key, None)
 
     def after_fork_in_child(self) -> None:
         super().after_fork_in_child()
-        for key, _ in self._contents.changing.values():
-            self._contents.entries.pop(key, None)
+        for key, claim in self._contents.changing.items():
+            if not claim[0]:
+                self._contents.entries.pop(key, None)
         self._contents.changing.clear()
 
 

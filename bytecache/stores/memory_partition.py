@@ -103,10 +103,10 @@ class Contents:
     def __init__(self, lock: threading.RLock) -> None:
         self.counters = MemoryCounters(lock)
         self.entries: dict[Hashable, Any] = {}
-        # Of FillOncePartition: what is stored, as (key, bytes), by what its key is a version of; and what is being put
-        # into `entries`, or removed, and has no room.
+        # Of FillOncePartition: the key and bytes of what is stored, by what the key is a version of; and by key the
+        # claims of the threads that store a value or remove it: whether it has room.
         self.latest: dict[Hashable, tuple[Hashable, int]] = {}
-        self.changing: dict[int, tuple[Hashable, int]] = {}
+        self.changing: dict[Hashable, list[bool]] = {}
         self.queue: list[tuple[int, Entry]] = []  # of LRUPartition
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import os
+import sys
 import tempfile
 import threading
 import urllib.request
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 from helpers.counting import counting, stats_of
 from helpers.processes import in_child
+from helpers.threads import together
 
 import bytecache
 from bytecache import VersionedKey
@@ -175,6 +177,24 @@ def test_what_can_be_iterated_again_is_stored(in_memory: Any) -> None:
 
     for value in range(3), {1}, frozenset(), np.ones(3), coroutine, Items, Sloppy(), Path("a"), memoryview(b"a"), None:
         assert in_memory()(lambda key: value)(1) is value  # noqa: B023
+
+
+# Several puts at once
+
+
+def test_of_simultaneous_puts_of_one_object_one_is_counted() -> None:
+    """Also if all of them put the same object under one key, as callers that do not wait for each other may."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for kind in FillOncePartition, LRUPartition:
+            partition = kind(None, 1000, lambda value: 1)
+            for n in range(200):
+                outcomes = together(*[lambda n=n: partition.put((n, "key"), None, 0).stored] * 3)
+                assert sorted(map(str, outcomes)) == ["None", "None", "True"]
+            assert len(partition) == len(partition.entries) == partition.currbytes == 200
+    finally:
+        sys.setswitchinterval(interval)
 
 
 # Forks in mid-change
