@@ -70,15 +70,18 @@ def make_key(args: tuple[Any, ...], kwds: dict[str, Any], typed: bool = False) -
         key += (_KEYWORDS,)
         for item in kwds.items():
             key += item
-    types = tuple([type(value) for value in (*args, *kwds.values())]) if typed else ()
+    hashed = False
     for part in key:
         if type(part) not in _CHEAP_TYPES:
-            if not _NUMPY_TYPES.isdisjoint([type(part) for part in key]):
+            hashed = True
+            if type(part) in _NUMPY_TYPES:
                 key = tuple([plain_scalar(part) for part in key])
                 if not (typed or kwds) and _len(key) == 1 and type(key[0]) in (str, int):
                     return key[0]  # type: ignore[no-any-return]
-            return HashedKey(key + types if typed else key)
-    return key + types if typed else key
+                break
+    if typed:
+        key += tuple([type(value) for value in (*args, *kwds.values())])
+    return HashedKey(key) if hashed else key
 
 
 def file_key(path: str | os.PathLike[str]) -> VersionedKey:

@@ -182,19 +182,18 @@ def test_what_can_be_iterated_again_is_stored(in_memory: Any) -> None:
 # Several puts at once
 
 
-def test_of_simultaneous_puts_of_one_object_one_is_counted() -> None:
+@pytest.mark.parametrize("kind", [FillOncePartition, LRUPartition])
+def test_of_simultaneous_puts_of_one_object_one_is_counted(kind: Any) -> None:
     """Also if all of them put the same object under one key, as callers that do not wait for each other may."""
-    interval = sys.getswitchinterval()
+    partition, interval = kind(None, 1000, lambda value: 1), sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        for kind in FillOncePartition, LRUPartition:
-            partition = kind(None, 1000, lambda value: 1)
-            for n in range(200):
-                outcomes = together(*[lambda n=n: partition.put((n, "key"), None, 0).stored] * 3)
-                assert sorted(map(str, outcomes)) == ["None", "None", "True"]
-            assert len(partition) == len(partition.entries) == partition.currbytes == 200
+        for n in range(200):
+            outcomes = together(*[lambda n=n: partition.put((n, "key"), None, 0).stored] * 3)
+            assert sorted(map(str, outcomes)) == ["None", "None", "True"]
     finally:
         sys.setswitchinterval(interval)
+    assert len(partition) == len(partition.entries) == partition.currbytes == 200
 
 
 # Forks in mid-change
