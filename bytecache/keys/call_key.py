@@ -72,9 +72,10 @@ def make_key(args: tuple[Any, ...], kwds: dict[str, Any], typed: bool = False) -
             key += item
     hashed = False
     for part in key:
-        if type(part) not in _CHEAP_TYPES:
+        kind = type(part)
+        if kind not in _CHEAP_TYPES:
             hashed = True
-            if type(part) in _NUMPY_TYPES:
+            if kind in _NUMPY_TYPES:
                 key = tuple([plain_scalar(part) for part in key])
                 if not (typed or kwds) and _len(key) == 1 and type(key[0]) in (str, int):
                     return key[0]  # type: ignore[no-any-return]
