@@ -6,7 +6,7 @@ from .decorators import fill_once, lru_cache
 from .images.batch import decode_batch
 from .images.check import ImageReport, check_images
 from .images.crops import random_crops
-from .images.formats import decode_image
+from .images.formats import decode_image, image_size
 from .images.jpeg import JpegHeader, decode_jpeg, jpeg_header
 from .images.segments import JpegError
 from .images.shrink import shrink_jpeg
@@ -33,6 +33,7 @@ __all__ = [
     "decode_jpeg",
     "file_key",
     "fill_once",
+    "image_size",
     "jpeg_header",
     "lru_cache",
     "predict_hit_rate",

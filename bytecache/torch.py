@@ -110,7 +110,7 @@ class ImageDataset(Dataset[Any]):
         return self._samples_of(key, decoded, skip=self._skips is not None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_buffers": None, "_pid": None, "_cursor": _no_cursor}
+        return {**self.__dict__, "_buffers": None, "_pid": None, "_lookahead": Lookahead(), "_cursor": _no_cursor}
 
     def follow(self, indices: Sequence[int]) -> Cursor:
         """Return an iterator over the indices that will be requested; batches of one process are then made ahead."""
@@ -223,6 +223,8 @@ def _as_tensor(targets: Any) -> Tensor:
     if isinstance(targets, np.ndarray) and not targets.flags.writeable:
         targets = targets.copy()  # torch warns about read-only arrays
     try:
+        if not isinstance(targets, Tensor):
+            np.asarray(targets)  # torch takes the shape of the first entry: if that is empty, all others would be
         return torch.as_tensor(targets)
     except (TypeError, ValueError) as exc:
         raise TypeError(

@@ -194,6 +194,22 @@ def test_read_only_targets_are_accepted(files):
     assert int(ImageDataset(files, targets, load=read)[3][1]) == 3
 
 
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [np.ones((i % 3, 4)) for i in range(N)],
+        [[[1, 2, 3, 4]] * (i % 3) for i in range(N)],
+        [[7] * (i % 3) for i in range(N)],
+        [torch.ones(i % 3, 4) for i in range(N)],
+    ],
+    ids=["arrays", "lists", "labels", "tensors"],
+)
+def test_targets_of_unequal_shape_are_refused(files, boxes):
+    """Also if the first is empty, where torch would take that shape for all of them."""
+    with pytest.raises(TypeError, match="targets must be numbers, of the same shape for every path"):
+        ImageDataset(files, boxes, load=read)
+
+
 def test_transform_gets_each_image_as_a_tensor(files):
     """Its result, of any type, is the sample's image."""
     seen = []
@@ -527,10 +543,10 @@ def test_errors_skips_and_transforms_come_with_their_batches(files):
 @pytest.mark.parametrize("resize", ["crop", "pad"])
 def test_resize_modes_are_those_of_decode_batch(files, resize):
     """The same pixels, from files and from arrays that are loaded."""
-    data = make_jpeg(60, 90)
-    expected = bytecache.decode_batch([data], size=(50, 50), resize=resize, pad_value=9)[0]
+    data, padding = make_jpeg(60, 90), {"pad_value": 9} if resize == "pad" else {}
+    expected = bytecache.decode_batch([data], size=(50, 50), resize=resize, **padding)[0]
     for load in (lambda _: data, lambda _: bytecache.decode_jpeg(data)):
-        (image,) = ImageDataset([0], None, load=load, size=(50, 50), resize=resize, pad_value=9)
+        (image,) = ImageDataset([0], None, load=load, size=(50, 50), resize=resize, **padding)
         assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
 
 
@@ -566,6 +582,36 @@ def test_an_epochs_order_depends_on_seed_and_epoch_alone():
     sampler.set_epoch(5)
     assert list(sampler) == epoch_order(20, 3, 5).tolist()
     assert list(EpochSampler(5, seed=0, shuffle=False)) == [0, 1, 2, 3, 4]
+
+
+def test_a_sampler_of_ranks_is_a_distributed_sampler():
+    """Lightning shards any other sampler: one without `world` is to be sharded, one with it is not."""
+    assert not isinstance(EpochSampler(4, seed=0), DistributedSampler)
+    for world in (1, 2):
+        sampler = EpochSampler(4, seed=0, rank=world - 1, world=world)
+        assert isinstance(sampler, DistributedSampler) and isinstance(sampler, EpochSampler)
+        again = pickle.loads(pickle.dumps(sampler))
+        sampler.set_epoch(1)
+        again.set_epoch(1)
+        assert list(sampler) == list(again) == epoch_order(4, 0, 1).tolist()[world - 1 :: world]
+
+
+class BatchSamplerShard:
+    """Iterates as Accelerate's class of this name does."""
+
+    def __init__(self, batch_sampler):
+        self.batch_sampler = batch_sampler
+
+    def __iter__(self):
+        yield from self.batch_sampler
+
+
+def test_a_share_of_a_share_is_refused():
+    """Accelerate shards every sampler: one for a rank would be sharded twice, and data would be lost silently."""
+    assert len(list(BatchSamplerShard(BatchSampler(EpochSampler(8, seed=0), 2, False)))) == 4
+    assert len(list(BatchSamplerShard(BatchSampler(EpochSampler(8, seed=0, world=1), 2, False)))) == 4
+    with pytest.raises(RuntimeError, match=r"pass EpochSampler\(data, seed=0\) without rank and world"):
+        list(BatchSamplerShard(BatchSampler(EpochSampler(8, seed=0, rank=1, world=2), 2, False)))
 
 
 @pytest.mark.parametrize("n, world", [(10, 1), (10, 3), (12, 4), (2, 5), (1, 3)])

@@ -11,25 +11,33 @@ from typing import Any
 from ..stores.base import MISSING, Counters, Partition
 from ..system.fork import at_fork
 from .leased_flight import LeasedFlight, run_with_lease
-from .singleflight import Flight, SingleFlight
+from .patience import Patience
+from .singleflight import Flight, SingleFlight, run_alone
 from .stats import CacheInfo, CacheStats, check_scope
 
 
 class ReadThrough:
     """The cache of one function: its partition, with values and counters, and its flights.
 
-    Safe for threads, processes and forks as far as the partition is.
+    once: whether of simultaneous calls of a key one runs the function for the others; else each runs it. ``run`` is
+    SingleFlight.run, or what does the same without waiting. Safe for threads, processes and forks as far as the
+    partition is.
     """
 
-    def __init__(self, function: Callable[..., Any], partition: Partition, *, reentrant: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., Any], partition: Partition, *, once: bool = True, reentrant: bool = False
+    ) -> None:
         self.function, self.partition = function, partition
-        self.flights = SingleFlight(partition.lock, LeasedFlight if partition.has_leases else Flight, reentrant)
+        self._leased = once and partition.has_leases
+        flight = LeasedFlight if self._leased else Flight
+        self.flights = SingleFlight(partition.lock, Patience(function, not reentrant), flight, reentrant)
+        self.run = self.flights.run if once else run_alone
         _registry[id(self)] = self
 
     def miss(self, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         """Answer a call whose key was not found a moment ago."""
-        partition, lead = self.partition, self._lead if self.partition.has_leases else self.load
-        return self.flights.run(key, partition.generation, partition.counters, lead, args, kwds)
+        partition, lead = self.partition, self._lead if self._leased else self.load
+        return self.run(key, partition.generation, partition.counters, lead, args, kwds)
 
     def _lead(
         self, flight: LeasedFlight, key: Any, counters: Counters, args: tuple[Any, ...], kwds: dict[str, Any]

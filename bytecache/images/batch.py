@@ -85,7 +85,9 @@ def decode_batch(
 
 def _check_crops_option(size: Any, resize: str, crops: Any) -> None:
     if crops is None and resize == "random_crop":
-        raise ValueError('resize="random_crop" needs the boxes: pass crops=bytecache.random_crops(sides)')
+        raise ValueError(
+            'resize="random_crop" needs the boxes: pass crops=bytecache.random_crops(sides), of sides from image_size'
+        )
     if crops is not None and size is None:
         raise ValueError("crops needs size=(height, width), the size of the result")
     if crops is not None and resize not in ("stretch", "random_crop"):
@@ -95,14 +97,11 @@ def _check_crops_option(size: Any, resize: str, crops: Any) -> None:
 def fit_spec(fit: Fit, spec: ImageSpec, crop: Box | None = None) -> FitSpec:
     """Return the smallest decode that is large enough for the fit, and the placement in its pixels."""
     (height, width), placement = spec.size, fit.place(*spec.size, crop)
-    (top, left, box_height, box_width), (_, _, new_height, new_width), _ = placement
+    (_, _, box_height, box_width), (_, _, new_height, new_width), _ = placement
     scaled = spec.scaled(
         math.ceil(new_height * height / box_height - _ROUNDING), math.ceil(new_width * width / box_width - _ROUNDING)
     )
-    if scaled is spec:
-        return FitSpec(spec, placement)
-    y, x = scaled.size[0] / height, scaled.size[1] / width
-    return FitSpec(scaled, placement._replace(box=(top * y, left * x, box_height * y, box_width * x)))
+    return FitSpec(scaled, placement._replace(box=scaled.scaled_box(placement.box)))
 
 
 _ROUNDING = 1e-6  # of proportions that are floats

@@ -15,10 +15,11 @@ from ..system.arguments import check_threads
 from ..system.progress import progress_bar
 from ..system.threads import cpu_count, run_on_threads
 from .arrays import Image, check_size
-from .formats import ImageDecoder
+from .formats import ImageDecoder, is_image
 from .jpeg import MAX_PIXELS, JpegSpec, jpeg_header
 from .repair import Remark
 
+_MAGIC_BYTES = 512
 _MAX_BUFFER = 64 << 20  # bytes of pixels that each thread keeps memory for; a larger image gets memory of its own
 
 
@@ -123,7 +124,9 @@ class _Check:
 
     def _decode(self, path: str) -> _Finding:
         with open(path, "rb") as file:
-            data = file.read()
+            data = file.read(_MAGIC_BYTES)
+            if is_image(data):  # anything else, however large, is refused by its first bytes
+                data += file.read()
         spec, remarks = self._decoder.spec(data), list[Remark]()
         stored = spec._replace(orientation=1)  # to turn the image upright costs time, and cannot fail
         scaled = stored if self._size is None else stored.scaled(*self._size)

@@ -58,7 +58,7 @@ class Fit:
     def check_channels(self, channels: int) -> None:
         """Raise ValueError if there is a `pad_value` for each of another number of channels."""
         if isinstance(self.pad_value, tuple) and len(self.pad_value) != channels:
-            raise ValueError(f"pad_value must be one int for images of one channel, got {self.pad_value}")
+            raise ValueError(f"pad_value must be one int for images of {channels} channels, got {self.pad_value}")
 
     def place(self, height: int, width: int, crop: Box | None = None) -> Placement:
         """Return the placement of an upright image of this size; crop: the box to take, as given or drawn."""
@@ -89,6 +89,10 @@ def make_fit(
     fit = Fit((1, 1) if size is None else size, resize, pad_value, crop_scale, crop_ratio)
     if size is None and resize != "stretch":
         raise ValueError(f"resize={resize!r} needs size=(height, width), the size of the result")
+    if fit.pad_value != 0 and resize != "pad":
+        raise ValueError(f'pad_value is for resize="pad", got {pad_value!r} with resize={resize!r}')
+    if (fit.crop_scale, fit.crop_ratio) != (CROP_SCALE, CROP_RATIO) and resize != "random_crop":
+        raise ValueError(f'crop_scale and crop_ratio are for resize="random_crop", got them with resize={resize!r}')
     return None if size is None else fit
 
 
@@ -156,7 +160,7 @@ def _mix(state: Array) -> Array:
 
 def check_crops(crops: Any, sizes: list[tuple[int, int]]) -> list[IntBox]:
     """Return boxes (N, 4) as tuples; raise ValueError unless there is one in each of N images of these sizes."""
-    boxes = np.asarray(crops)
+    boxes = np.asarray(crops) if len(sizes) else np.empty((0, 4), int)
     if boxes.shape != (len(sizes), 4) or boxes.dtype.kind not in "iu":
         raise ValueError(
             f"crops must be ints of shape ({len(sizes)}, 4): top, left, height, width in pixels of each image; "

@@ -63,13 +63,19 @@ def swaps_axes(orientation: int) -> bool:
     return orientation >= 5
 
 
+def flips_axes(orientation: int) -> tuple[bool, bool]:
+    """Return whether the vertical and the horizontal axis of the upright image run against those of the stored one."""
+    return orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+
+
 def apply_orientation(image: Image, orientation: int, out: Image | None = None) -> Image:
     """Return `image`, shape (H, W, C), rotated and mirrored upright: in `out`, or C-contiguous."""
     if swaps_axes(orientation):
         image = image.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
+    vertically, horizontally = flips_axes(orientation)
+    if vertically:
         image = image[::-1]
-    if orientation in (2, 3, 6, 7):
+    if horizontally:
         image = image[:, ::-1]
     if out is None:
         return np.ascontiguousarray(image)

@@ -8,6 +8,7 @@ from .arrays import Image, check_out, check_size
 from .colors import convert_colors
 from .exif import apply_orientation
 from .jpeg import MAX_PIXELS, JpegDecoder, JpegSpec, check_pixels
+from .magic import identify
 from .pillow import PillowSpec, decode_other, read_spec
 from .repair import Note, Remark
 from .segments import START, JpegData, JpegError, as_bytes
@@ -70,14 +71,16 @@ def decode_image(
     orient: bool = False,
     max_pixels: int | None = MAX_PIXELS,
 ) -> Image:
-    """Return the pixels of one image of any format as a uint8 array of shape (H, W, C); C is 3, or 1 for "GRAY".
+    """Return the pixels of one image, of a format named below, as uint8 (H, W, C); C is 3, or 1 for "GRAY".
 
     JPEG files are decoded as by :func:`decode_jpeg`, whose options these are. Other formats go to Pillow (needs
     ``bytecache[images]``), by their first bytes: PNG, WebP, BMP, JPEG 2000, PNM, QOI, the first picture of a GIF or
     TIFF, and AVIF, HEIC and JPEG XL if this Pillow or a registered plugin decodes them. They are always decoded whole,
-    and an error if damaged: min_size, fast and strict have no effect. Transparency is dropped; the colors are those
-    under it, as Pillow's ``convert("RGB")`` gives them. Of 16 bits the upper 8 count. A TIFF comes upright whatever
-    `orient` says.
+    and an error if truncated, or damaged where the format has checksums: min_size, fast and strict have no effect.
+    Transparency is dropped; the colors are those under it, as Pillow's ``convert("RGB")`` gives them. 16 bits are
+    reduced to 8, 32 are an error. A TIFF comes upright whatever `orient` says. Pillow's global switches are left
+    alone: WebP and TIFF have its ``MAX_IMAGE_PIXELS`` beside max_pixels, and a program that sets
+    ``LOAD_TRUNCATED_IMAGES`` gets such images.
 
     Raises JpegError (a ValueError) if the data is damaged, not an image, or of a format that nothing installed decodes;
     the error names the package. TypeError or ValueError for bad arguments. Safe for threads.
@@ -89,3 +92,18 @@ def decode_image(
     if out is not None:
         check_out(out, (*spec.size, decoder.channels))
     return decoder.decode(data, spec, out)
+
+
+def is_image(start: bytes) -> bool:
+    """Return whether these are the first bytes of a format that ``decode_image`` takes."""
+    kind = identify(start)
+    return start[:2] == START or (kind is not None and kind.pillow != "")
+
+
+def image_size(data: JpegData, *, orient: bool = False) -> tuple[int, int]:
+    """Return height and width in pixels of an image of any format that ``decode_image`` takes, from its header.
+
+    orient: once it is upright by its Exif orientation; the sides that ``random_crops`` takes. Raises JpegError as
+    ``decode_image`` does.
+    """
+    return ImageDecoder(orient=orient, max_pixels=None).spec(data).size

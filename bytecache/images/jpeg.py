@@ -9,7 +9,8 @@ import simplejpeg
 
 from .arrays import Image, check_out, check_size
 from .colors import CHANNELS, check_colorspace, convert_colors
-from .exif import apply_orientation, read_orientation, swaps_axes
+from .crops import Box
+from .exif import apply_orientation, flips_axes, read_orientation, swaps_axes
 from .pillow import decode_unnamed_jpeg
 from .repair import Note, Remark, decode_damaged, describe_warning, mend, trims, whole_part
 from .segments import Frame, JpegData, JpegError, as_bytes, check_scan, read_frame, scans_at_most
@@ -31,12 +32,16 @@ class JpegHeader(NamedTuple):
 
 
 class JpegSpec(NamedTuple):
-    """How to decode a JPEG: its frame, the size to decode at, as stored, and the orientation to apply after that."""
+    """How to decode a JPEG: its frame, the size to decode at, as stored, and the orientation to apply after that.
+
+    factor: 1, 2, 4 or 8; the size is the image's divided by it, rounded up.
+    """
 
     frame: Frame
     height: int
     width: int
     orientation: int
+    factor: int = 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -60,8 +65,20 @@ class JpegSpec(NamedTuple):
         for factor in _FACTORS:
             height, width = -(-self.height // factor), -(-self.width // factor)
             if height >= min_height and width >= min_width:
-                return JpegSpec(self.frame, height, width, self.orientation)
+                return JpegSpec(self.frame, height, width, self.orientation, factor)
         return self
+
+    def scaled_box(self, box: Box) -> Box:
+        """Return a box of the whole upright image, in its pixels, in those of the scaled decode.
+
+        Where a side is no multiple of the factor, the last row or column as stored is only partly of the image.
+        """
+        top, left, height, width = (length / self.factor for length in box)
+        partly_y, partly_x = self.height - self.frame.height / self.factor, self.width - self.frame.width / self.factor
+        if swaps_axes(self.orientation):
+            partly_y, partly_x = partly_x, partly_y
+        flips_y, flips_x = flips_axes(self.orientation)
+        return top + partly_y * flips_y, left + partly_x * flips_x, height, width
 
 
 class JpegDecoder:
@@ -163,8 +180,7 @@ class JpegDecoder:
     def _decode_unnamed(self, data: JpegData, spec: JpegSpec, colorspace: str, note: Note | None) -> tuple[Image, str]:
         kind = f"a JPEG with the sampling factors {spec.frame.subsampling}"
         native = "GRAY" if colorspace == "GRAY" else "RGB"
-        size, reason = (spec.height, spec.width), f"{kind} is not for TurboJPEG"
-        image = decode_unnamed_jpeg(data, size, native == "GRAY", reason)
+        image = decode_unnamed_jpeg(data, spec.factor, native == "GRAY", f"{kind} is not for TurboJPEG")
         if note is not None and self._strict:  # else part of it may be missing
             note(Remark(kind, by_pillow=True))
         return image, native

@@ -25,7 +25,11 @@ _MAGIC = (  # what a file starts with -> its type
     (b"\xffO\xffQ", FileType("a JPEG 2000", "JPEG2000")),
     (b"\xff\x0a", FileType("a JPEG XL", "JXL", _JXL_HINT)),
     (b"\0\0\0\x0cJXL ", FileType("a JPEG XL", "JXL", _JXL_HINT)),
-    *((b"P%d" % kind + blank, FileType("a PNM", "PPM")) for kind in range(1, 7) for blank in (b"\n", b" ", b"\r\n")),
+    *(
+        (b"P%d" % kind + blank, FileType("a PNM", "PPM"))
+        for kind in range(1, 7)
+        for blank in (b"\n", b" ", b"\r", b"\t")
+    ),
     (b"qoif", FileType("a QOI", "QOI")),
     (b"8BPS", FileType("a PSD")),
     (b"\x1f\x8b", FileType("a gzip file", hint="decompress it first")),

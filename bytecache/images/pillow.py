@@ -1,7 +1,8 @@
 """Images that Pillow decodes: other formats than JPEG, and JPEG files that TurboJPEG has no name for.
 
-Pillow's plugins are called one by one, by the format that the first bytes name: so its limit on pixels, which is a
-global variable, is neither in the way nor changed, and no plugin sees a file that another one wrote.
+Pillow's plugins are called one by one, by the format that the first bytes name: so no plugin sees a file that another
+one wrote, and Pillow's limit on pixels, a global variable, is neither changed nor in the way. (Its plugins for WebP and
+TIFF check it themselves.)
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .arrays import Array, Image
+from .crops import Box
 from .exif import swaps_axes, tiff_orientation
 from .magic import FileType, identify
 from .segments import JpegData, JpegError
 
 _INSTALL = "pip install 'bytecache[images]'"
+
+
+class PillowMissingError(JpegError, ImportError):
+    """Raised if an image needs Pillow, and that is not installed."""
 
 
 class PillowSpec(NamedTuple):
@@ -48,6 +54,10 @@ class PillowSpec(NamedTuple):
         """Return the same: only JPEG files can be decoded smaller than they are."""
         return self
 
+    def scaled_box(self, box: Box) -> Box:
+        """Return the same."""
+        return box
+
 
 def read_spec(data: JpegData, orient: bool) -> PillowSpec:
     """Return how to decode an image of another format than JPEG; its orientation only if `orient`, else 1.
@@ -60,7 +70,7 @@ def read_spec(data: JpegData, orient: bool) -> PillowSpec:
         orientation = tiff_orientation(_exif_chunk(data, 12)) or 1 if orient else 1
         return PillowSpec(height, width, orientation, "RGB", kind.name)
     with _opened(data, kind) as opened:
-        width, height = opened.size
+        width, height = _upright_tiff_size(opened) if opened.format == "TIFF" else opened.size
         orientation = _orientation(data, opened) if orient else 1
         colorspace = "Gray" if opened.mode in _GRAY_MODES else "CMYK" if opened.mode == "CMYK" else "RGB"
         return PillowSpec(height, width, orientation, colorspace, kind.name)
@@ -69,24 +79,24 @@ def read_spec(data: JpegData, orient: bool) -> PillowSpec:
 def decode_other(data: JpegData, gray: bool) -> Image:
     """Return the first picture of a file of another format than JPEG, as stored: uint8 (H, W, 1) if `gray`, else RGB.
 
-    Transparency is dropped: the colors are those that the file has under it. 16 bits are reduced to the upper 8.
+    Transparency is dropped: the colors are those that the file has under it. 16 bits are reduced to 8.
     """
     with _opened(data, _file_type(data)) as opened:
         return _pixels(opened, gray)
 
 
-def decode_unnamed_jpeg(data: JpegData, size: tuple[int, int], gray: bool, reason: str) -> Image:
+def decode_unnamed_jpeg(data: JpegData, factor: int, gray: bool, reason: str) -> Image:
     """Return a JPEG image as stored, uint8 (H, W, 1) if `gray`, else RGB, (H, W, 3).
 
-    size: (height, width) in pixels, a whole, a half, a quarter or an eighth of the image's. Raises JpegError if Pillow
-    cannot decode it, or is not installed. reason: why TurboJPEG does not decode it.
+    factor: 1, 2, 4 or 8, by which its sides are divided. Raises JpegError if Pillow cannot decode it, or is not
+    installed. reason: why TurboJPEG does not decode it.
     """
     with _opened(data, FileType("a JPEG", "JPEG"), reason) as opened:
         width, height = opened.size
-        scale = next(n for n in (1, 2, 4, 8) if (-(-height // n), -(-width // n)) == size)
         # libjpeg scales, and gives the luma for gray. Pillow divides rounding down, libjpeg rounds up.
-        opened.draft("L" if gray else "RGB", (max(1, width // scale), max(1, height // scale)))
+        opened.draft("L" if gray else "RGB", (max(1, width // factor), max(1, height // factor)))
         image = _pixels(opened, gray)
+    size = -(-height // factor), -(-width // factor)
     if image.shape[:2] != size:
         raise JpegError(f"{reason}; Pillow decodes it to {image.shape[:2]} pixels, not {size}")
     return image
@@ -110,7 +120,7 @@ def _opened(data: JpegData, kind: FileType, reason: str = "") -> Iterator[Any]:
     try:
         from PIL import Image as pillow
     except ImportError:
-        raise JpegError(f"{reason}; Pillow decodes it: {_INSTALL}") from None
+        raise PillowMissingError(f"{reason}; Pillow decodes it: {_INSTALL}") from None
     if kind.pillow not in pillow.OPEN:
         pillow.init()
     if kind.pillow not in pillow.OPEN:
@@ -134,13 +144,28 @@ _GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L
 
 
 def _pixels(opened: Any, gray: bool) -> Image:
-    if opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format == "PNG"):  # gray of 16 bits
+    if opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format in ("PNG", "PPM")):  # gray of 16 bits
         upper: Array = (np.asarray(opened) >> 8).astype(np.uint8)[..., np.newaxis]
-        return upper if gray else np.repeat(upper, 3, axis=2)
+        if opened.format == "TIFF" and opened.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+            upper = ~upper
+        return upper if gray else np.concatenate([upper] * 3, axis=2)
+    if opened.mode in ("I", "F"):
+        raise JpegError(f"a {opened.format} of 32 bits, which have no defined range: decode it to an array yourself")
     opened.load()
     opened.info.pop("transparency", None)  # of which convert would warn, where it drops it
     image: Image = np.array(opened.convert("L" if gray else "RGB"))  # writable, unlike np.asarray of Pillow's memory
     return image[..., np.newaxis] if gray else image
+
+
+_WIDTH, _HEIGHT, _PHOTOMETRIC, _ORIENTATION = 256, 257, 262, 274  # tags of TIFF 6.0
+_WHITE_IS_ZERO = 0
+
+
+def _upright_tiff_size(opened: Any) -> tuple[int, int]:
+    """Return width and height as Pillow decodes them, of which earlier versions tell only after that."""
+    tags = opened.tag_v2
+    width, height = int(tags[_WIDTH]), int(tags[_HEIGHT])
+    return (height, width) if swaps_axes(tags.get(_ORIENTATION, 1)) else (width, height)
 
 
 def _orientation(data: JpegData, opened: Any) -> int:

@@ -48,8 +48,8 @@ def shrink_jpeg(data: JpegData, *, max_side: int, quality: int = 90, strict: boo
 
 def _resized(data: JpegData, spec: ImageSpec, strict: bool, size: list[int]) -> Image:
     decoder = ImageDecoder("GRAY" if spec.gray else "RGB", strict=strict)
-    small = np.empty((*size, decoder.channels), np.uint8)
-    resize(decoder.decode(data, spec.scaled(*size)), small)
+    small, scaled = np.empty((*size, decoder.channels), np.uint8), spec.scaled(*size)
+    resize(decoder.decode(data, scaled), small, scaled.scaled_box((0, 0, *spec.size)))
     return small
 
 

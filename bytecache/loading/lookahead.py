@@ -15,8 +15,9 @@ Key = tuple[int, ...]
 class Lookahead(Generic[T]):
     """A thread that makes the next batch while the caller uses the last one.
 
-    At most one batch is made ahead, from the moment that the one before it is returned. An exception is raised by the
-    request for the batch that it belongs to. Safe for threads; a forked child and an unpickled copy start afresh.
+    At most one batch is made ahead, from the moment that the one before it is returned; it is kept until it is
+    requested, or another one is. An exception is raised by the request for the batch that it belongs to. Safe for
+    threads; a forked child and a pickled copy start afresh.
     """
 
     def __init__(self) -> None:
@@ -35,15 +36,11 @@ class Lookahead(Generic[T]):
         """
         if self._pid != os.getpid():
             self._reset()
-        with self._lock:
-            ahead, self._ahead = self._ahead, None
+        future = self._take(key)
         try:
-            if ahead is not None and ahead[0] == key:
-                batch = ahead[1].result()
-            else:
-                batch = prepare(key)()
+            batch = prepare(key)() if future is None else future.result()
         finally:
-            del ahead  # an exception's traceback refers to this frame
+            del future  # an exception's traceback refers to this frame
         if upcoming is not None:
             job = prepare(upcoming)
             with self._lock:
@@ -52,11 +49,15 @@ class Lookahead(Generic[T]):
                 self._ahead = upcoming, self._executor.submit(job)
         return batch
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
+    def _take(self, key: Key) -> Future[T] | None:
+        with self._lock:
+            if self._ahead is None or self._ahead[0] != key:
+                return None
+            (_, future), self._ahead = self._ahead, None
+            return future
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._reset()
+    def __reduce__(self) -> Any:
+        return Lookahead, ()
 
 
 class Cursor:

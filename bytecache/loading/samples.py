@@ -67,8 +67,6 @@ class SampleLoader:
         self._load = load
         self.fit = fit
         self._decoder = ImageDecoder(**decode_options)
-        if fit is not None:
-            fit.check_channels(self._decoder.channels)
 
     def load(self, paths: Sequence[Any]) -> tuple[dict[int, Any], dict[int, Exception]]:
         """Return what `load` returns and what it raises, both by index of the path.
@@ -102,11 +100,14 @@ class SampleLoader:
             sides = np.array([specs[index].shape[:2] for index in images]).reshape(-1, 2)
             crops = place_crops(sides, fit.crop_scale, fit.crop_ratio, draws[images]).tolist()
             boxes = {index: tuple(crop) for index, crop in zip(images, crops, strict=True)}
-        return {index: _fitted(spec, fit, boxes.get(index)) for index, spec in specs.items()}
+        fitted = {index: (spec, boxes.get(index)) for index, spec in specs.items()}
+        return map_indexed(lambda item: _fitted(item[0], fit, item[1]), fitted, failed)
 
     def _spec_as_loaded(self, sample: Any) -> SampleSpec:
         """Return the spec before resizing; raise JpegError or TypeError if the sample is not an image."""
         if isinstance(sample, np.ndarray):
+            if not sample.size:
+                raise ValueError(f"an array must have pixels, got shape {sample.shape}")
             return SampleSpec(sample.shape, sample.dtype, None)
         decode = self._decoder.spec(sample)
         return SampleSpec((*decode.size, self._decoder.channels), np.dtype(np.uint8), decode)
@@ -169,6 +170,7 @@ def _fitted(spec: SampleSpec, fit: Fit, crop: Box | None) -> SampleSpec:
     if len(spec.shape) != 3:
         return spec
     shape = (*fit.size, spec.shape[2])
+    fit.check_channels(spec.shape[2])
     if spec.decode is None:
         placement = fit.place(spec.shape[0], spec.shape[1], crop)
         as_it_is = placement.box == (0, 0, *fit.size) == (0, 0, *spec.shape[:2])

@@ -79,6 +79,11 @@ def running_flights(cached: Any) -> list[Any]:
     return [flight for flight in flights_of(cached).values() if flight.running.locked()]
 
 
+def patience_of(cached: Any) -> Any:
+    """Return what says how long the calls of a cached function wait before they warn."""
+    return cache_of(cached).flights._patience
+
+
 def waiting_threads() -> set[int]:
     """Return the identifiers of the threads that wait for another thread's flight."""
     return set(singleflight._waiting_on)

@@ -61,7 +61,7 @@ SIXTEEN = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 21
 FRAMES = [DRAWING, DRAWING.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
 FORMATS = {
     "PNG": encoded(DRAWING, "PNG"),
-    "PNG, interlaced colors of a palette": encoded(DRAWING.quantize(200), "PNG"),
+    "PNG, colors of a palette": encoded(DRAWING.quantize(200), "PNG"),
     "PNG with transparency": encoded(RGBA, "PNG"),
     "PNG, a palette with transparency": encoded(RGBA.quantize(200), "PNG"),
     "PNG, one color transparent": encoded(DRAWING, "PNG", transparency=(1, 2, 3)),

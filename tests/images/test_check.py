@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -322,3 +323,16 @@ def test_an_error_in_a_note_is_the_callers() -> None:
     data, decoder = ODD["a broken ICC profile"], ImageDecoder()
     with pytest.raises(ValueError, match="^note$"):
         decoder.decode(data, decoder.spec(data), None, note)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_a_large_file_that_is_no_image_is_not_read(tmp_path: Path) -> None:
+    """Its first bytes are enough: a folder may have archives of any size."""
+    path = tmp_path / "shard.tar"
+    with path.open("wb") as file:
+        file.truncate(2**33)
+    script = "import resource, sys, bytecache; resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32)); " + (
+        "print(bytecache.check_images(sys.argv[1:], threads=1).refused[0].reason)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
+    assert "expected the bytes of an image" in done.stdout

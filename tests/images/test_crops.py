@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 from helpers.images import difference, exif_segment, insert, make_image, make_jpeg
 
 from bytecache import decode_batch, decode_jpeg, random_crops
+from bytecache.images.batch import fit_spec
 from bytecache.images.crops import DRAWS, Fit, draws_of_samples, place_crops
+from bytecache.images.jpeg import JpegSpec
+from bytecache.images.segments import Frame
 
 pytest.importorskip("PIL", reason="Pillow resizes what the crops are compared with")
 from PIL import Image, ImageOps  # noqa: E402
@@ -106,6 +110,46 @@ def test_a_scaled_decode_is_used_in_each_mode(resize: str, orientation: int) -> 
     assert difference(part, by_pillow(upright, (height, width), box)) < 3
 
 
+def ramp(height: int, width: int) -> np.ndarray[Any, Any]:
+    """Return an image whose first channel rises from left to right, and whose second from top to bottom."""
+    y, x = np.mgrid[0:height, 0:width] + 0.5
+    return np.stack([255 * x / width, 255 * y / height, 0 * x + 128], axis=2).astype(np.uint8)
+
+
+@pytest.mark.usefixtures("_resizer")
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("sides", [(113, 121), (449, 457), (451, 389), (225, 463)], ids=str)
+def test_a_scaled_decode_shifts_nothing(sides: tuple[int, int], orientation: int) -> None:
+    """If the sides are no multiples of the scale, the last row and column as stored are only partly of the image."""
+    data = insert(simplejpeg.encode_jpeg(ramp(*sides), 100, "RGB", "444"), exif_segment(orientation))
+    upright = decode_jpeg(data, orient=True)
+    height, width = upright.shape[:2]
+    size = (height // 4, width // 4)
+    boxes = [(0, 0, height, width), (height // 2, width // 2, height - height // 2, width - width // 2)]
+    for box in boxes:
+        (image,) = decode_batch([data], size=size, crops=[box], orient=True)
+        bias = (image - by_pillow(upright, size, box).astype(float))[2:-2, 2:-2].mean(axis=(0, 1))
+        assert np.abs(bias).max() < 0.4, "a shift by half a pixel would be at least one level"
+    (image,) = decode_batch([data], size=size, orient=True)
+    assert np.abs((image - by_pillow(upright, size).astype(float)).mean(axis=(0, 1))).max() < 0.4
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
+def test_every_box_is_within_its_image(resize: str) -> None:
+    """Whatever the sides and the scale: a resizer refuses any other."""
+    rng = np.random.default_rng(0)
+    for height, width in rng.integers(1, 3000, (3000, 2)).tolist():
+        frame = Frame(0xC0, 8, height, width, b"\1\x11\0", 0)
+        for orientation in (1, 3, 6):
+            spec = JpegSpec(frame, height, width, orientation)
+            (crop,) = random_crops([spec.size], rng=rng).tolist()
+            fits = [fit_spec(Fit((224, 112), resize), spec), fit_spec(Fit((224, 112), "random_crop"), spec, crop)]
+            for scaled, placement in fits:
+                top, left, box_height, box_width = placement.box
+                assert min(top, left) >= 0 < min(box_height, box_width)
+                assert top + box_height <= scaled.size[0] and left + box_width <= scaled.size[1]
+
+
 def test_a_random_crop_is_scaled_from_the_smallest_decode_that_is_large_enough() -> None:
     """Whatever the box, pixels are near those of a whole decode."""
     data = make_jpeg(480, 640)
@@ -189,10 +233,17 @@ def test_draws_are_a_function_of_seed_epoch_and_sample() -> None:
         ({"crops": [(0, 0, 49, 1)]}, r"crops\[0\] is not within the image of 48 x 64 pixels: \(0, 0, 49, 1\)"),
         ({"crops": [(-1, 0, 9, 1)]}, r"crops\[0\] is not within"),
         ({"crops": [(0, 0, 0, 1)]}, r"crops\[0\] is not within"),
-        ({"pad_value": 256}, "pad_value must be an int from 0 to 255, or one for each of 3 channels, got 256"),
-        ({"pad_value": (1, 2)}, "pad_value must be"),
-        ({"pad_value": 0.5}, "pad_value must be"),
-        ({"pad_value": (1, 2, 3), "colorspace": "GRAY"}, "pad_value must be one int for images of one channel"),
+        (
+            {"resize": "pad", "pad_value": 256},
+            "pad_value must be an int from 0 to 255, or one for each of 3 channels, got 256",
+        ),
+        ({"pad_value": 9}, """pad_value is for resize="pad", got 9 with resize='stretch'"""),
+        ({"resize": "pad", "pad_value": (1, 2)}, "pad_value must be"),
+        ({"resize": "pad", "pad_value": 0.5}, "pad_value must be"),
+        (
+            {"resize": "pad", "pad_value": (1, 2, 3), "colorspace": "GRAY"},
+            "pad_value must be one int for images of 1 channels",
+        ),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:
@@ -217,6 +268,11 @@ def test_bad_arguments_of_random_crops(arguments: dict[str, Any], message: str) 
     """Each is refused with what was expected and what came."""
     with pytest.raises(ValueError, match=message):
         random_crops(**{"sides": [(480, 640)], **arguments})
+
+
+def test_a_batch_of_no_images() -> None:
+    """With size= its shape is known."""
+    assert decode_batch([], size=SIZE, crops=[]).shape == (0, *SIZE, 3)
 
 
 def test_an_image_that_needs_no_resizing_is_as_decoded() -> None:

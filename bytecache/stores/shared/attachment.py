@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from .locks import fcntl
+from .locks import fcntl, wait_for_flock
 
 _MAX_ROUNDS = 1000  # of attach() while other processes use a folder that is not ready
 
@@ -48,7 +48,8 @@ def attach(folder: Path, prepare: Callable[[], None], is_ready: Callable[[], boo
     rename the folder; processes that attach later see what it made. ``is_ready()``: whether the folder was prepared, by
     this process or by another one, which may have been killed half way.
 
-    Raise OSError if the folder cannot be created or opened, and what `prepare` raises.
+    Raise OSError if the folder cannot be created or opened, LockTimeout if a process was stopped while it prepared the
+    folder, and what `prepare` raises.
     """
     rounds = 0
     while True:
@@ -64,7 +65,7 @@ def attach(folder: Path, prepare: Callable[[], None], is_ready: Callable[[], boo
                 prepare()
             # Waits for a process that prepares or removes the folder. The change from exclusive to shared is not one
             # step: another process may get the exclusive lock in between, and prepare the folder again.
-            _lock(fd, fcntl.LOCK_SH)
+            wait_for_flock(fd, fcntl.LOCK_SH, folder)
             still_there = is_still_at(folder, fd)
             if still_there and not is_ready():
                 rounds += 1  # the process that prepared it was killed: the next round prepares it

@@ -103,6 +103,12 @@ def private_row(function: int, generation: int) -> Row:
     return _initialize(memoryview(bytearray(CounterRow.WORDS * 8)).cast("Q"), function, generation)
 
 
+def add_counts(row: Row, other: Row) -> None:
+    """Add what another row has counted."""
+    for word in range(CounterRow.HITS, CounterRow.LOAD_NS + 1):
+        row[word] += other[word]
+
+
 def counts_of(row: Row) -> Counts:
     """Return what a row, or a sum of rows, has counted."""
     hits, misses, errors, stored, rejected, load_ns = (int(n) for n in row[CounterRow.HITS : CounterRow.LOAD_NS + 1])

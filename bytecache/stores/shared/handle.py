@@ -13,7 +13,7 @@ from ...system.caller import warn_caller
 from .attachment import Attachment
 from .counters import CounterFile
 from .header import StoreHeader
-from .locks import WRITER_BYTE, ByteRangeLocks
+from .locks import WRITER_BYTE, ByteRangeLocks, LockTimeout
 from .segment import Segment
 
 T = TypeVar("T")
@@ -64,8 +64,16 @@ class StoreHandle:
     def with_writer_lock(self, work: Callable[[], T]) -> T:
         """Return ``work()``, run under the lock that one thread of one process has at a time.
 
-        Raise HandleClosed, and ReentrantWrite in a signal handler that interrupted such work.
+        Raise HandleClosed, ReentrantWrite in a signal handler that interrupted such work, and LockTimeout, after a
+        RuntimeWarning, if the process that has the lock was stopped.
         """
+        try:
+            return self._with_writer_lock(work)
+        except LockTimeout as timeout:
+            timeout.warn()
+            raise
+
+    def _with_writer_lock(self, work: Callable[[], T]) -> T:
         if self.locks.closed:  # first: in a forked child the mutex may belong to a thread that does not exist there
             raise HandleClosed
         with self._mutex:
@@ -96,6 +104,14 @@ class StoreHandle:
                 f"{self.folder}: {reason} ({exc.strerror or exc}); {self.header.used_bytes:,} of "
                 f"{self.header.maxbytes:,} bytes are used, and whatever is not stored is read each time"
             )
+
+    def warn_full_of_others(self, name: str) -> None:
+        """Warn that no value of the function `name` will be stored, and why."""
+        names = ", ".join(sorted({self.header.function_name(other) for other in self.header.function_rows()}))
+        warn_caller(
+            f"{self.folder} is full of the values of {names}: those of {name} are read each time. A function whose "
+            f"code has changed is another one: clear the store (bytecache clear {self.folder})"
+        )
 
     def clear(self, function_id: bytes | None = None) -> None:
         """Remove the values and counters of a function, or of all; views that were handed out stay valid.

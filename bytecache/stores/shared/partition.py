@@ -8,13 +8,12 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...system.caller import warn_caller
 from ..base import MISSING, Counters, Partition, PutResult, Snapshot
 from ..codec import BYTES, Encoded, encode
-from .counters import CounterRow, Row, SharedCounters, private_row
+from .counters import CounterRow, Row, SharedCounters, add_counts, private_row
 from .handle import HandleClosed, ReentrantWrite, StoreHandle
 from .header import FunctionRow
-from .locks import ByteRangeLocks, KeyLease
+from .locks import ByteRangeLocks, KeyLease, LockTimeout
 from .segment import Segment
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ class SharedPartition(Partition):
             if self._binding is binding:  # bound while another thread closed the store
                 self._binding = None
             return None
-        except ReentrantWrite:
+        except (ReentrantWrite, LockTimeout):
             return None
         except OSError as exc:
             handle.warn_not_stored(exc)
@@ -203,17 +202,17 @@ class SharedPartition(Partition):
                 return handle.with_writer_lock(partial(self._bind_locked, handle))
             except HandleClosed:
                 continue
-            except ReentrantWrite:
-                return _unbacked(handle, stale=True)
+            except (ReentrantWrite, LockTimeout):
+                return _unbacked(handle, self._binding, stale=True)
             except OSError as exc:
                 handle.warn_not_stored(exc)
-                return _unbacked(handle)
+                return _unbacked(handle, self._binding)
 
     def _bind_locked(self, handle: StoreHandle) -> Binding:
         header, row = handle.header, handle.header.find_function(self._function_id)
         if row is None:
             if header.used_bytes > 0.99 * header.maxbytes:
-                self._warn_full_of_others(handle)
+                handle.warn_full_of_others(self._name)
             row = header.add_function_locked(self._function_id, self._name)
         generation = header.generation_of(row)
         segment: Segment | None = None
@@ -227,15 +226,9 @@ class SharedPartition(Partition):
         except OSError as exc:
             handle.warn_not_stored(exc)
             counters = private_row(row, generation)
+        if self._binding is not None and not self._binding.function_row:
+            add_counts(counters, self._binding.counters)
         return Binding(handle, row, header.words, row + FunctionRow.GENERATION, generation, segment, counters)
-
-    def _warn_full_of_others(self, handle: StoreHandle) -> None:
-        header, folder = handle.header, handle.folder
-        names = ", ".join(sorted({header.function_name(other) for other in header.function_rows()}))
-        warn_caller(
-            f"{folder} is full of the values of {names}: those of {self._name} are read each time. A function whose "
-            f"code has changed is another one: clear the store (bytecache clear {folder})"
-        )
 
     def unbind(self) -> None:
         """Have the next call look for the files again."""
@@ -255,6 +248,7 @@ class SharedPartition(Partition):
             self.lock = threading.RLock()
 
 
-def _unbacked(handle: StoreHandle, stale: bool = False) -> Binding:
-    """Return a binding to no files, in which nothing is stored."""
-    return Binding(handle, 0, memoryview(bytes([stale])), 0, 0, None, private_row(0, 0))
+def _unbacked(handle: StoreHandle, before: Binding | None, stale: bool = False) -> Binding:
+    """Return a binding to no files, in which nothing is stored; it goes on with the counts of one before it."""
+    counters = private_row(0, 0) if before is None or before.function_row else before.counters
+    return Binding(handle, 0, memoryview(bytes([stale])), 0, 0, None, counters)

@@ -12,7 +12,7 @@ from pathlib import Path
 from ...system.caller import warn_caller
 from ...system.filesystem import free_bytes, is_on_network
 from .attachment import Attachment, is_still_at, remove_if_orphaned
-from .locks import fcntl
+from .locks import fcntl, wait_for_flock
 
 RUN_VARIABLE = "BYTECACHE_RUN"
 _MEMORY = Path("/dev/shm")
@@ -88,7 +88,7 @@ def _selection_lock(parent: Path) -> Iterator[None]:
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            wait_for_flock(fd, fcntl.LOCK_EX, path)
             if not is_still_at(path, fd):
                 continue  # the process before this one has removed it
             try:

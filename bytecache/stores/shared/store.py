@@ -52,20 +52,22 @@ class SharedStore(Store):
         self._init(path, name, maxbytes)
 
     @classmethod
-    def open(cls, path: str | None, name: str, maxbytes: int | str) -> SharedStore:
-        """Return the store at `path`, or this run's store `name` if `path` is None."""
+    def open(cls, path: str | None, name: str, maxbytes: int | str, folder: str | None = None) -> SharedStore:
+        """Return the store at `path`; if `path` is None, this run's store `name`, or another run's in `folder`."""
         store = cls.__new__(cls)
-        store._init(path, name, maxbytes)
+        store._init(path, name, maxbytes, folder)
         return store
 
-    def _init(self, path: str | os.PathLike[str] | None, name: str, maxbytes: int | str) -> None:
+    def _init(
+        self, path: str | os.PathLike[str] | None, name: str, maxbytes: int | str, folder: str | None = None
+    ) -> None:
         if not OFD_LOCKS_AVAILABLE:
             raise OSError("a shared store needs open file description locks, which this system lacks: use Linux")
         self._arguments = None if path is None else os.path.abspath(path), name, maxbytes
         self._budget = min(parse_size(maxbytes), sys.maxsize)
         self._partitions: weakref.WeakSet[SharedPartition] = weakref.WeakSet()
         self._handle: StoreHandle | None = None
-        self._folder: Path | None = None  # where it was found, to be opened there again
+        self._folder = None if folder is None else Path(folder)  # where it was found, to be opened there again
         self.handle()
         _stores.add(self)
 
@@ -153,7 +155,7 @@ class SharedStore(Store):
         return f"SharedStore({str(self.path)!r}, maxbytes={self.maxbytes})"
 
     def __reduce__(self) -> Any:
-        return SharedStore.open, self._arguments
+        return SharedStore.open, (*self._arguments, str(self._folder))
 
 
 _stores: weakref.WeakSet[SharedStore] = weakref.WeakSet()
