@@ -10,7 +10,7 @@ from .images.formats import decode_image, image_size
 from .images.jpeg import JpegHeader, decode_jpeg, jpeg_header
 from .images.segments import JpegError
 from .images.shrink import shrink_jpeg
-from .keys.call_key import file_key
+from .keys.call_key import VersionedKey, file_key
 from .planning.hit_rates import predict_hit_rate
 from .planning.simulation import SimulationResult, simulate
 from .stores.shared.store import SharedStore
@@ -26,6 +26,7 @@ __all__ = [
     "JpegHeader",
     "SharedStore",
     "SimulationResult",
+    "VersionedKey",
     "check_images",
     "decode_batch",
     "decode_image",

@@ -51,11 +51,20 @@ def fill_once(
     maxsize: the most entries; maxbytes: the most bytes, as an int, ``"4 GiB"``, ``"500 MB"`` or ``"50%"`` of the memory
     available to the process when the function is decorated. Without either the cache grows without a limit. The bytes
     are those of the values, as `sizeof` (default: :func:`bytecache.sizeof`) gives them; an entry takes some 60 bytes
-    more (300 in lru_cache), and its key. A value that does not fit is returned and not stored; a smaller one that comes
-    later still may be. key: a function of the call's arguments that returns the key of the result. typed: arguments of
-    different types make different entries, as in ``functools.lru_cache``.
+    more (300 in lru_cache), and its key. Without `maxbytes` and `sizeof` nothing is measured. A value that does not fit
+    is returned and not stored; a smaller one that comes later still may be.
 
-    An ndarray that is stored is made read-only, also inside a tuple, list or dict. Exceptions are not stored.
+    key: a function of the call's arguments that returns the key of the result; if that is a
+    :class:`bytecache.VersionedKey`, as from :func:`bytecache.file_key`, a new version takes the place of the one
+    before. typed: arguments of different types make different entries, as in ``functools.lru_cache``; without it
+    numpy's scalars and the Python values that they equal are one.
+
+    Exceptions are not stored. A value that can be used only once, such as an iterator, an open file or a coroutine, is
+    a TypeError, also inside a tuple, list or dict. An ndarray that is stored is made read-only there, and numpy then
+    refuses to write into it. Others do not: after ``torch.from_numpy`` of it, an operation in place changes the stored
+    value, or ends the process if the store is shared, whose memory is mapped read-only. Give such code a copy, as
+    ``torch.tensor`` makes one; the library's own data sets do. All other values are handed out as they are: do not
+    change a stored list, bytearray, tensor or image.
 
     shared: all processes of the run have one cache, of `maxbytes`. store: all that use this store have one. Values are
     then bytes-like, or ndarrays of plain dtypes, and keys are made of str, bytes, int, float, bool, None, PathLike and
@@ -86,7 +95,7 @@ def fill_once(
     >>> read.cache_info()
     CacheInfo(hits=0, misses=0, maxsize=None, currsize=0)
     """
-    options = _Options(typed, maxbytes, key, sizeof or default_sizeof, evicts=False, once=once)
+    options = _Options(typed, maxbytes, key, sizeof, evicts=False, once=once)
     if store is not None or shared:
         options.use_store(store, sizeof, version)
     elif version is not None:
@@ -130,8 +139,7 @@ def lru_cache(
             "lru_cache cannot use a shared store, which never moves or frees a value and so cannot evict one; and for "
             "data that is read once per epoch LRU has the fewest hits: use fill_once"
         )
-    measured = default_sizeof if sizeof is None and maxbytes is not None else sizeof
-    return _decorator(maxsize, 128, _Options(typed, maxbytes, key, measured, evicts=True, once=True))
+    return _decorator(maxsize, 128, _Options(typed, maxbytes, key, sizeof, evicts=True, once=True))
 
 
 class _Options:
@@ -149,7 +157,8 @@ class _Options:
         for name, function in (("key", key), ("sizeof", sizeof)):
             if function is not None and not callable(function):
                 raise TypeError(f"{name} must be a function or None, got {function!r}")
-        self.typed, self.key, self.sizeof, self.evicts, self.once = typed, key, sizeof, evicts, once
+        self.typed, self.key, self.evicts, self.once = typed, key, evicts, once
+        self.sizeof = default_sizeof if sizeof is None and maxbytes is not None else sizeof
         self.maxbytes = None if maxbytes is None else parse_size(maxbytes)
         self.shared = False  # whether the values go into a store: `store`, or (None) one of the function's own
         self.store: Store | None = None

@@ -168,6 +168,16 @@ def test_with_size_all_images_are_in_one_array(files):
     assert images.shape == (3, 3, 12, 16) and file_numbers(images) == [0, 1, 2]
 
 
+def test_an_operation_in_place_changes_no_stored_array():
+    """A transform gets tensors of its own, also of arrays that `load` has stored."""
+    load = bytecache.fill_once(lambda path: np.full((4, 6, 3), 5, np.uint8))
+    data = dataset(["a", "b"], load=load, transform=lambda image: image.mul_(2))
+    for _ in range(2):
+        assert all(image.unique().tolist() == [10] for image, _ in data.__getitems__([0, 1]))
+        data[0][0].zero_()
+    assert load("a").max() == load("b").min() == 5
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_loaded_arrays_are_copied_into_the_batch(dtype):
     """Cached arrays, which are read-only, cause no warning and are not exposed to writes."""

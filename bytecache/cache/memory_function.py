@@ -6,8 +6,9 @@ from collections.abc import Callable, Hashable
 from time import perf_counter
 from typing import Any
 
-from ..keys.call_key import make_key
+from ..keys.call_key import identity_of, make_key
 from ..stores.memory import FillOncePartition, LRUPartition
+from ..stores.memory_partition import MemoryPartition
 from .methods import CacheMethods
 from .read_through import ReadThrough
 
@@ -40,9 +41,12 @@ class MemoryFunction(CacheMethods):
         self._arguments = function, evicts, maxsize, maxbytes, sizeof, typed, key, once
         self.plain: type = str if key is None else NoArgument  # the type whose values are their own keys
         self.function = function
-        self.partition = (LRUPartition if evicts else FillOncePartition)(maxsize, maxbytes, sizeof)
-        self.entries: dict[Hashable, Any] = self.partition.entries
-        self.counters, self.tick = self.partition.counters, self.partition.counters.tick
+        limits = maxsize, maxbytes, sizeof
+        self.partition: MemoryPartition = (
+            LRUPartition(*limits) if evicts else FillOncePartition(*limits, key and identity_of)
+        )
+        self.entries, self.counters = self.partition.entries, self.partition.counters
+        self.tick = self.counters.tick
         # functools lets a function re-enter its own key, so lru_cache does
         cache = ReadThrough(function, self.partition, once=once, reentrant=evicts)
         self.run, self.load, self._key = cache.run, cache.load, key
@@ -53,6 +57,14 @@ class MemoryFunction(CacheMethods):
         if self._key is None:
             return make_key(args, kwds, self._typed)
         return make_key((self._key(*args, **kwds),), {}, self._typed)
+
+    def cache_clear(self) -> None:
+        super().cache_clear()
+        before = self.entries
+        with self.partition.lock:
+            self.entries, self.counters = self.partition.entries, self.partition.counters
+            self.tick = self.counters.tick
+        del before  # not under the lock
 
     def run_uncached(self, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         """Run the function and count it, as a cache of size zero.

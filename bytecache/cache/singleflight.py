@@ -16,7 +16,6 @@ from ..system.fork import at_fork
 from ..system.threads import helpers_working_for, next_tick
 from .patience import Patience
 
-_lock = threading.RLock()  # guards _waiting_on; re-entrant, for a signal handler that calls a cached function
 _waiting_on: dict[int, Flight] = {}  # thread identifier -> the flight that it waits for
 
 
@@ -37,8 +36,8 @@ class Flight:
         self._value: Any = None
         self._exception: Exception | None = None
 
-    def may_wait_locked(self) -> bool:
-        """Whether another thread may wait for this flight; asked under the lock of its SingleFlight."""
+    def may_wait(self) -> bool:
+        """Whether another thread may wait for this flight."""
         return True
 
     def set_result(self, value: Any) -> None:
@@ -67,12 +66,9 @@ class Flight:
         """
         me = threading.get_ident()
         try:
-            with _lock:
-                if me in _blockers(self):
-                    raise RecursionError(
-                        "a cached function calls itself, directly or in a circle, with the same arguments"
-                    )
-                _waiting_on[me] = self
+            _waiting_on[me] = self  # first: of threads that close a circle at the same time at least one sees it
+            if me in _blockers(self):
+                raise RecursionError("a cached function calls itself, directly or in a circle, with the same arguments")
             started, passed = monotonic(), False
             try:
                 while not passed:
@@ -87,16 +83,16 @@ class Flight:
                 if passed:
                     self.running.release()
         finally:
-            with _lock:
-                _waiting_on.pop(me, None)
+            _waiting_on.pop(me, None)
             del self, args, kwds  # the traceback keeps this frame alive
 
 
 class SingleFlight:
     """The flights of one cached function; safe for threads.
 
-    lock: re-entrant; guards the flights. patience: of the calls that wait. flight: the kind of flights. reentrant:
-    whether a function may call itself with its own key, as functools lets it.
+    A flight is put into the dict by one step in C, and taken out by its leader: that needs no lock, under which a key's
+    ``__eq__`` would run. lock: the partition's. patience: of the calls that wait. flight: the kind of flights.
+    reentrant: whether a function may call itself with its own key, as functools lets it.
     """
 
     def __init__(self, lock: Any, patience: Patience, flight: type[Flight] = Flight, reentrant: bool = False) -> None:
@@ -120,8 +116,7 @@ class SingleFlight:
         slot = generation, key
         with flight.running:
             try:
-                with self._lock:
-                    other = self._flights.setdefault(slot, flight)
+                other = self._flights.setdefault(slot, flight)
                 value = MISSING if other is flight else self._join(slot, flight, counters, args, kwds)
                 if value is MISSING:
                     try:
@@ -132,9 +127,8 @@ class SingleFlight:
                     flight.set_result(value)
                 return value
             finally:
-                with self._lock:
-                    if self._flights.get(slot) is flight:
-                        del self._flights[slot]
+                if self._flights.get(slot) is flight:
+                    self._flights.pop(slot, None)
                 del flight, other  # its exception's traceback keeps this frame alive: no cycle for the collector
 
     def _join(
@@ -146,18 +140,21 @@ class SingleFlight:
         kwds: dict[str, Any],
     ) -> Any:
         """Return what another call's flight brought, or MISSING if this thread is to lead."""
-        # A signal handler or a key's __eq__ may call in while this thread has the lock: it must not wait for others
-        # then, who may need the lock to land.
+        # A signal handler may call in while this thread has the lock: it must not wait for others then, who may need
+        # the lock to store their values.
         inside = self._lock._is_owned()
         while True:
-            with self._lock:
-                flight = self._flights.setdefault(slot, mine)
-                if not flight.running.locked():  # an interrupt struck its leader in the very act of landing
-                    flight = self._flights[slot] = mine
-                if flight is mine or inside or (self._reentrant and flight.leader == mine.leader):
-                    return MISSING
-                if not flight.may_wait_locked():
-                    return MISSING
+            flight = self._flights.setdefault(slot, mine)
+            if flight is mine or inside or (self._reentrant and flight.leader == mine.leader):
+                return MISSING
+            if not flight.running.locked():  # it has landed, or an interrupt struck its leader in the very act
+                with self._lock:
+                    if slot in self._flights and self._flights[slot] is flight:
+                        del self._flights[slot]
+                if not flight.done:
+                    continue
+            elif not flight.may_wait():
+                return MISSING
             answered = True  # by a value or an exception, also one that strikes while it waits: a hit
             try:
                 flight.wait(self._patience, args, kwds)
@@ -171,13 +168,13 @@ class SingleFlight:
 
     def drop_before(self, generation: int) -> None:
         """Drop the flights of other generations: nobody joins them any more, and they may keep a value alive."""
-        with self._lock:
-            for slot in [slot for slot in self._flights if slot[0] != generation]:
-                del self._flights[slot]
+        for slot in list(self._flights):
+            if slot[0] != generation:
+                self._flights.pop(slot, None)
 
-    def after_fork_in_child(self) -> None:
-        """Drop the flights of other threads, which are not here: nobody may wait for them."""
-        me = threading.get_ident()
+    def after_fork_in_child(self, lock: Any) -> None:
+        """Drop the flights of other threads, which are not here: nobody may wait for them. lock: the partition's."""
+        self._lock, me = lock, threading.get_ident()
         self._flights = {slot: flight for slot, flight in self._flights.items() if flight.leader == me}
 
 
@@ -217,8 +214,6 @@ def _leader_of(flight: Flight | None) -> list[tuple[int, int]]:
 
 
 def _reset_after_fork() -> None:
-    global _lock
-    _lock = threading.RLock()
     _waiting_on.clear()
 
 

@@ -118,7 +118,9 @@ class BatchLoader:
     def _image(self, sample: Any, spec: SampleSpec, out: Array | None = None) -> Array:
         if self.transform is None:
             return self._samples.decode_one(sample, spec, out)
-        return np.asarray(self.transform(self._samples.decode_one(sample, spec)))
+        image = self._samples.decode_one(sample, spec)
+        # Not a stored array itself: torch.from_numpy, for one, does not mind that it is read-only.
+        return np.asarray(self.transform(image if image.flags.writeable else image.copy()))
 
     def _write(self, sample: Any, spec: SampleSpec, out: Array) -> None:
         image = self._image(sample, spec, out)

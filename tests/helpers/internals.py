@@ -61,8 +61,8 @@ def evicts(cached: Any) -> bool:
 
 @contextmanager
 def all_locks(cached: Any) -> Iterator[None]:
-    """Hold the locks that guard a cache in memory and the waiting threads."""
-    with cache_of(cached).partition.lock, singleflight._lock:
+    """Hold the lock that guards a cache in memory."""
+    with cache_of(cached).partition.lock:
         yield
 
 

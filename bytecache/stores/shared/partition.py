@@ -47,7 +47,7 @@ class SharedPartition(Partition):
     forked child.
     """
 
-    has_leases = True
+    has_leases, locked_before_fork = True, False
 
     def __init__(self, store: SharedStore, function_id: bytes, name: str, maxsize: int | None) -> None:
         self.maxsize, self._store, self._function_id, self._name = maxsize, store, function_id, name
