@@ -200,7 +200,7 @@ def test_a_dataset_pickles_as_its_arguments(tmp_path):
 def test_the_report_does_not_count_validation(tmp_path):
     """Reads between on_test_begin and on_epoch_end are not counted, though the function is the same."""
     paths = write_files(tmp_path, 4)
-    read = bytecache.fill_once(Path.read_bytes)
+    read = bytecache.fill_once(maxbytes=10**6)(Path.read_bytes)
     report, logs = CacheReport(read, prefix="train_"), {}
     read(paths[0]), read(paths[0])
     report.on_test_begin()
