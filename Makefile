@@ -41,7 +41,7 @@ test-all: test
 	done
 
 # The measurements in both READMEs; bench-full: with more images, loaders and entries.
-BENCHMARKS := hit_rate hit memory decode workers shared shared_memory scale threads epochs gpu
+BENCHMARKS := hit_rate hit memory decode batches workers shared shared_memory scale threads epochs gpu
 RESULTS := benchmarks/results
 bench-full: EPOCHS := --mb 2000 --all
 bench-full: SCALE := --full

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.harness.measure import OtherLoad
 from benchmarks.harness.plot import plot_ratios
-from benchmarks.harness.report import Report, Table, main, number, spread
+from benchmarks.harness.report import Report, Table, compared, main, number, spread
 from benchmarks.peers.batch_decoding import LIMIT, SIZE, one_thread, shrinking, two_threads
 from benchmarks.peers.decoders import CONTENDERS, PACKAGES, make_decoders
 from benchmarks.workloads.decode_tasks import DecodeTask, compare
@@ -162,11 +162,6 @@ def cell(case: Mapping[str, Any], threads: str, name: str) -> str:
         return str(case["absent"][name])
     result = case[threads][name]
     return f"{number(result['per_s'][0])}/s, {spread(result['times'])}"
-
-
-def compared(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return rows of name, images per second, and ratio to the first."""
-    return [(name, number(result["per_s"][0]), spread(result["times"])) for name, result in results.items()]
 
 
 def shrinking_table(results: Mapping[str, Any]) -> Table:

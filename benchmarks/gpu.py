@@ -163,7 +163,7 @@ def plot(report: Report, figure: Any) -> None:
     bars = axes.barh(names, [ran[name] for name in names], color=[color_of(name) for name in names])
     axes.bar_label(bars, [f"{ran[name]:.0%}" for name in names], padding=5)
     axes.set(xlim=(0, 1), xlabel="fraction of time in epochs after the first (left is better)")
-    axes.set_title(f"How long does a network wait for data?\n{report['network']}, memory for half the files")
+    figure.suptitle(f"How long does a network wait for data?\n{report['network']}, memory for half the files")
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.spines[["top", "right"]].set_visible(False)
 

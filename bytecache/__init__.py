@@ -4,10 +4,13 @@ from .cache.cached_function import CachedFunction
 from .cache.stats import CacheInfo, CacheStats
 from .decorators import fill_once, lru_cache
 from .images.batch import decode_batch
+from .images.check import ImageReport, check_images
+from .images.crops import random_crops
+from .images.formats import decode_image, image_size
 from .images.jpeg import JpegHeader, decode_jpeg, jpeg_header
 from .images.segments import JpegError
 from .images.shrink import shrink_jpeg
-from .keys.call_key import file_key
+from .keys.call_key import VersionedKey, file_key
 from .planning.hit_rates import predict_hit_rate
 from .planning.simulation import SimulationResult, simulate
 from .stores.shared.store import SharedStore
@@ -18,17 +21,23 @@ __all__ = [
     "CacheInfo",
     "CacheStats",
     "CachedFunction",
+    "ImageReport",
     "JpegError",
     "JpegHeader",
     "SharedStore",
     "SimulationResult",
+    "VersionedKey",
+    "check_images",
     "decode_batch",
+    "decode_image",
     "decode_jpeg",
     "file_key",
     "fill_once",
+    "image_size",
     "jpeg_header",
     "lru_cache",
     "predict_hit_rate",
+    "random_crops",
     "shrink_jpeg",
     "simulate",
     "sizeof",

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Hashable
 from typing import Any, overload
 
-from .cache.bulk import BulkReader
 from .cache.cached_function import CachedFunction, P, R
-from .cache.hit_path import make_key_of, make_uncached_wrapper, make_wrapper
-from .cache.read_through import ReadThrough
+from .cache.hit_path import make_wrapper
+from .cache.memory_function import MemoryFunction
 from .cache.store_function import StoreFunction
 from .keys.fingerprint import fingerprint
 from .stores.base import Store
-from .stores.memory import FillOncePartition, LRUPartition
 from .stores.shared.store import SharedStore
 from .stores.values import sizeof as default_sizeof
 from .system.byte_sizes import parse_size
@@ -33,6 +30,7 @@ def fill_once(
     store: Store | None = None,
     shared: bool = False,
     version: str | int | None = None,
+    once: bool = True,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 def fill_once(
     maxsize: Any = None,
@@ -44,6 +42,7 @@ def fill_once(
     store: Store | None = None,
     shared: bool = False,
     version: str | int | None = None,
+    once: bool = True,
 ) -> Any:
     """Decorate a function so that its results are stored until a limit is reached, and never evicted.
 
@@ -52,23 +51,39 @@ def fill_once(
     maxsize: the most entries; maxbytes: the most bytes, as an int, ``"4 GiB"``, ``"500 MB"`` or ``"50%"`` of the memory
     available to the process when the function is decorated. Without either the cache grows without a limit. The bytes
     are those of the values, as `sizeof` (default: :func:`bytecache.sizeof`) gives them; an entry takes some 60 bytes
-    more (300 in lru_cache), and its key. A value that does not fit is returned and not stored; a smaller one that comes
-    later still may be. key: a function of the call's arguments that returns the key of the result. typed: arguments of
-    different types make different entries, as in ``functools.lru_cache``.
+    more (300 in lru_cache), and its key. Without `maxbytes` and `sizeof` nothing is measured. A value that does not fit
+    is returned and not stored; a smaller one that comes later still may be.
 
-    An ndarray that is stored is made read-only, also inside a tuple, list or dict. Exceptions are not stored.
+    key: a function of the call's arguments that returns the key of the result; if that is a
+    :class:`bytecache.VersionedKey`, as from :func:`bytecache.file_key`, a new version takes the place of the one
+    before. typed: arguments of different types make different entries, as in ``functools.lru_cache``; without it
+    numpy's scalars and the Python values that they equal are one.
+
+    Exceptions are not stored. A value that can be used only once, such as an iterator, an open file or a coroutine, is
+    a TypeError, also inside a tuple, list or dict. An ndarray that is stored is made read-only there, and numpy then
+    refuses to write into it. Others do not: after ``torch.from_numpy`` of it, an operation in place changes the stored
+    value, or ends the process if the store is shared, whose memory is mapped read-only. Give such code a copy, as
+    ``torch.tensor`` makes one; the library's own data sets do. All other values are handed out as they are: do not
+    change a stored list, bytearray, tensor or image.
 
     shared: all processes of the run have one cache, of `maxbytes`. store: all that use this store have one. Values are
     then bytes-like, or ndarrays of plain dtypes, and keys are made of str, bytes, int, float, bool, None, PathLike and
     tuples: see :class:`bytecache.SharedStore`. A result is found again if the function has the same module, name, code,
     defaults, closed-over values and bound arguments; global variables and called functions do not count. version: a str
-    or int that stands for the code: change it when the values change.
+    or int that stands for the code: change it when the values change. Docstrings are not code; ``python -O`` leaves out
+    asserts, which are.
 
     Threads: simultaneous calls with equal arguments run the function once, and the others get its value or exception.
+    So do not make a call while holding a lock that the function needs: another thread's run would wait for the lock,
+    and the call for the run. One that has waited for 10 s warns. once: False if every call that finds no value is to
+    run the function, and none to wait.
+
     Processes: each has a cache of its own, and a forked child starts with a copy of its parent's; with `shared` or
     `store` they have one, and of simultaneous calls in several processes one runs the function: if it raises, or its
-    value does not fit, the next one does. A nested call does not wait for other processes. Methods: the instance is
-    part of the key, so the cache keeps it alive as long as its entry, which is forever.
+    value does not fit, the next one does. A nested call does not wait for other processes, nor does any call wait long
+    for a process that was stopped. Copies: pickle takes a function by its name. So do dill and cloudpickle (joblib,
+    Ray, Dask) if it can be imported by that name; else the copy has the same options and an empty cache, or the same
+    store. Methods: the instance is part of the key, so the cache keeps it alive as long as its entry, which is forever.
 
     Raises TypeError for a coroutine or generator function, whose result could be used only once, and TypeError or
     ValueError for an invalid limit. A call whose function calls itself with the same arguments raises RecursionError.
@@ -80,7 +95,7 @@ def fill_once(
     >>> read.cache_info()
     CacheInfo(hits=0, misses=0, maxsize=None, currsize=0)
     """
-    options = _Options(typed, maxbytes, key, sizeof or default_sizeof, evicts=False)
+    options = _Options(typed, maxbytes, key, sizeof, evicts=False, once=once)
     if store is not None or shared:
         options.use_store(store, sizeof, version)
     elif version is not None:
@@ -124,8 +139,7 @@ def lru_cache(
             "lru_cache cannot use a shared store, which never moves or frees a value and so cannot evict one; and for "
             "data that is read once per epoch LRU has the fewest hits: use fill_once"
         )
-    measured = default_sizeof if sizeof is None and maxbytes is not None else sizeof
-    return _decorator(maxsize, 128, _Options(typed, maxbytes, key, measured, evicts=True))
+    return _decorator(maxsize, 128, _Options(typed, maxbytes, key, sizeof, evicts=True, once=True))
 
 
 class _Options:
@@ -138,12 +152,13 @@ class _Options:
         key: Callable[..., Hashable] | None,
         sizeof: Callable[[Any], int] | None,
         evicts: bool,
+        once: bool,
     ) -> None:
         for name, function in (("key", key), ("sizeof", sizeof)):
             if function is not None and not callable(function):
                 raise TypeError(f"{name} must be a function or None, got {function!r}")
-        self.typed, self.key, self.evicts = typed, key, evicts
-        self.sizeof = sizeof
+        self.typed, self.key, self.evicts, self.once = typed, key, evicts, once
+        self.sizeof = default_sizeof if sizeof is None and maxbytes is not None else sizeof
         self.maxbytes = None if maxbytes is None else parse_size(maxbytes)
         self.shared = False  # whether the values go into a store: `store`, or (None) one of the function's own
         self.store: Store | None = None
@@ -186,21 +201,12 @@ def _wrap_shared(function: Callable[..., Any], maxsize: int | None, options: _Op
     if store is None:
         assert options.maxbytes is not None
         store = SharedStore.open(None, identity[0].hex()[:16], options.maxbytes)
-    return StoreFunction(function, store, maxsize, options.typed, options.key, identity)
+    return StoreFunction(function, store, maxsize, options.typed, options.key, identity, options.once)
 
 
 def _wrap_in_memory(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:
-    typed, key = options.typed, options.key
-    kind = LRUPartition if options.evicts else FillOncePartition
-    partition = kind(maxsize, options.maxbytes, options.sizeof)
-    # functools lets a function re-enter its own key, so lru_cache does
-    cache = ReadThrough(function, partition, reentrant=options.evicts)
-    # Not the wrapper itself, which would refer to itself by way of its methods: see _attach_cache_methods.
-    uncached = make_uncached_wrapper(function, partition) if maxsize == 0 else None
-    wrapper = make_uncached_wrapper(function, partition) if maxsize == 0 else make_wrapper(cache, typed, key)
-    functools.update_wrapper(wrapper, function)
-    _attach_cache_methods(wrapper, cache, options, BulkReader(cache, make_key_of(typed, key), uncached=uncached))
-    return wrapper
+    limits = maxsize, options.maxbytes, options.sizeof
+    return make_wrapper(MemoryFunction(function, options.evicts, *limits, options.typed, options.key, options.once))
 
 
 def _check_function(function: Any) -> None:
@@ -213,18 +219,3 @@ def _check_function(function: Any) -> None:
                 f"{function!r} is a {kind.replace('function', ' function')}: what it returns can be used only once, so "
                 "a stored one would be spent at the second call; cache a plain function that returns the final value"
             )
-
-
-def _attach_cache_methods(wrapper: Any, cache: ReadThrough, options: _Options, bulk: BulkReader) -> None:
-    # No attribute refers to the wrapper: without a cycle a cache that is dropped frees its memory at once.
-    def cache_parameters() -> dict[str, Any]:
-        """Return maxsize and typed, as in functools; with a budget also maxbytes, in bytes."""
-        budget = {} if options.maxbytes is None else {"maxbytes": options.maxbytes}
-        return {"maxsize": cache.partition.maxsize, "typed": options.typed, **budget}
-
-    wrapper.cache_info = cache.info
-    wrapper.cache_stats = cache.stats
-    wrapper.cache_clear = cache.clear
-    wrapper.cache_parameters = cache_parameters
-    wrapper.map = bulk.map
-    wrapper.warm = bulk.warm

@@ -11,6 +11,7 @@ import keras
 from .cache.cached_function import CachedFunction
 from .cache.stats import CacheStats
 from .images.arrays import Array
+from .images.crops import CROP_RATIO, CROP_SCALE
 from .images.jpeg import MAX_PIXELS
 from .loading.batches import BatchLoader
 from .loading.epoch_stats import EpochStats
@@ -26,11 +27,13 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     """A dataset of batches for ``model.fit``, ``evaluate``, ``predict``: ``(images, targets)`` or ``(images,)``.
 
     paths: the arguments of `load`, one per sample. targets: array-like with one entry per path, or None.
-    load: the read function, cached or not; returns JPEG bytes, which are decoded here, or an array (H, W, C). If it is
-    cached, a batch's misses are read on threads. size: (height, width) in pixels to resize images to, with
-    ``bytecache[images]``; without it they must all have the same size. colorspace, fast, strict, orient, max_pixels: of
-    the JPEG decode, as for :func:`bytecache.decode_jpeg`. dtype: of the images; uint8 keeps batches small, so scale in
-    the model.
+    load: the read function, cached or not; returns the bytes of an image of any format, which are decoded here, or an
+    array (H, W, C). If it is cached, a batch's misses are read on threads. size: (height, width) in pixels to resize
+    images to, with ``bytecache[images]``; without it they must all have the same size. resize, pad_value: "stretch",
+    "crop" or "pad", as for :func:`bytecache.decode_batch`, or "random_crop", a box for each sample as ``random_crops``
+    draws them with crop_scale and crop_ratio, which is a pure function of (seed, epoch, sample). colorspace, fast,
+    strict, orient, max_pixels: as for :func:`bytecache.decode_image`. dtype: of the images; uint8 keeps batches small,
+    so scale in the model.
     transform: a function from one image (H, W, C) to another, applied before it is written into the batch.
     on_error: "raise" raises SampleError, which names the path; "skip" leaves the sample out of its batch, counts it in
     ``skipped`` and logs its path once; a batch without a single good sample raises nevertheless.
@@ -42,9 +45,10 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     fit that continues an earlier one. (If there are only one or two batches, the batches that Keras requests ahead of
     training already complete a pass.)
 
-    workers, use_multiprocessing, max_queue_size: as in PyDataset. The workers belong to this dataset and stay for all
-    epochs, because Keras restarts its own each epoch, and they may deliver batches of an interrupted pass. A worker
-    process has a copy of `load` and of its cache, unless the cache is shared.
+    workers, use_multiprocessing, max_queue_size: as in PyDataset. One worker, the default, makes one batch ahead, on
+    threads, while the last one is used; 0 makes each when it is requested. The workers belong to this dataset and stay
+    for all epochs, because Keras restarts its own each epoch, and they may deliver batches of an interrupted pass. A
+    worker process has a copy of `load` and of its cache, unless the cache is shared.
 
     Batch arrays are reused once nothing refers to them. Pickles as its arguments.
     """
@@ -57,6 +61,10 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         batch_size: int,
         load: Callable[[Any], Any],
         size: tuple[int, int] | None = None,
+        resize: str = "stretch",
+        pad_value: int | tuple[int, int, int] = 0,
+        crop_scale: tuple[float, float] = CROP_SCALE,
+        crop_ratio: tuple[float, float] = CROP_RATIO,
         shuffle: bool = True,
         seed: int = 0,
         dtype: str = "uint8",
@@ -71,19 +79,16 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         use_multiprocessing: bool = False,
         max_queue_size: int = 10,
     ) -> None:
-        self._arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        self._arguments = _without(locals(), "self", "__class__")
         # With one worker, Keras requests one batch after the other; the actual workers run here.
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=max_queue_size)
-        of_workers = ("workers", "use_multiprocessing", "max_queue_size")
-        self._loader = BatchLoader(
-            **{name: self._arguments[name] for name in self._arguments if name not in of_workers}
-        )
+        self._loader = BatchLoader(**_without(self._arguments, "workers", "use_multiprocessing", "max_queue_size"))
         self._epochs = EpochTracker(len(self._loader), in_request_order=shuffle)
         self._prefetcher: Prefetcher | None = None
-        if check_int(workers, "workers", 0) > 1 or (workers > 0 and use_multiprocessing):
-            self._prefetcher = Prefetcher(
-                self._loader, workers, use_multiprocessing, check_int(max_queue_size, "max_queue_size", 1)
-            )
+        depth = check_int(max_queue_size, "max_queue_size", 1)
+        if check_int(workers, "workers", 0) > 0:
+            alone = workers == 1 and not use_multiprocessing
+            self._prefetcher = Prefetcher(self._loader, workers, use_multiprocessing, 1 if alone else depth)
             weakref.finalize(self, self._prefetcher.close)
         self._skipped_paths: set[Any] = set()
         self.skipped = 0
@@ -125,6 +130,10 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __reduce__(self) -> Any:
         return _rebuild, (type(self), self._arguments)
+
+
+def _without(arguments: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if name not in names}
 
 
 def _rebuild(kind: type[ImageDataset], arguments: dict[str, Any]) -> ImageDataset:

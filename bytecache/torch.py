@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import weakref
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler, default_collate, get_worker_info
+from torch.utils.data import Dataset, get_worker_info
 
 from .cache.cached_function import CachedFunction
 from .images.arrays import Array
 from .images.batch import map_indexed
+from .images.crops import CROP_RATIO, CROP_SCALE, DRAWS, make_fit
 from .images.jpeg import MAX_PIXELS
 from .loading.buffers import BufferPool
+from .loading.collate import collate
 from .loading.epoch_stats import EpochStats
-from .loading.epochs import epoch_order
+from .loading.lookahead import Cursor, Key, Lookahead
+from .loading.sampler import EpochSampler
 from .loading.samples import SampleError, SampleLoader, check_samples, check_skipped, log_skipped
-from .system.arguments import check_int
 from .system.threads import cpu_count
+
+_Decoded: TypeAlias = tuple[dict[int, Any], dict[int, Exception]]  # images, and what failed, by position in the batch
 
 __all__ = ["CacheReport", "EpochSampler", "ImageDataset", "SampleError", "collate"]
 
@@ -33,19 +39,23 @@ class ImageDataset(Dataset[Any]):
     that returns arrays). A batch is one cache look-up and is decoded on threads into one array, which lives
     as long as any of its samples; without `size`, samples of different shapes get an array each. target: a tensor.
 
-    paths: the arguments of `load`, one per sample. targets: array-like with one entry per path, or None. load: the read
-    function, cached or not; returns JPEG bytes, which are decoded here, or an array (H, W, C). If it is cached, a
-    batch's misses are read on threads. size: (height, width) in pixels to resize images to, with
-    ``bytecache[images]``. colorspace, fast, strict, orient, max_pixels: of the JPEG decode, as for
-    :func:`bytecache.decode_jpeg`. transform: a function of one image (C, H, W), as in torchvision; its result replaces
-    the image.
+    paths: the arguments of `load`, one per sample. targets: array-like with one entry per path, or None. load: the
+    read function, cached or not; returns the bytes of an image of any format, which are decoded here, or an array (H,
+    W, C). If it is cached, a batch's misses are read on threads. size: (height, width) in pixels to resize images to,
+    with ``bytecache[images]``. resize, pad_value: "stretch", "crop" or "pad", as for :func:`bytecache.decode_batch`,
+    or "random_crop", a new box for each sample as ``random_crops`` draws them with crop_scale and crop_ratio, from
+    torch's generator of the process. colorspace, fast, strict, orient, max_pixels: as for
+    :func:`bytecache.decode_image`. transform: a function of one image (C, H, W), as in torchvision; its result
+    replaces the image.
     on_error: "raise" raises SampleError, which names the path; "skip" leaves the sample out of its batch, counts it in
     ``skipped`` and logs its path once per process. A batch without a single good sample raises nevertheless, and so
     does a sample that is requested alone: ``data[i]``, ``batch_size=None``, ``ConcatDataset``.
 
     For any DataLoader; ``collate_fn=bytecache.torch.collate`` makes channels-last batches without a copy. Pickles as
-    its arguments. A worker process decodes on its share of the processors, and has a cache of its own unless
-    `load`'s is shared. Safe for threads if `load` and `transform` are.
+    its arguments. A worker process decodes on its share of the processors, and has a cache of its own unless `load`'s
+    is shared. With ``num_workers=0`` and an ``EpochSampler`` of this dataset, the next batch is made while the last
+    one is used; `transform` is then applied to it when it is requested. Safe for threads if `load` and `transform`
+    are.
     """
 
     def __init__(
@@ -55,6 +65,10 @@ class ImageDataset(Dataset[Any]):
         *,
         load: Callable[[Any], Any],
         size: tuple[int, int] | None = None,
+        resize: str = "stretch",
+        pad_value: int | tuple[int, int, int] = 0,
+        crop_scale: tuple[float, float] = CROP_SCALE,
+        crop_ratio: tuple[float, float] = CROP_RATIO,
         transform: Callable[[Tensor], Any] | None = None,
         on_error: str = "raise",
         colorspace: str = "RGB",
@@ -65,12 +79,15 @@ class ImageDataset(Dataset[Any]):
     ) -> None:
         self._paths, self._targets = list(paths), None if targets is None else _as_tensor(targets)
         check_samples(self._paths, self._targets, load, transform, on_error)
+        fit = make_fit(size, resize, pad_value, crop_scale, crop_ratio)
         self._samples = SampleLoader(
-            load, size, colorspace=colorspace, fast=fast, strict=strict, orient=orient, max_pixels=max_pixels
+            load, fit, colorspace=colorspace, fast=fast, strict=strict, orient=orient, max_pixels=max_pixels
         )
         self._transform = transform
         self._skips = _SkipCounter() if on_error == "skip" else None
         self._buffers, self._pid = BufferPool(), os.getpid()
+        self._lookahead = Lookahead[_Decoded]()
+        self._cursor: Callable[[], Cursor | None] = _no_cursor
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -82,30 +99,38 @@ class ImageDataset(Dataset[Any]):
         return 0 if self._skips is None else self._skips.total()
 
     def __getitem__(self, index: int) -> Any:
-        return self._get([index], skip=False)[0]
+        key = (self._check_index(index),)
+        return self._samples_of(key, self._prepare(key)(), skip=False)[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the samples at these indices without the skipped ones; DataLoader and Subset call this for a batch."""
-        return self._get(indices, skip=self._skips is not None)
+        key, cursor = tuple(self._check_index(index) for index in indices), self._cursor()
+        upcoming = None if cursor is None or get_worker_info() is not None else cursor.upcoming(key)
+        decoded = self._lookahead.get(key, self._prepare, upcoming)
+        return self._samples_of(key, decoded, skip=self._skips is not None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_buffers": None, "_pid": None}
+        return {**self.__dict__, "_buffers": None, "_pid": None, "_lookahead": Lookahead(), "_cursor": _no_cursor}
 
-    def _get(self, indices: Sequence[int], skip: bool) -> list[Any]:
-        indices = [self._check_index(index) for index in indices]
-        paths = [self._paths[index] for index in indices]
-        samples, failed = self._samples.load(paths)
+    def follow(self, indices: Sequence[int]) -> Cursor:
+        """Return an iterator over the indices that will be requested; batches of one process are then made ahead."""
+        cursor = Cursor(indices)
+        self._cursor = weakref.ref(cursor)
+        return cursor
+
+    def _samples_of(self, key: Key, decoded: _Decoded, skip: bool) -> list[Any]:
+        images, failed = decoded
         try:
-            images = self._images(samples, failed)
-            skipped = check_skipped(paths, failed, skip)
-        finally:  # the exceptions' tracebacks refer to frames that refer to these: break the cycle
-            samples.clear()
+            if self._transform is not None:
+                images = map_indexed(self._transform, images, failed)
+            skipped = check_skipped([self._paths[i] for i in key], failed, skip)
+        finally:  # the exceptions' tracebacks refer to frames that refer to this: break the cycle
             failed.clear()
         if skipped and self._skips is not None:
             self._skips.record(skipped)
         if self._targets is None:
             return list(images.values())
-        targets = self._targets[[indices[position] for position in images]].unbind()
+        targets = self._targets[[key[position] for position in images]].unbind()
         return list(zip(images.values(), targets, strict=True))
 
     def _check_index(self, index: int) -> int:
@@ -118,15 +143,25 @@ class ImageDataset(Dataset[Any]):
             raise IndexError(f"sample {i} is out of range: the dataset has {len(self)} samples")
         return i % len(self)
 
-    def _images(self, samples: dict[int, Any], failed: dict[int, Exception]) -> dict[int, Any]:
-        """Return the decoded and transformed samples by position in the batch; exceptions go into `failed`."""
-        decoded, batch = self._samples.decode_all(samples, failed, self._batch_buffer, _decode_threads())
+    def _prepare(self, key: Key) -> Callable[[], _Decoded]:
+        """Return a function that reads and decodes these samples."""
+        fit, draws = self._samples.fit, None
+        if fit is not None and fit.resize == "random_crop":
+            # From this process's generator, which torch seeds in each worker; a row for each sample, failed or not.
+            draws = torch.rand(len(key), DRAWS, dtype=torch.float64).numpy()
+        return partial(self._decode, [self._paths[i] for i in key], draws)
+
+    def _decode(self, paths: list[Any], draws: Array | None) -> _Decoded:
+        samples, failed = self._samples.load(paths)
+        try:
+            decoded, batch = self._samples.decode_all(samples, failed, self._batch_buffer, _decode_threads(), draws)
+        finally:
+            samples.clear()
         if batch is None:
             images: dict[int, Any] = {i: torch.from_numpy(image).permute(2, 0, 1) for i, image in decoded.items()}
         else:
             images = dict(zip(decoded, torch.from_numpy(batch).permute(0, 3, 1, 2).unbind(), strict=True))
-        images = {i: image for i, image in images.items() if i not in failed}
-        return images if self._transform is None else map_indexed(self._transform, images, failed)
+        return {i: image for i, image in images.items() if i not in failed}, failed
 
     def _batch_buffer(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Return an array that is reused later; each process has its own."""
@@ -152,65 +187,6 @@ class _SkipCounter:
         return int(self._counts.sum())
 
 
-def collate(samples: Sequence[Any]) -> Any:
-    """Return a batch of ImageDataset's samples: images (N, C, H, W) in channels-last memory, and targets (N, ...).
-
-    A ``collate_fn`` that copies nothing if the samples are consecutive in one array, as ImageDataset's are unless its
-    transform made new ones; ``default_collate`` transposes all pixels into another memory format. Apart from that the
-    results are equal, and anything but tensors and tuples of them is passed to ``default_collate``.
-    """
-    first = samples[0]
-    if isinstance(first, tuple) and not hasattr(first, "_fields"):
-        return [collate(parts) for parts in zip(*samples, strict=True)]
-    if isinstance(first, Tensor):
-        channels_last = first.dim() == 3 and first.permute(1, 2, 0).is_contiguous()
-        step, start = first.numel(), int(first.storage_offset())
-        consecutive = (_is_at(start + i * step, sample, first) for i, sample in enumerate(samples))
-        if (channels_last or first.is_contiguous()) and all(consecutive):
-            return first.as_strided((len(samples), *first.shape), (step, *first.stride()), start)
-        if channels_last and not first.is_contiguous():
-            return default_collate([sample.permute(1, 2, 0) for sample in samples]).permute(0, 3, 1, 2)
-    return default_collate(samples)  # type: ignore[arg-type]  # it accepts any sequence
-
-
-def _is_at(offset: int, sample: Tensor, first: Tensor) -> bool:
-    """Return whether a sample is at this offset of the first one's memory, in the same layout."""
-    return (
-        sample.storage_offset() == offset
-        and sample.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
-        and (sample.dtype, sample.shape, sample.stride()) == (first.dtype, first.shape, first.stride())
-    )
-
-
-class EpochSampler(Sampler[int]):
-    """A sampler of the indices 0 to n - 1, in an order that is a pure function of (seed, epoch).
-
-    Call ``set_epoch(epoch)`` before each epoch; otherwise the order is that of the last one. world, rank: as with
-    DistributedSampler, each of `world` processes gets every `world`-th index, starting with the `rank`-th; if they
-    cannot be divided evenly, the first ones come twice. Raises TypeError or ValueError if a number is out of range.
-    """
-
-    def __init__(self, n: int, *, seed: int, rank: int = 0, world: int = 1, shuffle: bool = True) -> None:
-        self._n, self._seed = check_int(n, "n", 1), check_int(seed, "seed", 0)
-        self._rank, self._world = check_int(rank, "rank", 0), check_int(world, "world", 1)
-        if self._rank >= self._world:
-            raise ValueError(f"rank must be an int from 0 to world - 1 = {self._world - 1}, got {rank}")
-        self._shuffle, self._epoch = shuffle, 0
-
-    def __len__(self) -> int:
-        """Return how many indices this rank gets, the same number as every other."""
-        return -(-self._n // self._world)
-
-    def __iter__(self) -> Iterator[int]:
-        order = epoch_order(self._n, self._seed, self._epoch, self._shuffle)
-        padded = np.resize(order, len(self) * self._world)
-        return iter(padded[self._rank :: self._world].tolist())
-
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, from 0, whose order the next iteration follows."""
-        self._epoch = check_int(epoch, "epoch", 0)
-
-
 class CacheReport:
     """A report of the cache's counters per epoch, for a training loop; raises TypeError if the function is not cached.
 
@@ -232,6 +208,11 @@ class CacheReport:
         return self._epoch_stats.since_last()
 
 
+def _no_cursor() -> Cursor | None:
+    """Stand for a reference to a cursor that is gone."""
+    return None
+
+
 def _decode_threads() -> int:
     """Return how many threads decode: in a worker process, its share of the processors."""
     worker = get_worker_info()
@@ -242,6 +223,8 @@ def _as_tensor(targets: Any) -> Tensor:
     if isinstance(targets, np.ndarray) and not targets.flags.writeable:
         targets = targets.copy()  # torch warns about read-only arrays
     try:
+        if not isinstance(targets, Tensor):
+            np.asarray(targets)  # torch takes the shape of the first entry: if that is empty, all others would be
         return torch.as_tensor(targets)
     except (TypeError, ValueError) as exc:
         raise TypeError(

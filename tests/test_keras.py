@@ -8,12 +8,13 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.images import count_headers, flat_jpeg
+from helpers.images import count_headers, flat_jpeg, make_jpeg
 
 import bytecache
 from bytecache.loading.epochs import epoch_order
@@ -99,6 +100,60 @@ def test_a_loop_over_the_dataset_is_an_epoch(tmp_path):
     assert data[0][0].dtype == np.uint8
 
 
+def test_one_batch_is_made_ahead(tmp_path):
+    """By default, while the last one is used; with workers=0 each is made when it is requested."""
+    second, reads = threading.Event(), []
+
+    def load(path):
+        reads.append(path)
+        if len(reads) == 12:
+            second.set()
+        return path.read_bytes()
+
+    paths = write_files(tmp_path, 16)
+    alone = dataset(paths, load=load, workers=0)
+    alone[0], alone[1]
+    assert len(reads) == 8
+    reads.clear()
+    ahead = dataset(paths, load=load)
+    ahead[0], ahead[1]  # the first one tells the shape of all
+    assert second.wait(30)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_errors_and_skips_come_with_their_batches(tmp_path, workers):
+    """Whether batches are made ahead or not."""
+    paths = write_files(tmp_path, 16)
+    paths[9].unlink()
+    data = dataset(paths, shuffle=False, on_error="skip", workers=workers)
+    assert [(len(data[i][1]), data.skipped) for i in range(4)] == [(4, 0), (4, 0), (3, 1), (4, 1)]
+    data = dataset(paths, shuffle=False, workers=workers)
+    assert [len(data[i][1]) for i in range(2)] == [4, 4]
+    with pytest.raises(SampleError, match=r"009\.jpg"):
+        data[2]
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "random_crop"])
+def test_resize_modes(tmp_path, resize):
+    """A random crop is a pure function of (seed, epoch, sample), whoever makes the batch and whatever is in it."""
+    path = tmp_path / "0.jpg"
+    path.write_bytes(make_jpeg(60, 90))
+    options = {"size": (20, 20), "resize": resize, "shuffle": False, "batch_size": 2}
+    (images, _), (others, _) = dataset([path] * 4, **options)
+    if resize != "random_crop":
+        (expected,) = bytecache.decode_batch([path.read_bytes()], size=(20, 20), resize=resize)
+        assert all(np.array_equal(image, expected) for image in (*images, *others))
+        return
+    assert len({image.tobytes() for image in (*images, *others)}) == 4
+    again = dataset([path] * 4, **options | {"batch_size": 4, "workers": 2})
+    assert np.array_equal(again[0][0], np.concatenate([images, others]))
+    again.epoch = 1
+    assert not np.array_equal(again[0][0][0], images[0])
+    assert not np.array_equal(dataset([path] * 4, **options, seed=1)[0][0][0], images[0])
+    narrow = dataset([path] * 4, **options, crop_scale=(1, 1), crop_ratio=(1.5, 1.5))[0][0][0]
+    assert np.array_equal(narrow, bytecache.decode_batch([path.read_bytes()], size=(20, 20))[0])
+
+
 def test_epoch_may_be_set_to_continue_an_earlier_run(tmp_path):
     """After data.epoch = 5 the order is that of epoch 5."""
     data = dataset(write_files(tmp_path, 10))
@@ -145,7 +200,7 @@ def test_a_dataset_pickles_as_its_arguments(tmp_path):
 def test_the_report_does_not_count_validation(tmp_path):
     """Reads between on_test_begin and on_epoch_end are not counted, though the function is the same."""
     paths = write_files(tmp_path, 4)
-    read = bytecache.fill_once(Path.read_bytes)
+    read = bytecache.fill_once(maxbytes=10**6)(Path.read_bytes)
     report, logs = CacheReport(read, prefix="train_"), {}
     read(paths[0]), read(paths[0])
     report.on_test_begin()
@@ -173,7 +228,7 @@ def test_the_logs_are_plain_numbers(tmp_path, options):
 
 def test_each_header_is_read_once(tmp_path, monkeypatch):
     """In every batch, including the first, from which the shape of all batches comes."""
-    data = dataset(write_files(tmp_path, 10))
+    data = dataset(write_files(tmp_path, 10), workers=0)
     headers = count_headers(monkeypatch)
     for index, expected in enumerate((4, 8, 10)):
         data[index]

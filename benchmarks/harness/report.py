@@ -81,3 +81,8 @@ def number(value: float, digits: int = 3) -> str:
         return "0"
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
     return f"{round(value, decimals):,.{max(0, decimals)}f}"
+
+
+def compared(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return rows of name, images per second, and ratio to the first."""
+    return [(name, number(result["per_s"][0]), spread(result["times"])) for name, result in results.items()]

@@ -18,7 +18,7 @@ from .image_files import decode, read
 def epochs(job: Job, load: Callable[[str], Any], workers: int = 0) -> Epochs:
     """Load batches through `load`; decoding uses all processors even without workers."""
     data = ImageDataset(job.paths, np.arange(job.count), load=load, size=(job.side, job.side))
-    sampler = EpochSampler(job.count, seed=job.seed)
+    sampler = EpochSampler(data, seed=job.seed)
     batches: Any = DataLoader(
         data,
         batch_size=job.batch,

@@ -34,20 +34,25 @@ def one_thread(files: Sequence[bytes]) -> Functions:
     }
 
 
-def bare_threads(files: Sequence[bytes], out: np.ndarray[Any, Any], threads: int) -> None:
-    """Decode into `out` on threads that share nothing but an iterator."""
-    indices = iter(range(len(files)))
+def on_bare_threads(count: int, decode: Callable[[int, int], Any], threads: int) -> None:
+    """Call ``decode(index, thread)`` for each index, on threads that share nothing but an iterator."""
+    indices = iter(range(count))
 
-    def work() -> None:
+    def work(thread: int) -> None:
         for index in indices:
-            simplejpeg.decode_jpeg(files[index], buffer=out[index])
+            decode(index, thread)
 
-    helpers = [Thread(target=work) for _ in range(threads - 1)]
+    helpers = [Thread(target=work, args=(thread,)) for thread in range(1, threads)]
     for helper in helpers:
         helper.start()
-    work()
+    work(0)
     for helper in helpers:
         helper.join()
+
+
+def bare_threads(files: Sequence[bytes], out: np.ndarray[Any, Any], threads: int) -> None:
+    """Decode into `out` on bare threads."""
+    on_bare_threads(len(files), lambda index, _: simplejpeg.decode_jpeg(files[index], buffer=out[index]), threads)
 
 
 def two_threads(files: Sequence[bytes]) -> Functions:

@@ -21,19 +21,13 @@ _DEFAULT_READ_THREADS = min(32, cpu_count() + 4)  # reading waits more than it c
 class BulkReader:
     """``map`` and ``warm`` for one cached function of one argument.
 
-    key_of: from the argument to the key of the cache. uncached: what is called for a miss instead of the cache, if
-    nothing is ever stored. views: whether bytes come as views with ``copy=False``.
+    key_of: from the argument to the key of the cache. views: whether bytes come as views with ``copy=False``.
     """
 
-    def __init__(
-        self,
-        cache: ReadThrough,
-        key_of: Callable[[Any], Hashable],
-        *,
-        uncached: Callable[[Any], Any] | None = None,
-        views: bool = False,
-    ) -> None:
-        self._cache, self._key_of, self._uncached, self._views = cache, key_of, uncached, views
+    __slots__ = ("_cache", "_key_of", "_views")
+
+    def __init__(self, cache: ReadThrough, key_of: Callable[[Any], Hashable], *, views: bool = False) -> None:
+        self._cache, self._key_of, self._views = cache, key_of, views
 
     def map(
         self,
@@ -118,8 +112,6 @@ class BulkReader:
                 self._cache.partition.counters.hit(len(others))
 
     def _load(self, cache_key: Hashable, key: Any) -> Any:
-        if self._uncached is not None:
-            return self._uncached(key)
         return self._cache.miss(cache_key, (key,), {})
 
     def warm(self, keys: Iterable[Any], threads: int | None = None, *, progress: bool = False) -> CacheStats:

@@ -1,118 +1,81 @@
-"""The wrappers of a function that is cached in this process's memory: key, hit, and the way to a miss."""
+"""The wrappers of a function that is cached in this process's memory: key, hit, and the way to a miss.
+
+A wrapper closes over its MemoryFunction and a type, and uses no global but a class: see MemoryFunction for its copies.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from time import perf_counter
+import functools
+from collections.abc import Callable
 from typing import Any
 
-from ..keys.call_key import make_key
-from ..stores.memory import FillOncePartition, LRUPartition, MemoryPartition
-from .read_through import ReadThrough
-
-_NO_ARGUMENT: Any = object()  # the first argument of a call without positional arguments
+from ..stores.memory import LRUPartition
+from .memory_function import MemoryFunction, NoArgument
+from .methods import METHODS
 
 
-def make_wrapper(cache: ReadThrough, typed: bool, key: Callable[..., Hashable] | None) -> Callable[..., Any]:
-    """Return a function that answers calls from a cache in memory, which runs what is missing."""
-    partition = cache.partition
-    if isinstance(partition, LRUPartition):
-        return _lru_wrapper(cache, partition, typed, key)
-    assert isinstance(partition, FillOncePartition)
-    return _fill_once_wrapper(cache, partition, typed, key)
+def make_wrapper(cache: MemoryFunction) -> Any:
+    """Return the function that answers calls from `cache`, with its methods."""
+    if cache.partition.maxsize == 0:
+        wrapper: Any = _uncached_wrapper(cache)
+    elif isinstance(cache.partition, LRUPartition):
+        wrapper = _lru_wrapper(cache, cache.plain)
+    else:
+        wrapper = _fill_once_wrapper(cache, cache.plain)
+    functools.update_wrapper(wrapper, cache.function)
+    for name in METHODS:  # none refers to the wrapper: without a cycle a cache that is dropped frees its memory at once
+        setattr(wrapper, name, getattr(cache, name))
+    return wrapper
 
 
-def make_uncached_wrapper(function: Callable[..., Any], partition: MemoryPartition) -> Callable[..., Any]:
-    """Return a function that runs `function` at each call and counts it, as a cache of size zero.
-
-    Nothing is looked up, so the arguments need not be hashable.
-    """
-
+def _uncached_wrapper(cache: MemoryFunction) -> Callable[..., Any]:
     def call(*args: Any, **kwds: Any) -> Any:
-        error, started = True, perf_counter()
-        partition.counters.miss()
-        try:
-            value = function(*args, **kwds)
-            error = False
-        finally:
-            partition.counters.load(perf_counter() - started, error)
-        with partition.lock:
-            partition.counters.rejected += 1
-        return value
+        return cache.run_uncached(args, kwds)
 
     return call
-
-
-def cache_key(
-    args: tuple[Any, ...], kwds: dict[str, Any], typed: bool, key: Callable[..., Hashable] | None
-) -> Hashable:
-    """Return the key under which a call's result is stored."""
-    if key is None:
-        return make_key(args, kwds, typed)
-    return make_key((key(*args, **kwds),), {}, typed)
-
-
-def make_key_of(typed: bool, key: Callable[..., Hashable] | None) -> Callable[[Any], Hashable]:
-    """Return the function from one argument to the key under which the result of a call with it is stored."""
-    plain = str if key is None else _NO_ARGUMENT
-
-    def key_of(argument: Any) -> Hashable:
-        if type(argument) is plain:
-            return argument
-        return cache_key((argument,), {}, typed, key)
-
-    return key_of
 
 
 # The two hit paths. They differ in what a hit writes, and are kept apart because a branch or a call more is felt
 # there. A single str, the common key of a read function, is its own key; make_key does the same.
 
 
-def _fill_once_wrapper(
-    cache: ReadThrough, partition: FillOncePartition, typed: bool, key: Callable[..., Hashable] | None
-) -> Callable[..., Any]:
-    entries, counters, tick = partition.entries, partition.counters, partition.counters.tick
-    run, load = cache.flights.run, cache.load
-    plain = str if key is None else _NO_ARGUMENT
-
-    def call(first: Any = _NO_ARGUMENT, /, *rest: Any, **kwds: Any) -> Any:
+def _fill_once_wrapper(cache: MemoryFunction, plain: type) -> Callable[..., Any]:
+    def call(first: Any = NoArgument, /, *rest: Any, **kwds: Any) -> Any:
         if type(first) is plain and not rest and not kwds:
             call_key = first
         else:
-            call_key = cache_key(rest if first is _NO_ARGUMENT else (first, *rest), kwds, typed, key)
+            call_key = cache.key(rest if first is NoArgument else (first, *rest), kwds)
         try:
-            value = entries[call_key]
+            value = cache.entries[call_key]
         except KeyError:
             pass
         else:
+            tick = cache.tick
             tick()
             return value
-        args = rest if first is _NO_ARGUMENT else (first, *rest)
-        return run(call_key, partition.generation, counters, load, args, kwds)  # cache.miss, with a frame less
+        args = rest if first is NoArgument else (first, *rest)
+        # cache.miss, with a frame less
+        return cache.run(call_key, cache.partition.generation, cache.counters, cache.load, args, kwds)
 
     return call
 
 
-def _lru_wrapper(
-    cache: ReadThrough, partition: LRUPartition, typed: bool, key: Callable[..., Hashable] | None
-) -> Callable[..., Any]:
-    entries, counters, tick = partition.entries, partition.counters, partition.counters.tick
-    run, load = cache.flights.run, cache.load
-    plain = str if key is None else _NO_ARGUMENT
-
-    def call(first: Any = _NO_ARGUMENT, /, *rest: Any, **kwds: Any) -> Any:
+def _lru_wrapper(cache: MemoryFunction, plain: type) -> Callable[..., Any]:
+    def call(first: Any = NoArgument, /, *rest: Any, **kwds: Any) -> Any:
         if type(first) is plain and not rest and not kwds:
             call_key = first
         else:
-            call_key = cache_key(rest if first is _NO_ARGUMENT else (first, *rest), kwds, typed, key)
+            call_key = cache.key(rest if first is NoArgument else (first, *rest), kwds)
         try:
-            entry = entries[call_key]
+            entry = cache.entries[call_key]
         except KeyError:
             pass
         else:
+            tick = cache.tick
             entry.used = tick()
             return entry.value
-        args = rest if first is _NO_ARGUMENT else (first, *rest)
-        return run(call_key, partition.generation, counters, load, args, kwds)  # cache.miss, with a frame less
+        args = rest if first is NoArgument else (first, *rest)
+        # cache.miss, with a frame less
+        return cache.run(call_key, cache.partition.generation, cache.counters, cache.load, args, kwds)
 
     return call

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..stores.base import Lease
 from ..system.fork import at_fork
@@ -20,7 +20,8 @@ class LeasedFlight(Flight):
     """A run of the function that other processes may be waiting for.
 
     waits_for_process: whether its leader is waiting for another process. must_not_wait: whether it must not, since
-    another process may wait for a thread that waits for this flight. Both are guarded by the lock of the SingleFlight.
+    another process may wait for a thread that waits for this flight. Each side writes its own before it reads the
+    other's, so at least one of the two sees the other.
     """
 
     __slots__ = ("must_not_wait", "waits_for_process")
@@ -29,7 +30,7 @@ class LeasedFlight(Flight):
         super().__init__(generation)
         self.must_not_wait = self.waits_for_process = False
 
-    def may_wait_locked(self) -> bool:
+    def may_wait(self) -> bool:
         """Whether this thread may wait for the flight.
 
         Not if other processes may be waiting for this thread, and the flight for other processes: that may be a circle.
@@ -40,16 +41,17 @@ class LeasedFlight(Flight):
         return not self.waits_for_process
 
 
-def run_with_lease(lease: Lease, flight: LeasedFlight, lock: Any, work: Callable[[], T]) -> T:
+def run_with_lease(lease: Lease, flight: LeasedFlight, work: Callable[[], T]) -> T:
     """Return ``work()``, run while no other process works for the same key.
 
     A nested call does not wait, because two processes could then wait for each other forever; it may repeat another
-    process's work. lock: the one that guards the flight.
+    process's work.
     """
     thread, started = threading.get_ident(), next_tick()
     leases = _leases_of_thread.setdefault(thread, [])
-    with lock:
-        flight.waits_for_process = not flight.must_not_wait and not _is_awaited_by_process(thread)
+    flight.waits_for_process = not _is_awaited_by_process(thread)
+    if flight.must_not_wait:
+        flight.waits_for_process = False
     try:
         lease.acquire(wait=flight.waits_for_process)
         flight.waits_for_process = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -11,27 +10,36 @@ from typing import Any
 
 from ..stores.base import MISSING, Counters, Partition
 from ..system.fork import at_fork
+from .advice import Advice
 from .leased_flight import LeasedFlight, run_with_lease
-from .singleflight import Flight, SingleFlight
+from .patience import Patience
+from .singleflight import Flight, SingleFlight, run_alone
 from .stats import CacheInfo, CacheStats, check_scope
 
 
 class ReadThrough:
     """The cache of one function: its partition, with values and counters, and its flights.
 
-    Safe for threads, processes and forks as far as the partition is.
+    once: whether of simultaneous calls of a key one runs the function for the others; else each runs it. ``run`` is
+    SingleFlight.run, or what does the same without waiting. Safe for threads, processes and forks as far as the
+    partition is.
     """
 
-    def __init__(self, function: Callable[..., Any], partition: Partition, *, reentrant: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., Any], partition: Partition, *, once: bool = True, reentrant: bool = False
+    ) -> None:
         self.function, self.partition = function, partition
-        self.flights = SingleFlight(partition.lock, LeasedFlight if partition.has_leases else Flight, reentrant)
-        with _registry_lock:
-            _registry.add(self)
+        self._leased = once and partition.has_leases
+        flight = LeasedFlight if self._leased else Flight
+        self.flights = SingleFlight(partition.lock, Patience(function, not reentrant), flight, reentrant)
+        self.run = self.flights.run if once else run_alone
+        self.advice = Advice(function, partition)
+        _registry[id(self)] = self
 
     def miss(self, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         """Answer a call whose key was not found a moment ago."""
-        partition, lead = self.partition, self._lead if self.partition.has_leases else self.load
-        return self.flights.run(key, partition.generation, partition.counters, lead, args, kwds)
+        partition, lead = self.partition, self._lead if self._leased else self.load
+        return self.run(key, partition.generation, partition.counters, lead, args, kwds)
 
     def _lead(
         self, flight: LeasedFlight, key: Any, counters: Counters, args: tuple[Any, ...], kwds: dict[str, Any]
@@ -40,7 +48,7 @@ class ReadThrough:
         lease = self.partition.lease(key, flight.generation)
         work = partial(self.load, flight, key, counters, args, kwds)
         try:
-            return work() if lease is None else run_with_lease(lease, flight, self.partition.lock, work)
+            return work() if lease is None else run_with_lease(lease, flight, work)
         finally:
             del flight, work  # its exception's traceback keeps this frame alive: no cycle for the collector
 
@@ -62,6 +70,7 @@ class ReadThrough:
             raise
         finally:
             counters.load((ended or perf_counter()) - started, error)
+        self.advice.look(key, args, kwds)
         return value
 
     def info(self, scope: str = "process") -> CacheInfo:
@@ -82,6 +91,7 @@ class ReadThrough:
             maxsize=self.partition.maxsize,
             currbytes=currbytes,
             maxbytes=self.partition.maxbytes,
+            warnings=len(self.advice.told),
         )
 
     def clear(self) -> None:
@@ -94,33 +104,36 @@ class ReadThrough:
         self.flights.drop_before(self.partition.generation)
 
 
-_registry_lock = threading.RLock()  # guards _registry; re-entrant, for a signal handler that decorates, or forks
-_registry: weakref.WeakSet[ReadThrough] = weakref.WeakSet()
-_locked_for_fork: list[ReadThrough] = []  # the caches whose locks the forking thread has
+_registry: weakref.WeakValueDictionary[int, ReadThrough] = weakref.WeakValueDictionary()  # by id
+_locked_for_fork: list[Any] = []  # the locks that the forking thread has
+
+
+def _caches() -> list[ReadThrough]:
+    found = [reference() for reference in _registry.valuerefs()]
+    return [cache for cache in found if cache is not None]
 
 
 def _before_fork() -> None:
-    # With all locks nobody is half way through a change while the memory is copied.
-    _registry_lock.acquire()
-    for cache in list(_registry):
-        _locked_for_fork.append(cache)  # first: an interrupt in between leaves no lock behind
-        cache.partition.lock.acquire()
+    # With its lock nobody is half way through a change while the memory is copied.
+    for cache in _caches():
+        if cache.partition.locked_before_fork:
+            _locked_for_fork.append(cache.partition.lock)  # first: an interrupt in between leaves no lock behind
+            cache.partition.lock.acquire()
 
 
 def _after_fork_in_parent() -> None:
-    try:
-        while _locked_for_fork:
-            lock: Any = _locked_for_fork.pop().partition.lock
-            if lock._is_owned():
-                lock.release()
-    finally:
-        _registry_lock.release()
+    while _locked_for_fork:
+        lock = _locked_for_fork.pop()
+        if lock._is_owned():
+            lock.release()
 
 
 def _after_fork_in_child() -> None:
-    for cache in _locked_for_fork:
-        cache.flights.after_fork_in_child()
     _after_fork_in_parent()
+    for cache in _caches():
+        cache.partition.after_fork_in_child()
+        cache.flights.after_fork_in_child(cache.partition.lock)
+        cache.advice.after_fork_in_child()
 
 
 at_fork("caches", before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterator
+from time import monotonic
 from typing import Any
 
 from ..stores.base import MISSING, Counters
 from ..system.fork import at_fork
 from ..system.threads import helpers_working_for, next_tick
+from .patience import Patience
 
-_lock = threading.RLock()  # guards _waiting_on; re-entrant, for a signal handler that calls a cached function
 _waiting_on: dict[int, Flight] = {}  # thread identifier -> the flight that it waits for
 
 
@@ -26,17 +27,17 @@ class Flight:
     the waiters try again, and one of them leads.
     """
 
-    __slots__ = ("_exception", "_value", "done", "generation", "leader", "running", "started")
+    __slots__ = ("_exception", "_value", "done", "generation", "leader", "running", "started", "warned")
 
     def __init__(self, generation: int) -> None:
         self.leader, self.started, self.generation = threading.get_ident(), next_tick(), generation
         self.running = threading.Lock()
-        self.done = False
+        self.done = self.warned = False
         self._value: Any = None
         self._exception: Exception | None = None
 
-    def may_wait_locked(self) -> bool:
-        """Whether another thread may wait for this flight; asked under the lock of its SingleFlight."""
+    def may_wait(self) -> bool:
+        """Whether another thread may wait for this flight."""
         return True
 
     def set_result(self, value: Any) -> None:
@@ -57,37 +58,45 @@ class Flight:
         finally:
             del self  # the exception's traceback keeps this frame alive
 
-    def wait(self) -> None:
-        """Wait until the leader has released the lock.
+    def wait(self, patience: Patience, args: tuple[Any, ...], kwds: dict[str, Any]) -> None:
+        """Wait until the leader has released the lock; one of those that wait long warns, once.
 
         Raise RecursionError if this thread leads the flight itself, or if its leader cannot go on before this thread
         does, through whatever other waits: a function that calls itself in a circle would stand still.
         """
         me = threading.get_ident()
         try:
-            with _lock:
-                if me in _blockers(self):
-                    raise RecursionError(
-                        "a cached function calls itself, directly or in a circle, with the same arguments"
-                    )
-                _waiting_on[me] = self
-            with self.running:
-                pass
+            _waiting_on[me] = self  # first: of threads that close a circle at the same time at least one sees it
+            if me in _blockers(self):
+                raise RecursionError("a cached function calls itself, directly or in a circle, with the same arguments")
+            started, passed = monotonic(), False
+            try:
+                while not passed:
+                    passed = self.running.acquire(timeout=patience.seconds)
+                    if not passed and self.done:  # an interrupt struck a waiter that had just got the lock
+                        return
+                    waited_s = monotonic() - started
+                    if not (passed or self.warned) and waited_s >= patience.seconds:
+                        self.warned = True
+                        patience.warn(self.leader, waited_s, args, kwds)
+            finally:
+                if passed:
+                    self.running.release()
         finally:
-            with _lock:
-                _waiting_on.pop(me, None)
-            del self  # the traceback keeps this frame alive
+            _waiting_on.pop(me, None)
+            del self, args, kwds  # the traceback keeps this frame alive
 
 
 class SingleFlight:
     """The flights of one cached function; safe for threads.
 
-    lock: re-entrant; guards the flights. flight: the kind of flights. reentrant: whether a function may call itself
-    with its own key, as functools lets it.
+    A flight is put into the dict by one step in C, and taken out by its leader: that needs no lock, under which a key's
+    ``__eq__`` would run. lock: the partition's. patience: of the calls that wait. flight: the kind of flights.
+    reentrant: whether a function may call itself with its own key, as functools lets it.
     """
 
-    def __init__(self, lock: Any, flight: type[Flight] = Flight, reentrant: bool = False) -> None:
-        self._lock, self._new_flight, self._reentrant = lock, flight, reentrant
+    def __init__(self, lock: Any, patience: Patience, flight: type[Flight] = Flight, reentrant: bool = False) -> None:
+        self._lock, self._patience, self._new_flight, self._reentrant = lock, patience, flight, reentrant
         self._flights: dict[tuple[int, Hashable], Flight] = {}  # by generation and key
 
     def run(
@@ -107,9 +116,8 @@ class SingleFlight:
         slot = generation, key
         with flight.running:
             try:
-                with self._lock:
-                    other = self._flights.setdefault(slot, flight)
-                value = MISSING if other is flight else self._join(slot, flight, counters)
+                other = self._flights.setdefault(slot, flight)
+                value = MISSING if other is flight else self._join(slot, flight, counters, args, kwds)
                 if value is MISSING:
                     try:
                         value = lead(flight, key, counters, args, kwds)
@@ -119,28 +127,37 @@ class SingleFlight:
                     flight.set_result(value)
                 return value
             finally:
-                with self._lock:
-                    if self._flights.get(slot) is flight:
-                        del self._flights[slot]
+                if self._flights.get(slot) is flight:
+                    self._flights.pop(slot, None)
                 del flight, other  # its exception's traceback keeps this frame alive: no cycle for the collector
 
-    def _join(self, slot: tuple[int, Hashable], mine: Flight, counters: Counters) -> Any:
+    def _join(
+        self,
+        slot: tuple[int, Hashable],
+        mine: Flight,
+        counters: Counters,
+        args: tuple[Any, ...],
+        kwds: dict[str, Any],
+    ) -> Any:
         """Return what another call's flight brought, or MISSING if this thread is to lead."""
-        # A signal handler or a key's __eq__ may call in while this thread has the lock: it must not wait for others
-        # then, who may need the lock to land.
+        # A signal handler may call in while this thread has the lock: it must not wait for others then, who may need
+        # the lock to store their values.
         inside = self._lock._is_owned()
         while True:
-            with self._lock:
-                flight = self._flights.setdefault(slot, mine)
-                if not flight.running.locked():  # an interrupt struck its leader in the very act of landing
-                    flight = self._flights[slot] = mine
-                if flight is mine or inside or (self._reentrant and flight.leader == mine.leader):
-                    return MISSING
-                if not flight.may_wait_locked():
-                    return MISSING
+            flight = self._flights.setdefault(slot, mine)
+            if flight is mine or inside or (self._reentrant and flight.leader == mine.leader):
+                return MISSING
+            if not flight.running.locked():  # it has landed, or an interrupt struck its leader in the very act
+                with self._lock:
+                    if slot in self._flights and self._flights[slot] is flight:
+                        del self._flights[slot]
+                if not flight.done:
+                    continue
+            elif not flight.may_wait():
+                return MISSING
             answered = True  # by a value or an exception, also one that strikes while it waits: a hit
             try:
-                flight.wait()
+                flight.wait(self._patience, args, kwds)
                 answered = flight.done
                 if answered:
                     return flight.result()
@@ -151,14 +168,26 @@ class SingleFlight:
 
     def drop_before(self, generation: int) -> None:
         """Drop the flights of other generations: nobody joins them any more, and they may keep a value alive."""
-        with self._lock:
-            for slot in [slot for slot in self._flights if slot[0] != generation]:
-                del self._flights[slot]
+        for slot in list(self._flights):
+            if slot[0] != generation:
+                self._flights.pop(slot, None)
 
-    def after_fork_in_child(self) -> None:
-        """Drop the flights of other threads, which are not here: nobody may wait for them."""
-        me = threading.get_ident()
+    def after_fork_in_child(self, lock: Any) -> None:
+        """Drop the flights of other threads, which are not here: nobody may wait for them. lock: the partition's."""
+        self._lock, me = lock, threading.get_ident()
         self._flights = {slot: flight for slot, flight in self._flights.items() if flight.leader == me}
+
+
+def run_alone(
+    key: Hashable,
+    generation: int,
+    counters: Counters,
+    lead: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwds: dict[str, Any],
+) -> Any:
+    """Return the result of ``lead(flight, key, counters, args, kwds)``, whatever other calls do."""
+    return lead(Flight(generation), key, counters, args, kwds)
 
 
 def _blockers(flight: Flight) -> Iterator[int]:
@@ -185,8 +214,6 @@ def _leader_of(flight: Flight | None) -> list[tuple[int, int]]:
 
 
 def _reset_after_fork() -> None:
-    global _lock
-    _lock = threading.RLock()
     _waiting_on.clear()
 
 

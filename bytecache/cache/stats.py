@@ -27,8 +27,8 @@ class CacheStats:
     hits: calls answered without running the function. misses: calls that ran it, also if it raised. errors: runs that
     raised. stored: values that were stored. rejected: values that did not fit. evicted: values removed to make room.
     load_s: seconds spent in the function, summed over threads. currsize and currbytes (None if sizes are not measured)
-    are what is stored now, maxsize and maxbytes the limits (None: no limit); a difference keeps these four from the
-    later snapshot.
+    are what is stored now, maxsize and maxbytes the limits (None: no limit), warnings how many reasons this process was
+    told why the cache does not help; a difference keeps these five from the later snapshot.
     """
 
     hits: int
@@ -42,6 +42,7 @@ class CacheStats:
     currbytes: int | None
     maxbytes: int | None
     load_s: float
+    warnings: int = 0
 
     @property
     def hit_rate(self) -> float:

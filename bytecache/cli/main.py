@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ..stores.shared.admin import StoreNotFound
+from .check import add_check_arguments, check
 from .simulate import add_simulate_arguments, simulate
 from .store import add_runs_arguments, add_store_arguments, clear, info, ls, sweep, verify
 
@@ -18,12 +19,13 @@ COMMANDS: dict[str, Command] = {
     "ls": ("list the stores of runs, in use or left behind, on this machine", add_runs_arguments, ls),
     "sweep": ("remove the stores of runs of which no process is left", add_runs_arguments, sweep),
     "simulate": ("predict the hit rate of each policy on the files of a folder", add_simulate_arguments, simulate),
+    "check": ("decode every image of a folder before training, and list what is odd", add_check_arguments, check),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit status: 0, 1 if verify found damage, 2 if the user must change something."""
-    parser = argparse.ArgumentParser("bytecache", description="Inspect shared stores; predict hit rates.")
+    """Run one command; return the exit status: 0, 1 if verify or check found damage, 2 if the user must change it."""
+    parser = argparse.ArgumentParser("bytecache", description="Inspect shared stores; predict hit rates; check images.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (help_text, add_arguments, _) in COMMANDS.items():
         add_arguments(commands.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}."))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import Any
 
 from ..planning.folder import DEFAULT_POLICIES, FolderReport, file_sizes, hit_rate_curves, simulate_folder
 from ..planning.simulation import check_policies
 from ..system.byte_sizes import parse_size
+from .arguments import argparse_type, int_at_least
 from .plot import check_path, save_plot
 from .text import format_bytes, format_table, print_report
 
@@ -31,29 +30,6 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
     add("--policies", metavar="NAMES", type=argparse_type(parse_policies), default=policies, help=default)
     add("--plot", metavar="FILE", type=argparse_type(check_path), help="plot hit rate over cache size: png, svg, pdf")
     add("--json", action="store_true", help="print all fields as JSON")
-
-
-def argparse_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return `parse` as a type for argparse, which shows the messages of its errors."""
-
-    def parse_argument(text: str) -> Any:
-        try:
-            return parse(text)
-        except (ImportError, ValueError) as problem:
-            raise argparse.ArgumentTypeError(str(problem)) from None
-
-    return parse_argument
-
-
-def int_at_least(least: int) -> Callable[[str], int]:
-    """Return a type for argparse: an int of `least` or more; `least` is not negative."""
-
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise ValueError(f"expected an int of {least} or more, got {text!r}")
-        return int(text)
-
-    return argparse_type(parse)
 
 
 def parse_policies(text: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
 def print_report(report: Mapping[str, object], lines: Iterable[str], as_json: bool) -> None:
@@ -11,12 +11,18 @@ def print_report(report: Mapping[str, object], lines: Iterable[str], as_json: bo
     print(json.dumps(report, indent=2) if as_json else "\n".join(lines))
 
 
-def format_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Return the lines of a table; a column whose last cell begins with a digit is aligned to the right."""
+def format_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], text_columns: Collection[str] = ()
+) -> list[str]:
+    """Return the lines of a table; a column whose last cell begins with a digit is aligned to the right.
+
+    text_columns: those that are aligned to the left, whatever they begin with.
+    """
     cells = [list(columns), *([str(cell) for cell in row] for row in rows)]
     aligned = []
     for column in zip(*cells, strict=True):
-        width, side = max(map(len, column)), ">" if column[-1][:1].isdigit() else "<"
+        numbers = column[-1][:1].isdigit() and column[0] not in text_columns
+        width, side = max(map(len, column)), ">" if numbers else "<"
         aligned.append([f"{cell:{side}{width}}" for cell in column])
     return ["  ".join(line).rstrip() for line in zip(*aligned, strict=True)]
 

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..system.arguments import check_threads
 from ..system.threads import cpu_count, run_on_threads
-from .arrays import Array, Image, check_out, check_size
-from .jpeg import MAX_PIXELS, DecodeSpec, JpegDecoder
-from .resize import resize
+from .arrays import Array, Image, check_out
+from .crops import Box, Fit, Placement, check_crops, make_fit
+from .formats import ImageDecoder, ImageSpec
+from .jpeg import MAX_PIXELS
+from .resize import resize as resize_box
 from .segments import JpegData, JpegError
 
 T = TypeVar("T")
 Spec = TypeVar("Spec")
 
 
+class FitSpec(NamedTuple):
+    """How to decode an image, and which part of that fills which part of the result."""
+
+    decode: ImageSpec
+    placement: Placement
+
+
 def decode_batch(
     images: Sequence[JpegData],
     *,
     size: tuple[int, int] | None = None,
+    resize: str = "stretch",
+    pad_value: int | tuple[int, int, int] = 0,
+    crops: Any = None,
     out: Image | None = None,
     threads: int | None = None,
     colorspace: str = "RGB",
@@ -31,39 +43,86 @@ def decode_batch(
     orient: bool = False,
     max_pixels: int | None = MAX_PIXELS,
 ) -> Image:
-    """Return the pixels of N JPEG images as one uint8 array of shape (N, H, W, C).
+    """Return the pixels of N images as one uint8 array of shape (N, H, W, C).
 
+    images: the bytes of JPEG files, or of other formats that ``decode_image`` takes.
     size: (height, width) in pixels to resize each image to, antialiased, from the smallest scaled decode that is
-    large enough (needs ``bytecache[images]``). Without it all images must have the same size.
+    large enough (needs ``bytecache[images]``). Without it all images must have the same size. resize: "stretch" changes
+    the proportions; "crop" takes the largest part of the new proportions, in the centre; "pad" keeps all of the image
+    and its proportions, with `pad_value` (0 to 255, or one for each channel) on two sides. crops: int (N, 4), the box
+    of each image to resize instead: top, left, height, width in pixels, of the upright image if `orient`; see
+    ``random_crops``.
     out: a writable C-contiguous uint8 array of that shape, which is filled and returned. Without it each call
     allocates one, which takes time: keep a few and rotate them. threads: the number of threads that decode, including
     the calling one (default: the processors this process may use). The other options are those of :func:`decode_jpeg`.
 
     Raises JpegError with ``index`` set, and the index in its message, for the first bad image; ValueError if the
-    images differ in size and `size` is not given. No thread writes to `out` after the call has returned or raised.
-    Safe for threads; all calls share the helper threads, and a forked child starts its own.
+    images differ in size and `size` is not given, or an option is out of range. No thread writes to `out` after the
+    call has returned or raised. Safe for threads; all calls share the helper threads, a forked child starts its own.
     """
     encoded = dict(enumerate(images))
     threads = check_threads(threads, cpu_count())
-    image_size = None if size is None else check_size(size, "size")
-    decoder = JpegDecoder(colorspace, image_size, fast, strict, orient, max_pixels)
+    decoder = ImageDecoder(colorspace, fast, strict, orient, max_pixels)
+    fit = make_fit(size, resize, pad_value)
+    if fit is not None:
+        fit.check_channels(decoder.channels)
+    _check_crops_option(size, resize, crops)
     # All headers first, in this thread: one call less per image for which threads would contend for the GIL.
     specs = map_indexed(decoder.spec, encoded)
-    shape = (len(encoded), *(image_size or _common_size(specs)), decoder.channels)
+    shape = (len(encoded), *(fit.size if fit else _common_size(specs)), decoder.channels)
     if out is None:
         out = np.empty(shape, np.uint8)
     else:
         check_out(out, shape)
-    decode_on_threads(partial(decode_into, decoder), encoded, specs, out, threads)
+    if fit is None:
+        decode_on_threads(decoder.decode, encoded, specs, out, threads)
+    else:
+        boxes: list[Any] = check_crops(crops, [spec.size for spec in specs.values()]) if crops is not None else []
+        fitted = {i: fit_spec(fit, specs[i], boxes[i] if boxes else None) for i in specs}
+        decode_on_threads(lambda data, spec, out: decode_into(decoder, data, *spec, out), encoded, fitted, out, threads)
     return out
 
 
-def decode_into(decoder: JpegDecoder, data: JpegData, spec: DecodeSpec, out: Image) -> None:
-    """Decode one image into `out`, shape (H, W, C), and resize it if its size differs."""
-    if spec.size == out.shape[:2]:
+def _check_crops_option(size: Any, resize: str, crops: Any) -> None:
+    if crops is None and resize == "random_crop":
+        raise ValueError(
+            'resize="random_crop" needs the boxes: pass crops=bytecache.random_crops(sides), of sides from image_size'
+        )
+    if crops is not None and size is None:
+        raise ValueError("crops needs size=(height, width), the size of the result")
+    if crops is not None and resize not in ("stretch", "random_crop"):
+        raise ValueError(f"crops are stretched to size: pass them without resize={resize!r}")
+
+
+def fit_spec(fit: Fit, spec: ImageSpec, crop: Box | None = None) -> FitSpec:
+    """Return the smallest decode that is large enough for the fit, and the placement in its pixels."""
+    (height, width), placement = spec.size, fit.place(*spec.size, crop)
+    (_, _, box_height, box_width), (_, _, new_height, new_width), _ = placement
+    scaled = spec.scaled(
+        math.ceil(new_height * height / box_height - _ROUNDING), math.ceil(new_width * width / box_width - _ROUNDING)
+    )
+    return FitSpec(scaled, placement._replace(box=scaled.scaled_box(placement.box)))
+
+
+_ROUNDING = 1e-6  # of proportions that are floats
+
+
+def decode_into(
+    decoder: ImageDecoder, data: JpegData, spec: ImageSpec, placement: Placement | None, out: Image
+) -> None:
+    """Decode one image into `out`, shape (H, W, C): all of it, or its part as ``fit_spec`` has it."""
+    if placement is None or placement.box == (0, 0, *out.shape[:2]) == (0, 0, *spec.size):
         decoder.decode(data, spec, out)
     else:
-        resize(decoder.decode(data, spec), out)
+        place(decoder.decode(data, spec), placement, out)
+
+
+def place(image: Array, placement: Placement, out: Array) -> None:
+    """Resize the box of `image` into the target in `out`, both of shape (H, W, C), and pad the rest."""
+    top, left, height, width = placement.target
+    if (height, width) != out.shape[:2]:
+        out[...] = placement.pad_value
+    resize_box(image, out[top : top + height, left : left + width], placement.box)
 
 
 def map_indexed(
@@ -119,7 +178,7 @@ def _with_index(exc: Exception, index: int) -> Exception:
     return indexed
 
 
-def _common_size(specs: Mapping[int, DecodeSpec]) -> tuple[int, int]:
+def _common_size(specs: Mapping[int, ImageSpec]) -> tuple[int, int]:
     if not specs:
         raise ValueError("images is empty, so the size of its images is unknown: pass size=(height, width)")
     height, width = specs[0].size

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from .arrays import Array
+import numpy as np
+
+from .arrays import Image
 from .segments import EXIF_MARKER, SOS, JpegData, JpegError, walk
 
 _TAG, _SHORT = 0x0112, 3
@@ -20,7 +22,7 @@ def read_orientation(data: JpegData) -> int:
             if segment.marker == SOS:
                 break
             if segment.marker == EXIF_MARKER and data[segment.payload : segment.payload + 6] == _EXIF:
-                orientation = _tiff_orientation(memoryview(data)[segment.payload + 6 : segment.stop])
+                orientation = tiff_orientation(memoryview(data)[segment.payload : segment.stop])
                 if orientation is not None:
                     return orientation
     except JpegError:
@@ -28,8 +30,12 @@ def read_orientation(data: JpegData) -> int:
     return 1
 
 
-def _tiff_orientation(tiff: memoryview) -> int | None:
-    """Return the tag of a TIFF structure, 1 if its value is not valid, None if there is none."""
+def tiff_orientation(tiff: memoryview) -> int | None:
+    """Return the tag of a TIFF structure, 1 if its value is not valid, None if there is none.
+
+    The structure may start with "Exif" and two zeros, as it does in JPEG.
+    """
+    tiff = tiff[len(_EXIF) :] if tiff[: len(_EXIF)] == _EXIF else tiff
     try:
         order = {b"II": "<", b"MM": ">"}[bytes(tiff[:2])]
         (start,) = struct.unpack_from(order + "4xI", tiff)
@@ -57,12 +63,21 @@ def swaps_axes(orientation: int) -> bool:
     return orientation >= 5
 
 
-def apply_orientation(image: Array, orientation: int) -> Array:
-    """Return a view of `image`, shape (H, W, C), rotated and mirrored upright."""
+def flips_axes(orientation: int) -> tuple[bool, bool]:
+    """Return whether the vertical and the horizontal axis of the upright image run against those of the stored one."""
+    return orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+
+
+def apply_orientation(image: Image, orientation: int, out: Image | None = None) -> Image:
+    """Return `image`, shape (H, W, C), rotated and mirrored upright: in `out`, or C-contiguous."""
     if swaps_axes(orientation):
         image = image.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
+    vertically, horizontally = flips_axes(orientation)
+    if vertically:
         image = image[::-1]
-    if orientation in (2, 3, 6, 7):
+    if horizontally:
         image = image[:, ::-1]
-    return image
+    if out is None:
+        return np.ascontiguousarray(image)
+    out[...] = image
+    return out

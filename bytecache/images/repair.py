@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -15,6 +16,34 @@ _APP0, _APP14 = 0xE0, 0xEE
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 _FILLS = (0x35, 0xCA)  # a byte that differs after both decodes was not written
 _GRAY = (128, 128, 128, 255)  # RGB and gray, or CMYK as Adobe stores it, inverted
+
+_WARNINGS = (  # of libjpeg, by their beginnings -> what a person calls it
+    (re.compile(r"Corrupt JPEG data: \d+ extraneous bytes before marker 0xd9"), "bytes after the last block"),
+    (re.compile(r"Corrupt JPEG data: \d+ extraneous bytes before marker"), "stray bytes before a marker"),
+    (re.compile(r"Corrupt JPEG data: bad ICC marker"), "a broken ICC profile"),
+    (re.compile(r"Invalid SOS parameters"), "scan parameters out of range"),
+    (re.compile(r"Warning: unknown JFIF revision"), "an unknown JFIF version"),
+    (re.compile(r"Unknown Adobe color transform"), "an unknown Adobe color transform"),
+)
+_NUMBER = re.compile(r"\b(0x[0-9a-f]+|\d+)\b")
+
+
+class Remark(NamedTuple):
+    """What is odd about an image that was decoded in full. by_pillow: whether Pillow decoded it, not libjpeg-turbo."""
+
+    kind: str
+    by_pillow: bool = False
+
+
+Note: TypeAlias = Callable[[Remark], object]
+
+
+def describe_warning(message: str) -> str:
+    """Return what a warning of libjpeg means; its own words, without numbers, if it is not among the common ones."""
+    for beginning, meaning in _WARNINGS:
+        if beginning.match(message):
+            return meaning
+    return _NUMBER.sub("...", message.removeprefix("Corrupt JPEG data: "))
 
 
 def mend(data: JpegData, frame: Frame) -> bytes:

@@ -6,6 +6,7 @@ differ by 1 at most.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -14,21 +15,35 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .arrays import Array
+from .crops import Box
 
-_Resize: TypeAlias = Callable[[Array, Array], None]
+_Resize: TypeAlias = Callable[[Array, Array, Box], None]
 
 
-def resize(image: Array, out: Array) -> None:
-    """Resize `image`, uint8 (H, W, C), into `out`, uint8 (h, w, C), by the triangle filter; C is 1 or 3.
+def resize(image: Array, out: Array, box: Box | None = None) -> None:
+    """Resize `image`, uint8 (H, W, C), or the part in `box`, into `out`, uint8 (h, w, C), by the triangle filter.
+
+    box: (top, left, height, width) in pixels, which may be fractions; pixels around it count for its edges, as they do
+    for Pillow's ``resize(box=)``. C is 1 or 3.
 
     Raises ImportError if neither package is installed, TypeError for another dtype.
     """
+    box = box or (0, 0, *image.shape[:2])
+    top, left, height, width = box
+    if (height, width) == out.shape[:2] and top == int(top) and left == int(left):
+        out[...] = image[int(top) : int(top + height), int(left) : int(left + width)]
+        return
     if image.dtype != np.uint8:
         raise TypeError(f"only uint8 images can be resized, got {image.dtype}: omit size= and resize it in transform=")
-    if image.shape == out.shape:
-        out[...] = image
-    else:
-        _implementation()(image, out)
+    rows, columns = _reach(top, height, out.shape[0], image.shape[0]), _reach(left, width, out.shape[1], image.shape[1])
+    part = image[rows, columns]
+    _implementation()(part, out, (top - rows.start, left - columns.start, height, width))
+
+
+def _reach(start: float, length: float, new_length: int, end: int) -> slice:
+    """Return the pixels that the filter reads along one axis: the box and its radius on both sides."""
+    radius = max(1.0, length / new_length)
+    return slice(max(0, math.floor(start - radius)), min(end, math.ceil(start + length + radius)))
 
 
 @cache
@@ -41,30 +56,33 @@ def _implementation() -> _Resize:
 
 
 def _make_cykooz_resize(package: Any) -> _Resize:
-    options = package.ResizeOptions(resize_alg=package.ResizeAlg.convolution(package.FilterType.bilinear))
+    algorithm = package.ResizeAlg.convolution(package.FilterType.bilinear)
     pixel_types = {1: package.PixelType.U8, 3: package.PixelType.U8x3}
     of_thread = threading.local()  # a Resizer has a buffer and a mutex: one for each thread
 
-    def resize_by_cykooz(image: Array, out: Array) -> None:
+    def resize_by_cykooz(image: Array, out: Array, box: Box) -> None:
         (height, width, channels), (new_height, new_width, _) = image.shape, out.shape
         if channels not in pixel_types:
-            return _by_pillow(image, out)
+            return _by_pillow(image, out, box)
         resizer = getattr(of_thread, "resizer", None)
         if resizer is None:
             resizer = of_thread.resizer = package.Resizer()
         source = package.ImageData(width, height, pixel_types[channels], image.tobytes())
         target = package.ImageData(new_width, new_height, pixel_types[channels])
+        top, left, box_height, box_width = box
+        options = package.ResizeOptions(algorithm, crop_box=package.CropBox(left, top, box_width, box_height))
         resizer.resize(source, target, options)
         out[...] = np.frombuffer(target.get_buffer(), np.uint8).reshape(out.shape)
 
     return resize_by_cykooz
 
 
-def _by_pillow(image: Array, out: Array) -> None:
+def _by_pillow(image: Array, out: Array, box: Box) -> None:
     try:
         from PIL import Image
     except ImportError:
         raise ImportError("resizing needs the Pillow package: pip install 'bytecache[images]'") from None
     source = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    height, width, channels = out.shape
-    out[...] = np.asarray(source.resize((width, height), Image.Resampling.BILINEAR)).reshape(height, width, channels)
+    top, left, height, width = box
+    resized = source.resize(out.shape[1::-1], Image.Resampling.BILINEAR, (left, top, left + width, top + height))
+    out[...] = np.asarray(resized).reshape(out.shape)

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
-from .magic import describe
+from .magic import identify
 
 JpegData: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -33,7 +33,10 @@ _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 class JpegError(ValueError):
-    """Raised for bytes that cannot be decoded as JPEG; ``index`` is the image's index in its batch, or None."""
+    """Raised for bytes that cannot be decoded; ``index`` is the image's index in its batch, or None.
+
+    By ``decode_jpeg`` if they are not a JPEG file, or a damaged one, by all others if they are no image of any format.
+    """
 
     index: int | None = None
 
@@ -125,11 +128,7 @@ def walk(data: JpegData) -> Iterator[Segment]:
     """
     size = len(data)
     if bytes(data[:2]) != START:
-        first = bytes(data[:512])
-        if not first:
-            raise JpegError("expected the bytes of a JPEG file, got none: the file is empty")
-        came = f"{first[:8]!r}{describe(first)}"
-        raise JpegError(f"expected the bytes of a JPEG file, which start with {START!r}, got {came}")
+        raise _not_a_jpeg(bytes(data[:512]))
     offset = 2
     for _ in range(_MAX_SEGMENTS):
         start, found = offset, _MARKER.search(data, offset)
@@ -236,6 +235,16 @@ def end_of_whole_segments(data: JpegData) -> int:
     except JpegError:
         pass
     return stop
+
+
+def _not_a_jpeg(start: bytes) -> JpegError:
+    if not start:
+        return JpegError("expected the bytes of a JPEG file, got none: the file is empty")
+    kind = identify(start)
+    what = "" if kind is None else f": {kind.name}: {kind.hint}"
+    if kind is not None and (kind.pillow or not kind.hint):
+        what = f": {kind.name}, not a JPEG" + (": decode_image takes it" if kind.pillow else "")
+    return JpegError(f"expected the bytes of a JPEG file, which start with {START!r}, got {start[:8]!r}{what}")
 
 
 def _end_of_scan(data: JpegData, start: int) -> int:

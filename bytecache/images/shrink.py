@@ -5,22 +5,27 @@ from __future__ import annotations
 import numpy as np
 import simplejpeg
 
-from .exif import orientation_segment, read_orientation
-from .jpeg import JpegDecoder
+from .arrays import Image
+from .exif import orientation_segment
+from .formats import ImageDecoder, ImageSpec
+from .jpeg import JpegSpec
 from .resize import resize
-from .segments import JpegData, as_bytes, read_frame
+from .segments import JpegData, as_bytes
 
-_ENCODABLE_SUBSAMPLINGS = ("444", "422", "420", "440", "411", "Gray")
+_ENCODABLE_SUBSAMPLINGS = ("444", "422", "420", "440", "411")
 
 
-def shrink_jpeg(data: JpegData, *, max_side: int, quality: int = 90) -> bytes:
-    """Return the image re-encoded at `quality` (1 to 100) with its longest side at most `max_side` pixels.
+def shrink_jpeg(data: JpegData, *, max_side: int, quality: int = 90, strict: bool = True) -> bytes:
+    """Return the image re-encoded as JPEG at `quality` (1 to 100) with its longest side at most `max_side` pixels.
 
-    For use inside a read function: the cache then stores fewer bytes per image, and each hit decodes faster. An image
-    whose sides are within the limit is returned as it is, and so is one that would take more bytes than before.
-    Colorspace (CMYK becomes RGB), subsampling and orientation are kept; other metadata is dropped.
+    For use inside a read function: the cache then stores fewer bytes per image, and each hit decodes faster. A JPEG
+    whose sides are within the limit is returned as it is, and so is any image that would take more bytes than before.
+    Colorspace (CMYK becomes RGB), subsampling and orientation are kept; other metadata is dropped. Images of other
+    formats, those that ``decode_image`` takes, become JPEG; transparency is dropped, and the colors are those under it,
+    as Pillow's ``convert("RGB")`` gives them. strict: raise if image data of a JPEG are missing or damaged; False
+    shrinks what can be decoded of it, the rest gray.
 
-    Raises JpegError if the data is not a valid JPEG image, ValueError if `max_side` or `quality` is out of range,
+    Raises JpegError if the data is not a valid image, ValueError if `max_side` or `quality` is out of range,
     ImportError without Pillow.
     """
     if not isinstance(max_side, int) or max_side < 1:
@@ -28,19 +33,26 @@ def shrink_jpeg(data: JpegData, *, max_side: int, quality: int = 90) -> bytes:
     if not isinstance(quality, int) or not 1 <= quality <= 100:
         raise ValueError(f"quality must be an int from 1 to 100, got {quality!r}")
     data = as_bytes(data)
-    frame = read_frame(data)
-    longest = max(frame.height, frame.width)
-    if longest <= max_side:
+    spec = ImageDecoder(orient=True).spec(data)
+    longest = max(spec.height, spec.width)
+    if longest <= max_side and isinstance(spec, JpegSpec):
         return bytes(data)
-    height, width = (max(1, round(side * max_side / longest)) for side in (frame.height, frame.width))
-    colorspace = "GRAY" if frame.gray else "RGB"
-    decoder = JpegDecoder(colorspace, (height, width))
-    image = decoder.decode(data, decoder.spec(data, frame))
-    small = np.empty((height, width, decoder.channels), np.uint8)
-    resize(image, small)
-    subsampling = frame.subsampling if frame.subsampling in _ENCODABLE_SUBSAMPLINGS else "420"
-    shrunk: bytes = simplejpeg.encode_jpeg(small, quality, colorspace, subsampling)
-    orientation = read_orientation(data)
+    orientation, spec = spec.orientation, spec._replace(orientation=1)
+    factor = min(1.0, max_side / longest)
+    small = _resized(data, spec, strict, [max(1, round(side * factor)) for side in spec.size])
+    shrunk: bytes = simplejpeg.encode_jpeg(small, quality, "GRAY" if spec.gray else "RGB", _subsampling(spec))
     if orientation != 1:
         shrunk = shrunk[:2] + orientation_segment(orientation) + shrunk[2:]
     return shrunk if len(shrunk) < len(data) else bytes(data)
+
+
+def _resized(data: JpegData, spec: ImageSpec, strict: bool, size: list[int]) -> Image:
+    decoder = ImageDecoder("GRAY" if spec.gray else "RGB", strict=strict)
+    small, scaled = np.empty((*size, decoder.channels), np.uint8), spec.scaled(*size)
+    resize(decoder.decode(data, scaled), small, scaled.scaled_box((0, 0, *spec.size)))
+    return small
+
+
+def _subsampling(spec: ImageSpec) -> str:
+    kept = spec.frame.subsampling if isinstance(spec, JpegSpec) else ""
+    return "Gray" if spec.gray else kept if kept in _ENCODABLE_SUBSAMPLINGS else "420"

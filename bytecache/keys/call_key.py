@@ -1,4 +1,4 @@
-"""Call arguments as one hashable key, by the rules of ``functools.lru_cache``."""
+"""Call arguments as one hashable key, by the rules of ``functools.lru_cache``; keys that name a version."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 from collections.abc import Hashable
 from typing import Any
 
+import numpy as np
+
 _KEYWORDS = object()  # separates positional from keyword arguments
 # Types whose hash is cheap and runs no user code, so that nobody notices if a value is hashed twice.
 _CHEAP_TYPES = frozenset({str, int, float, bool, bytes, type(None), type, object})
+_NUMPY_TYPES: frozenset[type] = frozenset({np.ndarray, *np.sctypeDict.values()})
 _len = len  # bound early: a user may cache builtins.len itself
 
 
@@ -26,11 +29,37 @@ class HashedKey(tuple[Any, ...]):
         return self._hash
 
 
+class VersionedKey(tuple[Any, ...]):
+    """A tuple of what a value is, and its version: all that follows. A ``key=`` function may return one.
+
+    Once a value is read under another version, those under earlier ones are dead: :func:`bytecache.fill_once` in memory
+    removes the one before. :func:`bytecache.file_key` makes such keys. Equal to the plain tuple.
+    """
+
+    __slots__ = ()
+
+
+def identity_of(key: Hashable) -> Hashable:
+    """Return what the key of a call is a version of; None if it is not a VersionedKey."""
+    if isinstance(key, tuple) and key and isinstance(key[0], VersionedKey) and key[0]:
+        return key[0][0]  # type: ignore[no-any-return]
+    return None
+
+
+def plain_scalar(value: Any) -> Any:
+    """Return the number, bool, text or bytes that numpy's scalar, or array of no dimensions, equals; else `value`."""
+    if type(value) in _NUMPY_TYPES and value.ndim == 0 and value.dtype.kind in "biufSU":
+        plain = value.item()
+        return plain if type(plain) in _CHEAP_TYPES else value  # a longdouble stays what it is
+    return value
+
+
 def make_key(args: tuple[Any, ...], kwds: dict[str, Any], typed: bool = False) -> Hashable:
     """Return the key of one call: equal for calls that may share a result.
 
-    A single ``str`` or ``int`` is its own key, so ``f(3)`` and ``f(3.0)`` are two entries, as in functools.
-    Keyword order counts, since a function that takes ``**kwargs`` can see it (PEP 468).
+    A single ``str`` or ``int`` is its own key, so ``f(3)`` and ``f(3.0)`` are two entries, as in functools. A scalar
+    of numpy is the Python value that it equals, but with `typed`. Keyword order counts, since a function that takes
+    ``**kwargs`` can see it (PEP 468).
 
     Raises TypeError for an unhashable argument.
     """
@@ -41,19 +70,26 @@ def make_key(args: tuple[Any, ...], kwds: dict[str, Any], typed: bool = False) -
         key += (_KEYWORDS,)
         for item in kwds.items():
             key += item
-    if typed:
-        key += tuple([type(value) for value in args])
-        key += tuple([type(value) for value in kwds.values()])
+    hashed = False
     for part in key:
-        if type(part) not in _CHEAP_TYPES:
-            return HashedKey(key)
-    return key
+        kind = type(part)
+        if kind not in _CHEAP_TYPES:
+            hashed = True
+            if kind in _NUMPY_TYPES:
+                key = tuple([plain_scalar(part) for part in key])
+                if not (typed or kwds) and _len(key) == 1 and type(key[0]) in (str, int):
+                    return key[0]  # type: ignore[no-any-return]
+                break
+    if typed:
+        key += tuple([type(value) for value in (*args, *kwds.values())])
+    return HashedKey(key) if hashed else key
 
 
-def file_key(path: str | os.PathLike[str]) -> tuple[str, int, int]:
+def file_key(path: str | os.PathLike[str]) -> VersionedKey:
     """Return (path, size in bytes, mtime in ns): ``fill_once(key=file_key)`` rereads a file after it has changed.
 
-    Asks the file system at each call. Raises OSError if there is no such file.
+    The path is absolute, so that a kept store finds it whatever the current folder. In memory the value of a file that
+    has changed makes room for the new one. Asks the file system at each call. Raises OSError if there is no such file.
     """
     status = os.stat(path)
-    return os.fspath(path), status.st_size, status.st_mtime_ns
+    return VersionedKey((os.path.abspath(path), status.st_size, status.st_mtime_ns))

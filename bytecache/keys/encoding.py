@@ -9,7 +9,7 @@ from hashlib import blake2b
 from pathlib import PureWindowsPath
 from typing import Any
 
-import numpy as np
+from .call_key import plain_scalar
 
 _len = len  # bound early: a user may cache builtins.len itself
 
@@ -52,8 +52,10 @@ def encode_call_key(args: tuple[Any, ...], kwds: dict[str, Any], typed: bool = F
 
     Raises TypeError for anything but str, bytes, int, float, bool, None, PathLike and tuples of these.
     """
-    if not kwds and _len(args) == 1 and type(args[0]) in (str, int):
-        return b"s" + _utf8(args[0]) if type(args[0]) is str else b"i%x" % args[0]
+    if not kwds and _len(args) == 1:
+        only = args[0] if typed else plain_scalar(args[0])
+        if type(only) in (str, int):
+            return b"s" + _utf8(only) if type(only) is str else b"i%x" % only
     parts = [encode_key(args)]
     for name, value in kwds.items():
         parts += [b"k", encode_key(name), encode_key(value)]
@@ -70,11 +72,11 @@ def encode_key(value: Any) -> bytes:
     """
     if value is None:
         return b"n"
-    if isinstance(value, (int, np.integer, np.bool_)) and not isinstance(value, np.timedelta64):
-        return b"i%x;" % int(value)
-    if isinstance(value, (float, np.float16, np.float32)):
-        number = float(value)
-        return b"i%x;" % int(number) if number.is_integer() else b"f" + struct.pack("<d", number)
+    value = plain_scalar(value)
+    if isinstance(value, int):
+        return b"i%x;" % value
+    if isinstance(value, float):
+        return b"i%x;" % int(value) if value.is_integer() else b"f" + struct.pack("<d", value)
     if isinstance(value, tuple):
         return b"t%d:" % _len(value) + b"".join([encode_key(part) for part in value])
     if isinstance(value, os.PathLike):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copyreg
+import dis
 import functools
 import inspect
 import logging
 import os
 import sys
 import types
+from bisect import bisect_left
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
@@ -19,6 +21,9 @@ from ..system.caller import MAIN_NAMES, module_name
 from .encoding import encode_key
 
 _ARGUMENT_FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+_NOTHING = ("EXTENDED_ARG", "NOP")  # instructions that do nothing by themselves
+_JUMPS = frozenset(dis.hasjrel + dis.hasjabs)
+_ABOUT_SOURCE = ("__doc__", "__firstlineno__")  # what the body of a class stores about its source
 _MAX_DEPTH = 3  # of objects inside objects whose state counts
 
 
@@ -132,11 +137,40 @@ def _cell(cell: types.CellType) -> Any:
 
 
 def _code(code: types.CodeType) -> list[bytes]:
-    """Return what a function does: its instructions, with their names and constants, but not its file and lines."""
-    names = (*code.co_names, "", *code.co_varnames, "", *code.co_freevars)
+    """Return what a function does: its instructions, but not its file, its lines and its docstrings.
+
+    python -OO leaves out docstrings: it leaves another instruction, or none, and other numbers of the constants.
+    """
     numbers = code.co_flags & _ARGUMENT_FLAGS, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount
-    handlers = getattr(code, "co_exceptiontable", b"")  # since Python 3.11
-    return [code.co_code, handlers, encode_key((*numbers, *names)), *(_digest(_constant(c)) for c in code.co_consts)]
+    bytecode = dis.Bytecode(code)
+    instructions = _without_source(bytecode)
+    offsets = [one.offset for one in instructions]
+    handlers = [  # since Python 3.11
+        (*(bisect_left(offsets, offset) for offset in (entry.start, entry.end, entry.target)), entry.depth, entry.lasti)
+        for entry in getattr(bytecode, "exception_entries", ())
+    ]
+    own = encode_key((*numbers, *code.co_varnames, "", *code.co_freevars, *handlers))
+    return [own, *(_instruction(one, offsets) for one in instructions)]
+
+
+def _without_source(bytecode: Iterable[dis.Instruction]) -> list[dis.Instruction]:
+    """Return the instructions that do something, without what the body of a class stores about its source."""
+    kept: list[dis.Instruction] = []
+    for one in bytecode:
+        if one.opname == "STORE_NAME" and one.argval in _ABOUT_SOURCE:
+            del kept[-1:]  # the constant
+        elif one.opname not in _NOTHING:
+            kept.append(one)
+    return kept
+
+
+def _instruction(one: dis.Instruction, offsets: list[int]) -> bytes:
+    name = one.opname.encode()
+    if one.opcode in dis.hasconst:
+        return _digest([name, *_constant(one.argval)])
+    if one.opcode in _JUMPS:
+        return b"%b %d" % (name, bisect_left(offsets, one.argval))
+    return b"%b %b" % (name, (one.argrepr or str(one.arg)).encode("utf-8", "surrogatepass"))
 
 
 def _constant(value: Any) -> list[bytes]:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..images.arrays import Array
-from ..images.batch import decode_on_threads, map_indexed
+from ..images.batch import decode_on_threads
+from ..images.crops import CROP_RATIO, CROP_SCALE, draws_of_samples, make_fit
 from ..system.arguments import check_int
 from ..system.threads import cpu_count
 from .buffers import BufferPool
@@ -40,6 +41,10 @@ class BatchLoader:
         batch_size: int,
         load: Callable[[Any], Any],
         size: tuple[int, int] | None = None,
+        resize: str = "stretch",
+        pad_value: int | tuple[int, int, int] = 0,
+        crop_scale: tuple[float, float] = CROP_SCALE,
+        crop_ratio: tuple[float, float] = CROP_RATIO,
         shuffle: bool = True,
         seed: int = 0,
         dtype: str = "uint8",
@@ -52,7 +57,7 @@ class BatchLoader:
         self.batch_size, self.seed = check_int(batch_size, "batch_size", 1), check_int(seed, "seed", 0)
         self.transform, self.on_error, self.shuffle = transform, on_error, shuffle
         self.dtype = np.dtype(dtype)
-        self._samples = SampleLoader(load, size, **decode_options)
+        self._samples = SampleLoader(load, make_fit(size, resize, pad_value, crop_scale, crop_ratio), **decode_options)
         self._shape: tuple[int, ...] | None = None  # of a sample; set by the first batch
         self._buffers = BufferPool()
 
@@ -79,7 +84,7 @@ class BatchLoader:
         paths = [self.paths[i] for i in indices]
         samples, failed = self._samples.load(paths)
         try:
-            images = self._decode(samples, failed)
+            images = self._decode(samples, failed, epoch, indices)
             skipped = check_skipped(paths, failed, self.on_error == "skip")
             good = [i for i in range(len(paths)) if i not in failed]
         finally:  # the exceptions' tracebacks refer to frames that refer to these: break the cycle
@@ -89,10 +94,11 @@ class BatchLoader:
         targets = None if self.targets is None else self.targets[indices[good]]
         return Batch(images[: len(good)], targets, skipped)
 
-    def _decode(self, samples: dict[int, Any], failed: dict[int, Exception]) -> Array:
+    def _decode(self, samples: dict[int, Any], failed: dict[int, Exception], epoch: int, indices: Array) -> Array:
         """Return the images by position, with arbitrary pixels for samples that fail; exceptions go into `failed`."""
-        n = len(samples) + len(failed)
-        specs = map_indexed(self._samples.spec, samples, failed)
+        n, fit = len(indices), self._samples.fit
+        random = fit is not None and fit.resize == "random_crop"
+        specs = self._samples.specs(samples, failed, draws_of_samples(self.seed, epoch, indices) if random else None)
         if self._shape is None:
             self._shape = self._common_shape(samples, specs)
         images = self._buffers.borrow((n, *(self._shape or ())), self.dtype)
@@ -112,14 +118,16 @@ class BatchLoader:
     def _image(self, sample: Any, spec: SampleSpec, out: Array | None = None) -> Array:
         if self.transform is None:
             return self._samples.decode_one(sample, spec, out)
-        return np.asarray(self.transform(self._samples.decode_one(sample, spec)))
+        image = self._samples.decode_one(sample, spec)
+        # Not a stored array itself: torch.from_numpy, for one, does not mind that it is read-only.
+        return np.asarray(self.transform(image if image.flags.writeable else image.copy()))
 
     def _write(self, sample: Any, spec: SampleSpec, out: Array) -> None:
         image = self._image(sample, spec, out)
         if image is out:
             return
         if image.shape != out.shape:
-            hint = "" if self._samples.size else ": pass size=(height, width) to resize them all"
+            hint = "" if self._samples.fit else ": pass size=(height, width) to resize them all"
             raise ValueError(f"the sample has shape {image.shape}, most of the first batch had {out.shape}{hint}")
         if not np.can_cast(image.dtype, out.dtype, "same_kind"):
             raise TypeError(f"the sample is {image.dtype}, which does not fit dtype={out.dtype.name!r}: pass dtype=")

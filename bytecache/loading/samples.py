@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..images.arrays import Array, check_size
-from ..images.batch import decode_into, decode_on_threads, map_indexed
-from ..images.jpeg import DecodeSpec, JpegDecoder
-from ..images.resize import resize
+from ..images.arrays import Array
+from ..images.batch import decode_into, decode_on_threads, fit_spec, map_indexed, place
+from ..images.crops import Box, Fit, Placement, place_crops
+from ..images.formats import ImageDecoder, ImageSpec
 
 logger = logging.getLogger("bytecache")
 
@@ -45,24 +45,28 @@ def _parse_message(text: str) -> tuple[str, str]:
 
 
 class SampleSpec(NamedTuple):
-    """A sample once decoded and resized: its shape (H, W, C), dtype, and how to decode it (None for an array)."""
+    """A sample once decoded and resized: its shape (H, W, C) and dtype, and how to make it.
+
+    decode: None for an array. placement: None if it is not resized.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    decode: DecodeSpec | None
+    decode: ImageSpec | None
+    placement: Placement | None = None
 
 
 class SampleLoader:
     """A reader of samples by the user's `load`, and their decoder. Picklable if `load` is. Safe for threads.
 
-    load: cached or not; returns JPEG bytes or an array (H, W, C). size: (height, width) in pixels to resize to, None to
-    keep each sample's own. decode_options: colorspace, fast, strict, orient and max_pixels of JpegDecoder.
+    load: cached or not; returns the bytes of an image or an array (H, W, C). fit: how to resize to one size, None to
+    keep each sample's own. decode_options: colorspace, fast, strict, orient and max_pixels of ImageDecoder.
     """
 
-    def __init__(self, load: Callable[[Any], Any], size: tuple[int, int] | None, **decode_options: Any) -> None:
+    def __init__(self, load: Callable[[Any], Any], fit: Fit | None, **decode_options: Any) -> None:
         self._load = load
-        self.size = None if size is None else check_size(size, "size")
-        self._decoder = JpegDecoder(min_size=self.size, **decode_options)
+        self.fit = fit
+        self._decoder = ImageDecoder(**decode_options)
 
     def load(self, paths: Sequence[Any]) -> tuple[dict[int, Any], dict[int, Exception]]:
         """Return what `load` returns and what it raises, both by index of the path.
@@ -79,27 +83,48 @@ class SampleLoader:
         values.clear()  # the exceptions' tracebacks refer to this frame
         return samples, failed
 
-    def spec(self, sample: Any) -> SampleSpec:
-        """Return the sample's spec, from its header alone; raise JpegError or TypeError if it is not an image."""
+    def specs(
+        self, samples: Mapping[int, Any], failed: dict[int, Exception], draws: Array | None = None
+    ) -> dict[int, SampleSpec]:
+        """Return the samples' specs by index, from their headers alone; exceptions go into `failed`.
+
+        draws: random numbers for a random crop of each, float64 (n, crops.DRAWS); a sample's index is its row.
+        """
+        specs = map_indexed(self._spec_as_loaded, samples, failed)
+        fit = self.fit
+        if fit is None or not specs:
+            return specs
+        boxes: dict[int, Box] = {}
+        if fit.resize == "random_crop" and draws is not None:
+            images = [index for index, spec in specs.items() if len(spec.shape) == 3]
+            sides = np.array([specs[index].shape[:2] for index in images]).reshape(-1, 2)
+            crops = place_crops(sides, fit.crop_scale, fit.crop_ratio, draws[images]).tolist()
+            boxes = {index: tuple(crop) for index, crop in zip(images, crops, strict=True)}
+        fitted = {index: (spec, boxes.get(index)) for index, spec in specs.items()}
+        return map_indexed(lambda item: _fitted(item[0], fit, item[1]), fitted, failed)
+
+    def _spec_as_loaded(self, sample: Any) -> SampleSpec:
+        """Return the spec before resizing; raise JpegError or TypeError if the sample is not an image."""
         if isinstance(sample, np.ndarray):
-            shape = (*self.size, sample.shape[2]) if self.size and sample.ndim == 3 else sample.shape
-            return SampleSpec(shape, sample.dtype, None)
+            if not sample.size:
+                raise ValueError(f"an array must have pixels, got shape {sample.shape}")
+            return SampleSpec(sample.shape, sample.dtype, None)
         decode = self._decoder.spec(sample)
-        return SampleSpec((*(self.size or decode.size), self._decoder.channels), np.dtype(np.uint8), decode)
+        return SampleSpec((*decode.size, self._decoder.channels), np.dtype(np.uint8), decode)
 
     def decode_one(self, sample: Any, spec: SampleSpec, out: Array | None = None) -> Array:
         """Return the decoded and resized sample, in `out` if that has the spec's shape and dtype.
 
         A loaded array that needs no resizing is returned as it is: the caller copies it.
         """
-        if spec.decode is None and sample.shape == spec.shape:
+        if spec.decode is None and spec.placement is None:
             return sample  # type: ignore[no-any-return]
         if out is None or out.shape != spec.shape or out.dtype != spec.dtype:
             out = np.empty(spec.shape, spec.dtype)
-        if spec.decode is None:
-            resize(sample, out)
-        else:
-            decode_into(self._decoder, sample, spec.decode, out)
+        if spec.decode is not None:
+            decode_into(self._decoder, sample, spec.decode, spec.placement, out)
+        elif spec.placement is not None:
+            place(sample, spec.placement, out)
         return out
 
     def decode_all(
@@ -108,13 +133,14 @@ class SampleLoader:
         failed: dict[int, Exception],
         borrow: Callable[[tuple[int, ...], np.dtype[Any]], Array],
         threads: int,
+        draws: Array | None = None,
     ) -> tuple[dict[int, Array], Array | None]:
         """Return the images by index, and the array (n, H, W, C) that contains them, from ``borrow(shape, dtype)``.
 
         If they differ in shape or dtype, each has an array of its own and the second result is None. Exceptions go
-        into `failed`; the image of such an index is missing or has arbitrary pixels.
+        into `failed`; the image of such an index is missing or has arbitrary pixels. draws: as for ``specs``.
         """
-        specs = map_indexed(self._image_spec, samples, failed)
+        specs = self._image_specs(samples, failed, draws)
         batch = None
         if len({(spec.shape, spec.dtype) for spec in specs.values()}) == 1:
             spec = next(iter(specs.values()))
@@ -124,16 +150,33 @@ class SampleLoader:
         decode_on_threads(self._write, samples, specs, images, threads, failed)
         return images, batch
 
-    def _image_spec(self, sample: Any) -> SampleSpec:
-        spec = self.spec(sample)
-        if len(spec.shape) != 3:
-            raise ValueError(f"an array must have the shape (height, width, channels), got {spec.shape}")
-        return spec
+    def _image_specs(
+        self, samples: Mapping[int, Any], failed: dict[int, Exception], draws: Array | None
+    ) -> dict[int, SampleSpec]:
+        specs = self.specs(samples, failed, draws)
+        for index, spec in list(specs.items()):
+            if len(spec.shape) != 3:
+                failed[index] = ValueError(f"an array must have the shape (height, width, channels), got {spec.shape}")
+                del specs[index]
+        return specs
 
     def _write(self, sample: Any, spec: SampleSpec, out: Array) -> None:
         image = self.decode_one(sample, spec, out)
         if image is not out:
             out[...] = image
+
+
+def _fitted(spec: SampleSpec, fit: Fit, crop: Box | None) -> SampleSpec:
+    if len(spec.shape) != 3:
+        return spec
+    shape = (*fit.size, spec.shape[2])
+    fit.check_channels(spec.shape[2])
+    if spec.decode is None:
+        placement = fit.place(spec.shape[0], spec.shape[1], crop)
+        as_it_is = placement.box == (0, 0, *fit.size) == (0, 0, *spec.shape[:2])
+        return SampleSpec(shape, spec.dtype, None, None if as_it_is else placement)
+    decode, placement = fit_spec(fit, spec.decode, crop)
+    return SampleSpec(shape, spec.dtype, decode, placement)
 
 
 def check_samples(paths: Sequence[Any], targets: Any, load: Any, transform: Any, on_error: str) -> None:

@@ -63,10 +63,7 @@ def file_sizes(folder: str | os.PathLike[str], pattern: str = "*") -> NDArray[np
     Links to files count as files, links to folders are not followed. Raises OSError if a folder cannot be read, and
     FileNotFoundError if no file matches or all that match are empty.
     """
-    if not os.path.isdir(folder):
-        problem = "that is a file" if os.path.exists(folder) else "it does not exist"
-        raise NotADirectoryError(f"expected a folder of files, got {os.fspath(folder)!r}: {problem}")
-    nbytes = np.fromiter(_walk(os.fspath(folder), pattern), dtype=np.int64)
+    nbytes = np.fromiter((entry.stat().st_size for entry in _files(folder, pattern)), dtype=np.int64)
     if not nbytes.any():
         found = f"{len(nbytes):,}, all empty" if len(nbytes) else "none"
         raise FileNotFoundError(
@@ -75,14 +72,34 @@ def file_sizes(folder: str | os.PathLike[str], pattern: str = "*") -> NDArray[np
     return nbytes
 
 
-def _walk(folder: str, pattern: str) -> Iterator[int]:
+def file_paths(folder: str | os.PathLike[str], pattern: str = "*") -> list[str]:
+    """Return the paths of the files that ``file_sizes`` measures, and of links that lead nowhere, in order.
+
+    Raises OSError if a folder cannot be read, FileNotFoundError if no file matches.
+    """
+    paths = [entry.path for entry in _files(folder, pattern, broken_links=True)]
+    if not paths:
+        raise FileNotFoundError(f"expected files named {pattern} in {os.fspath(folder)!r}, found none")
+    return paths
+
+
+def _files(folder: str | os.PathLike[str], pattern: str, broken_links: bool = False) -> Iterator[os.DirEntry[str]]:
+    if not os.path.isdir(folder):
+        problem = "that is a file" if os.path.exists(folder) else "it does not exist"
+        raise NotADirectoryError(f"expected a folder of files, got {os.fspath(folder)!r}: {problem}")
+    for entry in _walk(os.fspath(folder), pattern):
+        if entry.is_file() or (broken_links and not os.path.exists(entry)):
+            yield entry
+
+
+def _walk(folder: str, pattern: str) -> Iterator[os.DirEntry[str]]:
     with os.scandir(folder) as scan:
         entries = sorted(scan, key=lambda entry: entry.name)
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path, pattern)
-        elif fnmatch(entry.name, pattern) and entry.is_file():
-            yield entry.stat().st_size
+        elif fnmatch(entry.name, pattern):
+            yield entry
 
 
 def simulate_folder(

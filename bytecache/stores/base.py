@@ -90,14 +90,18 @@ class Partition(ABC):
     once. Safe for threads; works on in a forked child.
 
     Subclasses set ``maxsize`` (the most entries) and ``maxbytes`` (None: no limit), ``counters``, ``generation``, and
-    ``lock``, which is re-entrant. It guards what the partition changes in this process's memory, and the flights of the
-    calls made through it. A key's ``__eq__``, a signal handler or a destructor may call in while a thread has it, so
-    nothing waits, no I/O is done and no other lock is taken under it.
+    ``lock``, which is re-entrant. It guards what the partition changes in this process's memory. A signal handler may
+    call in while a thread has it, and so may a destructor that the collector runs, if anything is allocated or called
+    under it: so nothing waits, no I/O is done and no other lock is taken there.
+
+    locked_before_fork: whether the cache takes the lock before a fork, so that no change is half done in the child. If
+    not, ``after_fork_in_child`` completes or undoes what was, and replaces a lock that another thread may have had.
     """
 
     maxsize: int | None
     lock: threading.RLock
     has_leases: bool = False  # whether other processes may run the function, so that the cache asks for leases
+    locked_before_fork: bool = True
 
     if TYPE_CHECKING:  # read-only to the cache; a subclass may have plain attributes
 
@@ -166,6 +170,9 @@ class Partition(ABC):
     @abstractmethod
     def clear(self) -> None:
         """Remove all values, set the counters to zero, and change the generation, for all processes that share them."""
+
+    def after_fork_in_child(self) -> None:  # noqa: B027
+        """Make good in a forked child what threads that it does not have were doing; see ``locked_before_fork``."""
 
 
 class Store(ABC):

@@ -1,60 +1,66 @@
-"""The counters of one function in this process's memory."""
+"""The numbers of one function in this process's memory: what was counted, and what is stored now."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 
-from .base import Counters, Counts
+from .base import Counters, Counts, Snapshot
 
 
 class MemoryCounters(Counters):
     """Counts hits and misses without a lock; the rest is guarded by the partition's.
 
     ``tick`` counts a hit in one step in C, so no two threads draw the same number. The numbers also order the hits in
-    time, which is what an LRU policy needs. A partition increments ``stored``, ``rejected`` and ``evicted`` under its
-    lock, with no call between a change and its count: an interrupt comes before or after both.
+    time, which is what an LRU policy needs. A partition changes ``stored``, ``rejected``, ``evicted``, ``currsize`` and
+    ``currbytes`` under its lock.
+
+    Nothing is called and nothing is allocated under the lock, here and in the partitions. So the collector cannot start
+    there, and run a user's destructor that waits for another thread, which waits for the lock; nor can a signal handler
+    or an interrupt come between two changes. (A number is drawn by ``for``, which calls nothing in Python.)
     """
 
     def __init__(self, lock: threading.RLock) -> None:
-        self._lock = lock
-        self.tick, self._tick_miss = itertools.count().__next__, itertools.count().__next__
-        self._not_hits = 0  # how many numbers were drawn for anything but a hit, less the hits counted by number
+        self.lock = lock
+        self.numbers, self._miss_numbers = itertools.count(), itertools.count()
+        self.tick, self._tick_miss = self.numbers.__next__, self._miss_numbers.__next__
+        self.not_hits = 0  # how many numbers were drawn for anything but a hit, less the hits counted by number
         self._not_misses = 0
-        self._reset_locked()
-
-    def _reset_locked(self) -> None:
-        self._errors = self.stored = self.rejected = self.evicted = 0
+        self._errors = self.stored = self.rejected = self.evicted = self.currsize = self.currbytes = 0
         self._load_s = 0.0
 
     def hit(self, n: int = 1) -> None:
-        with self._lock:
-            self._not_hits -= n
-
-    def stamp_locked(self) -> int:
-        """Return a number in the order of time that does not count as a hit."""
-        self._not_hits += 1
-        return self.tick()
+        with self.lock:
+            self.not_hits -= n
 
     def miss(self) -> None:
         self._tick_miss()
 
     def load(self, seconds: float, error: bool = False) -> None:
-        with self._lock:
+        with self.lock:
             self._errors += error
             self._load_s += seconds
 
     def snapshot(self, scope: str = "process") -> Counts:
-        with self._lock:
-            hits = self.stamp_locked() + 1 - self._not_hits
+        return self.state().counts
+
+    def state(self) -> Snapshot:
+        """Return all numbers, of one moment."""
+        with self.lock:
+            self.not_hits += 1
+            for hit in self.numbers:  # noqa: B007
+                break
             self._not_misses += 1
-            misses = self._tick_miss() + 1 - self._not_misses
-            return Counts(hits, misses, self._errors, self.stored, self.rejected, self.evicted, self._load_s)
+            for miss in self._miss_numbers:  # noqa: B007
+                break
+            hits, misses = hit + 1 - self.not_hits, miss + 1 - self._not_misses
+            errors, load_s = self._errors, self._load_s
+            stored, rejected, evicted = self.stored, self.rejected, self.evicted
+            currsize, currbytes = self.currsize, self.currbytes
+        return Snapshot(Counts(hits, misses, errors, stored, rejected, evicted, load_s), currsize, currbytes)
 
     def reset(self) -> None:
-        """Set all counters to zero; the order of the numbers goes on."""
-        with self._lock:
-            counts = self.snapshot()  # first: it draws numbers itself
-            self._not_hits += counts.hits
-            self._not_misses += counts.misses
-            self._reset_locked()
+        """Set all counters to zero."""
+        zero = vars(MemoryCounters(self.lock))
+        with self.lock:
+            self.__dict__ = zero

@@ -1,80 +1,35 @@
-"""Partitions in this process's memory: one that never evicts, one that evicts the least recently used.
-
-A plain look-up, ``partition.entries[key]``, needs no lock.
-"""
+"""Partitions in this process's memory: one that never evicts, one that evicts the least recently used."""
 
 from __future__ import annotations
 
 import heapq
-import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from ..system.byte_sizes import as_nbytes
-from .base import MISSING, Partition, PutResult
+from .base import MISSING, PutResult
 from .counters import MemoryCounters
-from .values import make_read_only
+from .memory_partition import Contents, Entry, MemoryPartition
+from .values import make_read_only, make_writable
 
 _len = len  # bound early: a user may cache builtins.len itself
 
 
-class MemoryPartition(Partition):
-    """Limits, sizes and counters. Arrays are made read-only when they are stored.
+class FillOncePartition(MemoryPartition):
+    """Stores what comes first until a limit is reached; never evicts. ``entries`` maps key to value.
 
-    sizeof: from value to bytes, the user's code; None if sizes are not measured, and then there is no byte budget.
+    identity_of: from a key to what it is a version of, or None. When a value of another version is put, an earlier one
+    is dead: it makes room, and counts as evicted.
     """
 
-    counters: MemoryCounters
-    generation: int
-    maxbytes: int | None
-
-    def __init__(self, maxsize: int | None, maxbytes: int | None, sizeof: Callable[[Any], int] | None) -> None:
-        # Re-entrant, because inserting a key may run a user's __eq__, and that may call the cached function.
-        self.lock = threading.RLock()
-        self.maxsize, self.maxbytes, self._sizeof = maxsize, maxbytes, sizeof
-        self.entries: dict[Hashable, Any] = {}
-        self.counters = MemoryCounters(self.lock)
-        self.generation = self._currbytes = 0
-
-    @property
-    def currbytes(self) -> int | None:
-        return None if self._sizeof is None else self._currbytes
-
-    def __len__(self) -> int:
-        return _len(self.entries)
-
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self.entries
-
-    @property
-    def full(self) -> bool:
-        count = _len(self.entries)
-        if self.maxsize is not None and count >= self.maxsize:
-            return True
-        if self.maxbytes is None or not count:
-            return False
-        return self._currbytes + self._currbytes / count > self.maxbytes
-
-    def _measure(self, value: Any) -> int:
-        if self._sizeof is None:
-            return 0
-        size = self._sizeof(value)
-        nbytes = as_nbytes(size)
-        if nbytes is None:
-            raise TypeError(f"sizeof must return an int of 0 bytes or more, got {size!r}")
-        return nbytes
-
-    def clear(self) -> None:
-        with self.lock:
-            removed, self._currbytes = self.entries.copy(), 0
-            self.entries.clear()
-            self.generation += 1
-            self.counters.reset()
-        del removed  # after the lock: destructors are the user's code
-
-
-class FillOncePartition(MemoryPartition):
-    """Stores what comes first until a limit is reached; never evicts. ``entries`` maps key to value."""
+    def __init__(
+        self,
+        maxsize: int | None,
+        maxbytes: int | None,
+        sizeof: Callable[[Any], int] | None,
+        identity_of: Callable[[Hashable], Hashable] | None = None,
+    ) -> None:
+        super().__init__(maxsize, maxbytes, sizeof)
+        self._identity_of = identity_of
 
     def get(self, key: Hashable, copy: bool = True) -> Any:
         value = self.entries.get(key, MISSING)
@@ -89,29 +44,63 @@ class FillOncePartition(MemoryPartition):
         return values
 
     def put(self, key: Hashable, value: Any, generation: int) -> PutResult:
-        nbytes = self._measure(value)
-        with self.lock:
-            if generation != self.generation or key in self.entries:
+        nbytes, contents = self._measure(value), self._contents
+        claim = [False]  # whether the value has room; a list, as nothing may be called under the lock
+        try:
+            if contents.changing.setdefault(key, claim) is not claim:  # another thread is storing one
                 return PutResult(value, None)
-            if (self.maxsize is not None and _len(self.entries) >= self.maxsize) or (
-                self.maxbytes is not None and self._currbytes + nbytes > self.maxbytes
-            ):
-                self.counters.rejected += 1
-                return PutResult(value, False)
-            make_read_only(value)
-            self._currbytes += nbytes  # first: an interrupt in between may cost room, never the budget
-            self.entries[key] = value
-            self.counters.stored += 1
-        return PutResult(value, True)
+            if generation != self.generation or key in contents.entries:
+                return PutResult(value, None)
+            return PutResult(value, self._store(contents, key, value, nbytes, claim))
+        finally:
+            if contents.changing.get(key) is claim:
+                contents.changing.pop(key, None)
 
+    def _store(self, contents: Contents, key: Hashable, value: Any, nbytes: int, claim: list[bool]) -> bool:
+        counters = contents.counters
+        identity = None if self._identity_of is None else self._identity_of(key)
+        dead = None if identity is None else contents.latest.pop(identity, None)
+        if dead is not None:
+            self._remove(contents, *dead)
+        if self._fits(counters, nbytes):
+            frozen = make_read_only(value)
+            contents.entries[key] = value
+            with self.lock:
+                if counters.currsize < self._most and counters.currbytes + nbytes <= self._room:
+                    counters.currsize += 1
+                    counters.currbytes += nbytes
+                    counters.stored += 1
+                    claim[0] = True
+            if not claim[0]:  # others were faster
+                contents.entries.pop(key, None)
+                make_writable(frozen)
+        if not claim[0]:
+            with self.lock:
+                counters.rejected += 1
+        elif identity is not None:
+            contents.latest[identity] = key, nbytes
+        return claim[0]
 
-class Entry:
-    """A value in an LRU store; ``used`` is the stamp of its last use."""
+    def _fits(self, counters: MemoryCounters, nbytes: int) -> bool:
+        return counters.currsize < self._most and counters.currbytes + nbytes <= self._room
 
-    __slots__ = ("key", "nbytes", "used", "value")
+    def _remove(self, contents: Contents, key: Hashable, nbytes: int) -> None:
+        counters, claim = contents.counters, [True]
+        contents.changing[key] = claim
+        with self.lock:
+            counters.currsize -= 1
+            counters.currbytes -= nbytes
+            counters.evicted += 1
+            claim[0] = False
+        contents.entries.pop(key, None)
+        contents.changing.pop(key, None)
 
-    def __init__(self, key: Hashable, value: Any, nbytes: int, stamp: int) -> None:
-        self.key, self.value, self.nbytes, self.used = key, value, nbytes, stamp
+    def after_fork_in_child(self) -> None:
+        super().after_fork_in_child()
+        for key, claim in self._contents.changing.items():
+            if not claim[0]:
+                self._contents.entries.pop(key, None)
+        self._contents.changing.clear()
 
 
 class LRUPartition(MemoryPartition):
@@ -124,11 +113,6 @@ class LRUPartition(MemoryPartition):
 
     Values read before a clear are stored after it, as in functools.
     """
-
-    def __init__(self, maxsize: int | None, maxbytes: int | None, sizeof: Callable[[Any], int] | None) -> None:
-        super().__init__(maxsize, maxbytes, sizeof)
-        # No two stamps are equal, so only ints are compared: in C, where nothing can call the cache in between.
-        self._queue: list[tuple[int, Entry]] = []
 
     def get(self, key: Hashable, copy: bool = True) -> Any:
         entry = self.entries.get(key)
@@ -149,44 +133,60 @@ class LRUPartition(MemoryPartition):
         return values
 
     def put(self, key: Hashable, value: Any, generation: int) -> PutResult:
-        nbytes = self._measure(value)
-        evicted = []  # dropped after the lock: destructors are the user's code
+        entry, contents = Entry(key, value, self._measure(value)), self._contents
+        counters = contents.counters
+        if key in contents.entries:  # a call inside this one stored it: functools keeps that
+            return PutResult(value, None)
+        if entry.nbytes > self._room:
+            with self.lock:
+                counters.rejected += 1
+            return PutResult(value, False)
+        make_read_only(value)
+        if contents.entries.setdefault(key, entry) is not entry:
+            return PutResult(value, None)
         with self.lock:
-            if key in self.entries:  # a call inside this one stored it: functools keeps that
-                return PutResult(value, None)
-            if self.maxbytes is not None and nbytes > self.maxbytes:
-                self.counters.rejected += 1
-                return PutResult(value, False)
-            make_read_only(value)
-            entry = Entry(key, value, nbytes, self.counters.stamp_locked())
-            self._currbytes += nbytes  # in this order an interrupt in between leaves nothing that is never evicted
-            heapq.heappush(self._queue, (entry.used, entry))
-            self.entries[key] = entry
-            self.counters.stored += 1
-            while self._is_over_locked():
-                evicted.append(self._evict_locked())
+            counters.not_hits += 1
+            for entry.used in counters.numbers:  # noqa: B007
+                break
+            entry.counted = True
+            counters.currsize += 1
+            counters.currbytes += entry.nbytes
+            counters.stored += 1
+        # No two stamps are equal, so only ints are compared: in C, where nothing can call the cache in between.
+        heapq.heappush(contents.queue, (entry.used, entry))
+        self._evict(contents)
         return PutResult(value, True)
 
-    def _is_over_locked(self) -> bool:
-        return (self.maxsize is not None and _len(self.entries) > self.maxsize) or (
-            self.maxbytes is not None and self._currbytes > self.maxbytes
-        )
+    def _evict(self, contents: Contents) -> None:
+        """Evict until the limits are kept; other threads, and destructors, may do so at the same time."""
+        counters, queue = contents.counters, contents.queue
+        while counters.currsize > self._most or counters.currbytes > self._room:
+            try:
+                queued, oldest = queue[0]
+                used = oldest.used  # read once: hits write it at any time
+                if used != queued and oldest.counted:
+                    first = heapq.heapreplace(queue, (used, oldest))
+                else:
+                    with self.lock:
+                        if oldest.counted:
+                            oldest.counted = False
+                            counters.currsize -= 1
+                            counters.currbytes -= oldest.nbytes
+                            counters.evicted += 1
+                    if contents.entries.get(oldest.key) is oldest:
+                        contents.entries.pop(oldest.key, None)
+                    first = heapq.heappop(queue)
+            except IndexError:  # what is left is being stored by threads that will evict in turn
+                return
+            if first[1] is not oldest:  # another thread has changed the queue in between
+                heapq.heappush(queue, first)
 
-    def _evict_locked(self) -> Entry:
-        while True:
-            queued, oldest = self._queue[0]
-            used = oldest.used  # read once: hits write it at any time
-            if used == queued:
-                heapq.heappop(self._queue)
-                self.entries.pop(oldest.key, None)
-                self._currbytes -= oldest.nbytes
-                self.counters.evicted += 1
-                return oldest
-            heapq.heapreplace(self._queue, (used, oldest))
-
-    def clear(self) -> None:
-        with self.lock:
-            removed = self._queue.copy()  # refers to all entries, which the base class drops under the lock
-            self._queue.clear()
-            super().clear()
-        del removed  # after the lock: destructors are the user's code
+    def after_fork_in_child(self) -> None:
+        super().after_fork_in_child()
+        counters, entries, queue = self._contents.counters, self._contents.entries, self._contents.queue
+        if counters.currsize == _len(entries) == _len(queue):
+            return
+        for entry in [entry for entry in entries.values() if not entry.counted]:
+            del entries[entry.key]
+        queue[:] = [(entry.used, entry) for entry in entries.values()]
+        heapq.heapify(queue)

@@ -1,69 +1,107 @@
-"""Values in memory: how many bytes they take, and how their arrays are made read-only."""
+"""Values in memory: which can be stored, how many bytes they take, and how their arrays are made read-only."""
 
 from __future__ import annotations
 
-import sys
+import collections.abc
+import io
+import types
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-_ARRAY_HEADER = sys.getsizeof(np.ndarray(()))
-_PLAIN = frozenset({bytes, str, int, float, bool, type(None)})  # refer to nothing else
-_CONTAINERS: tuple[Any, ...] = (tuple, list, set, frozenset)
+from .sizes import PLAIN, contents, measure
+
+_REUSABLE = PLAIN | {np.ndarray}
+_OPENED = PLAIN | {tuple, list, dict}
 
 
 def sizeof(value: Any) -> int:
-    """Return how many bytes of memory `value` takes.
+    """Return how many bytes of memory `value` takes, with all that it keeps alive, each object once.
 
-    An ndarray counts as the whole buffer that it keeps alive, even if it is a small view. Tuples, lists, sets and
-    dicts, and subclasses of these, count with everything in them, each object once. Any other object counts as
-    ``sys.getsizeof`` says, plus its ``nbytes`` if it has them, as tensors do, but not what it refers to: pass
-    ``sizeof=`` for classes that refer to large objects.
+    A view of an ndarray, of a torch tensor or of any other buffer counts as the whole buffer that it keeps alive; of a
+    mapped file the part that is seen counts. Known are also tensors of TensorFlow and jax, Pillow's images with their
+    pixels, tables of pandas and pyarrow, and Python's containers. An object of any other make counts with what pickle
+    would save of it, up to some thousand objects, or if it cannot be pickled with its attributes. Functions, classes
+    and modules do not count.
+
+    Of some objects less is found than they take: those without attributes that cannot be pickled, tensors with a graph
+    of gradients, and slices of TensorFlow and polars. A cache with a budget then warns, once for each type: give it
+    ``sizeof=``, a function that knows better.
     """
-    if type(value) in _PLAIN:
-        return sys.getsizeof(value)
-    total, seen, pending = 0, set(), [value]
-    while pending:
-        item = pending.pop()
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        if isinstance(item, np.ndarray):
-            total += _array_bytes(item)
-        else:
-            nbytes = getattr(item, "nbytes", 0)  # of a memoryview or a tensor, whose header is counted too
-            total += sys.getsizeof(item) + (nbytes if isinstance(nbytes, int) else 0)
-            pending.extend(_contents(item))
-    return total
+    return measure(value)[0]
 
 
-def _array_bytes(array: np.ndarray[Any, Any]) -> int:
-    owner: Any = array
-    while isinstance(owner, np.ndarray) and owner.base is not None:
-        owner = owner.base
-    while isinstance(owner, memoryview):
-        owner = owner.obj
-    if isinstance(owner, (bytes, bytearray)):
-        return _ARRAY_HEADER + sys.getsizeof(owner)
-    return _ARRAY_HEADER + (owner.nbytes if isinstance(owner, np.ndarray) else array.nbytes)
-
-
-def _contents(item: Any) -> list[Any]:
-    # By the built-in methods, even for subclasses such as named tuples: no code of the user's runs here.
-    if isinstance(item, dict):
-        return [*dict.keys(item), *dict.values(item)]
-    return next((list(kind.__iter__(item)) for kind in _CONTAINERS if isinstance(item, kind)), [])
-
-
-def make_read_only(value: Any) -> None:
-    """Make every ndarray in `value` read-only, also inside tuples, lists and dicts, but not the base of a view."""
-    if type(value) in _PLAIN:
+def check_reusable(value: Any) -> None:
+    """Raise TypeError for a value that can be used only once, also inside a tuple, list or dict."""
+    kind = type(value)
+    if kind in _REUSABLE:
         return
-    pending, seen = [value], set()
+    for item in contents(value, kind) if kind in _OPENED else [value]:
+        if type(item) in _REUSABLE:
+            continue
+        found = _used_only_once(item, type(item))
+        if found is not None:
+            if isinstance(item, types.CoroutineType):
+                item.close()  # or Python warns that it was never awaited
+            what, instead = found
+            raise TypeError(
+                f"a value that is stored must be usable again and again, got {what} (a {type(item).__module__}."
+                f"{type(item).__qualname__}), which would be spent at the second call: {instead}"
+            )
+
+
+def _used_only_once(item: Any, kind: type) -> tuple[str, str] | None:
+    """Return what can be used only once, and what to return instead of it; None for other values."""
+    if issubclass(kind, io.IOBase) or _is_file_wrapper(item, kind):
+        return None if _is_closed(item) else ("an open file or stream", "return what is read from it")
+    if not hasattr(kind, "__getitem__"):
+        if getattr(kind, "__next__", None) is not None:
+            return "an iterator", "return a list of its items"
+        if getattr(kind, "__anext__", None) is not None:
+            return "an asynchronous iterator", "return a list of its items"
+    if issubclass(kind, collections.abc.Coroutine):
+        return "a coroutine", "cache a plain function that returns the final value"
+    if any(getattr(item, name, None) is False for name in ("_content_consumed", "is_stream_consumed")):
+        return "a response whose body was not read", "return its content"  # of requests and httpx
+    return None
+
+
+def _is_file_wrapper(item: Any, kind: type) -> bool:
+    """Whether it is a file by its methods, such as a temporary one, which is no IOBase."""
+    if not hasattr(kind, "__iter__"):
+        return False
+    return callable(getattr(item, "readline", None)) and isinstance(getattr(item, "closed", None), bool)
+
+
+def _is_closed(file: Any) -> bool:
+    try:
+        return bool(file.closed)
+    except ValueError:  # a detached one
+        return True
+
+
+def make_read_only(value: Any) -> list[np.ndarray[Any, Any]]:
+    """Make every ndarray in `value` read-only, also inside tuples, lists and dicts, but not the base of a view.
+
+    Return those that were writable.
+    """
+    if type(value) in PLAIN:
+        return []
+    pending, seen, changed = [value], set(), []
     while pending:
         item = pending.pop()
-        if isinstance(item, np.ndarray):
-            item.flags.writeable = False
-        elif id(item) not in seen:
+        if issubclass(type(item), np.ndarray):
+            if item.flags.writeable:
+                item.flags.writeable = False
+                changed.append(item)
+        elif type(item) not in PLAIN and id(item) not in seen:
             seen.add(id(item))
-            pending.extend(_contents(item))
+            pending.extend(contents(item, type(item)))
+    return changed
+
+
+def make_writable(arrays: Iterable[np.ndarray[Any, Any]]) -> None:
+    """Undo make_read_only."""
+    for item in arrays:
+        item.flags.writeable = True

@@ -29,7 +29,9 @@ def parse_size(size: int | str, name: str = "maxbytes") -> int:
         raise TypeError(f"{_expected(name)}, got {size!r} of type {type(size).__name__}")
     nbytes = _parse_text(size) if isinstance(size, str) else size
     if nbytes is None or nbytes <= 0:
-        raise ValueError(f"{_expected(name)}, got {size!r}")
+        nothing_left = nbytes == 0 and "%" in str(size) and available_memory() == 0
+        hint = ": the limits of this process leave no memory at all" if nothing_left else ""
+        raise ValueError(f"{_expected(name)}, got {size!r}{hint}")
     return nbytes
 
 

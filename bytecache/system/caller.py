@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+import weakref
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import PurePath
 from typing import Any
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 MAIN_NAMES = ("__main__", "__mp_main__")
-_last_number: dict[str, int] = {}  # of the stores made at each call site, from 0
+_stores_made: dict[str, int] = {}  # by call site, over all editions of its code
+_editions: dict[tuple[str, str], _Edition] = {}  # by call site and file
 
 
 def warn_caller(message: str) -> None:
@@ -34,7 +37,28 @@ def module_name(names: dict[str, Any]) -> str:
 
 
 def call_site_name(frame: Any) -> str:
-    """Return a name for a store made at the line of `frame`, equal in all processes that run the same lines."""
-    site = f"{module_name(frame.f_globals)}:{frame.f_code.co_name}:{frame.f_lineno}"
-    number = _last_number[site] = _last_number.get(site, -1) + 1
-    return blake2b(f"{site}:{number}".encode(), digest_size=8).hexdigest()
+    """Return a name for a store made at the line of `frame`, equal in all processes that run the same lines.
+
+    A module that is loaded again makes its stores again, under their names. (Other code is counted on: the statements
+    that are typed into a shell all come from one "file", and each is the first line of its code.)
+    """
+    code = frame.f_code
+    site = f"{module_name(frame.f_globals)}:{code.co_name}:{frame.f_lineno}"
+    edition = _editions.setdefault((site, code.co_filename), _Edition())
+    if edition.code() is not code and not code.co_filename.startswith("<"):
+        edition.visits = 0
+    edition.code = weakref.ref(code)
+    if edition.visits == len(edition.numbers):
+        number = _stores_made[site] = _stores_made.get(site, -1) + 1
+        edition.numbers.append(number)
+    edition.visits += 1
+    return blake2b(f"{site}:{edition.numbers[edition.visits - 1]}".encode(), digest_size=8).hexdigest()
+
+
+class _Edition:
+    """The stores made at a call site of one file: their numbers, and how many of them the code loaded last has made."""
+
+    def __init__(self) -> None:
+        self.code: Callable[[], Any] = lambda: None  # a weak reference to that code
+        self.numbers: list[int] = []
+        self.visits = 0

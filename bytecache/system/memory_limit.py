@@ -1,4 +1,4 @@
-"""How much memory this process may still take: the machine's limit and those of its control groups, v1 and v2."""
+"""How much memory this process may still take: the limits of the machine, of its control groups, and its own."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from pathlib import Path
 from .mounts import Mount, read_mounts
 
 _PROC = Path("/proc")
+_COUNTED_AS = {"Max address space": "VmSize", "Max data size": "VmData"}  # lines of limits -> of status; see proc(5)
 
 
 def available_memory(proc: Path = _PROC) -> int:
-    """Return how many bytes this process can still allocate: the least headroom of the machine and of its cgroups.
+    """Return how many bytes this process can still allocate: the least headroom of all limits that bind it.
 
-    Page cache that the kernel would reclaim counts as headroom. Off Linux it is the machine's whole memory.
+    These are the machine's memory, those of its control groups (v1 and v2), and its own limits of address space and of
+    data (``ulimit -v`` and ``-d``). Page cache that the kernel would reclaim counts as headroom. Off Linux it is the
+    machine's whole memory.
 
     Raises OSError if the platform does not report its memory; give the budget in bytes there.
     """
-    headrooms = [*_machine_available(proc), *_cgroup_headrooms(proc)]
+    headrooms = [*_machine_available(proc), *_cgroup_headrooms(proc), *_process_headrooms(proc)]
     if headrooms:
         return max(0, min(headrooms))
     try:
@@ -31,6 +34,17 @@ def _machine_available(proc: Path) -> Iterator[int]:
     for line in _read_lines(proc / "meminfo"):
         if line.startswith("MemAvailable:"):
             yield int(line.split()[1]) * 1024
+
+
+def _process_headrooms(proc: Path) -> Iterator[int]:
+    """Yield what the process's own limits leave; what it has mapped counts against them, used or not."""
+    used = dict(line.split(":", 1) for line in _read_lines(proc / "self/status") if line.startswith("Vm"))
+    for line in _read_lines(proc / "self/limits"):
+        field = _COUNTED_AS.get(line[:26].rstrip())
+        if field in used:
+            soft = line[26:].split()[0]
+            if soft.isdigit():
+                yield int(soft) - int(used[field].split()[0]) * 1024
 
 
 def _cgroup_headrooms(proc: Path) -> Iterator[int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import gc
 import os
 import signal
 import sys
@@ -167,7 +168,7 @@ def fit(
     optimizer = torch.optim.Adam(net.parameters())
     if history:
         load(args.out / "last.pt", net=net, optimizer=optimizer)
-    sampler = EpochSampler(len(train_set), seed=args.seed, rank=RANK, world=WORLD)
+    sampler = EpochSampler(train_set, seed=args.seed, rank=RANK, world=WORLD)
     loader = DataLoader(
         train_set, args.batch_size // WORLD, sampler=sampler, collate_fn=collate, num_workers=args.workers,
         persistent_workers=args.workers > 0, worker_init_fn=ignore_ctrl_c,
@@ -191,7 +192,8 @@ def fit(
         if rank_0_decides(epochs_since_best(history) >= common.PATIENCE):
             break
     if WORLD > 1:
-        del model  # it also refers to the group
+        del model  # it also refers to the group, and is part of a cycle
+        gc.collect()  # now: a collection later would end the group's threads while they may wait for Python's lock
         dist.destroy_process_group()
 
 

@@ -60,8 +60,8 @@ def evicts(cached: Any) -> bool:
 
 @contextmanager
 def all_locks(cached: Any) -> Iterator[None]:
-    """Hold the locks that guard a cache in memory and the waiting threads."""
-    with cache_of(cached).partition.lock, singleflight._lock:
+    """Hold the lock that guards a cache in memory."""
+    with cache_of(cached).partition.lock:
         yield
 
 
@@ -76,6 +76,11 @@ def flights_of(cached: Any) -> dict[Any, Any]:
 def running_flights(cached: Any) -> list[Any]:
     """Return the flights whose leader has not landed: a call that joins one waits."""
     return [flight for flight in flights_of(cached).values() if flight.running.locked()]
+
+
+def patience_of(cached: Any) -> Any:
+    """Return what says how long the calls of a cached function wait before they warn."""
+    return cache_of(cached).flights._patience
 
 
 def waiting_threads() -> set[int]:

@@ -1,4 +1,4 @@
-"""20,000 damaged JPEGs: each decodes or raises JpegError, with no crash, hang, other exception or memory leak.
+"""20,000 damaged images: each decodes or raises JpegError, with no crash, hang, other exception or memory leak.
 
 The mutants are made and decoded in a process of their own: ``python tests/images/test_fuzz.py [COUNT [SEED]]``.
 """
@@ -6,6 +6,7 @@ The mutants are made and decoded in a process of their own: ``python tests/image
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import gc
 import importlib.util
@@ -15,27 +16,31 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import simplejpeg
+from helpers.encoded_files import ENCODED_FILES, LOSSLESS_YCBCR
 from helpers.images import blocky_jpeg, exif_segment, insert, lossless_jpeg, make_jpeg, pil_jpeg
 
-from bytecache import JpegError, decode_batch, decode_jpeg, jpeg_header, shrink_jpeg
+from bytecache import JpegError, decode_batch, decode_image, decode_jpeg, shrink_jpeg
+from bytecache.images.formats import ImageDecoder
 
 COUNT, SEED = 20_000, 20_240_607
 WARM_UP = 5_000  # mutants after which memory must not grow any more
 MAX_GROWTH_BYTES = 8 * 2**20  # in all the later ones
 DEADLINE_S = 300
+CANARIES = 32_768  # bytes on both sides of `out`
 MAX_PIXELS = 1_000_000  # mutated headers may declare large sizes
 HAS_PIL = importlib.util.find_spec("PIL") is not None
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="resident memory is read from /proc")
 def test_mutants_give_an_image_or_an_error() -> None:
-    """decode_jpeg, strict or not, and decode_batch raise JpegError or return an image, and memory does not grow."""
+    """decode_image, strict or not, and decode_batch raise JpegError or return an image, and memory does not grow."""
     command = [sys.executable, "-W", "error", __file__, str(COUNT), str(SEED)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(__file__).parents[up]) for up in (1, 2))}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * DEADLINE_S)
@@ -81,7 +86,7 @@ def try_all_ways(rng: random.Random, data: bytes) -> list[str]:
     for way, strict in (("strict", True), ("not strict", False)):
         min_size = rng.choice([None, (rng.randint(1, 150), rng.randint(1, 150))])
         try:
-            image = decode_jpeg(data, min_size=min_size, strict=strict, **options)
+            image = decode_image(data, min_size=min_size, strict=strict, **options)
             check_image(image, data, min_size, options)
             check_out(image, data, min_size=min_size, strict=strict, **options)
             outcomes.append(f"{way}: image")
@@ -95,7 +100,7 @@ def check_image(image: np.ndarray, data: bytes, min_size: tuple[int, int] | None
     """Assert that the image has the size that the header declares, or a scaled one that is large enough."""
     channels = 1 if options["colorspace"] == "GRAY" else 3
     assert image.dtype == np.uint8 and image.flags.c_contiguous and image.shape[2] == channels
-    size = jpeg_header(data)[:2]
+    size = size_of(data)
     if min_size is None:
         assert sorted(image.shape[:2]) == sorted(size), (image.shape, size)
     else:
@@ -104,11 +109,11 @@ def check_image(image: np.ndarray, data: bytes, min_size: tuple[int, int] | None
 
 
 def check_out(image: np.ndarray, data: bytes, **options: Any) -> None:
-    """Assert that a decode into `out` gives the same, whatever was there, and writes nothing behind it."""
-    canary = np.full(image.size + 65536, 0xA7, np.uint8)
-    out = canary[: image.size].reshape(image.shape)
-    assert decode_jpeg(data, out=out, **options) is out
-    assert np.array_equal(out, image) and (canary[image.size :] == 0xA7).all()
+    """Assert that a decode into `out` gives the same, whatever was there, and writes nothing around it."""
+    canary = np.full(image.size + 2 * CANARIES, 0xA7, np.uint8)
+    out = canary[CANARIES:-CANARIES].reshape(image.shape)
+    assert decode_image(data, out=out, **options) is out
+    assert np.array_equal(out, image) and (canary[:CANARIES] == 0xA7).all() and (canary[-CANARIES:] == 0xA7).all()
 
 
 def try_batch(rng: random.Random, data: bytes, options: dict[str, Any]) -> str:
@@ -133,8 +138,14 @@ _likes: dict[tuple[int, int], bytes] = {}
 def like(data: bytes) -> bytes:
     """Return a good image of the mutant's size, if that is the size of an original."""
     with contextlib.suppress(JpegError):
-        return _likes.get(jpeg_header(data)[:2], GOOD)
+        return _likes.get(size_of(data), GOOD)
     return GOOD
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Return height and width in pixels, as stored, from the header alone."""
+    spec = ImageDecoder(max_pixels=MAX_PIXELS).spec(data)
+    return spec.height, spec.width
 
 
 # Mutants
@@ -144,7 +155,7 @@ def originals() -> list[bytes]:
     """Return small files of many kinds, from real photographs if packages that contain them are installed."""
     files = [shrunk for photo in photographs() if (shrunk := shrink_jpeg(photo, max_side=128)) != photo]
     files = files or [make_jpeg(96, 128, seed) for seed in range(4)]
-    pixels = [decode_jpeg(data) for data in files]
+    pixels, others = [decode_jpeg(data) for data in files], []
     for subsampling in ("444", "422", "440", "411"):
         files.append(simplejpeg.encode_jpeg(pixels[0], 80, "RGB", subsampling))
     files.append(simplejpeg.encode_jpeg(decode_jpeg(files[0], colorspace="GRAY"), 80, "GRAY", "Gray"))
@@ -152,9 +163,20 @@ def originals() -> list[bytes]:
     if HAS_PIL:
         files += [pil_jpeg(pixels[-1], progressive=True), pil_jpeg(pixels[-1], "L", progressive=True)]
         files += [pil_jpeg(pixels[0], "CMYK"), pil_jpeg(pixels[0], restart_marker_rows=1)]
+        others = [encode(image, kind) for kind in ("PNG", "WEBP", "GIF", "TIFF", "BMP") for image in pixels[:2]]
     files += [insert(data, exif_segment(orientation)) for data, orientation in zip(files, (6, 3, 8, 5), strict=False)]
-    _likes.update((jpeg_header(data)[:2], data) for data in files)
-    return files
+    files += ENCODED_FILES.values()
+    _likes.update((size_of(data), data) for data in files)
+    return [*files, *others, LOSSLESS_YCBCR]  # the last one cannot be decoded
+
+
+def encode(image: np.ndarray, kind: str) -> bytes:
+    """Return the image as a file of another format."""
+    from PIL import Image
+
+    file = BytesIO()
+    Image.fromarray(image).save(file, kind)
+    return file.getvalue()
 
 
 def photographs() -> list[bytes]:
@@ -198,8 +220,10 @@ def scan_start(data: bytes | bytearray) -> int:
 
 
 def resident_bytes() -> int:
-    """Return the resident memory of this process."""
+    """Return the resident memory of this process, without what is free: the allocator keeps some of that for reuse."""
     gc.collect()
+    with contextlib.suppress(AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -135,14 +135,51 @@ def test_other_keys_are_refused(value: Any) -> None:
 
 
 def test_typed_tells_equal_arguments_of_different_types() -> None:
-    """With typed=, 1.0, True and np.int64(1) are three calls; without it they are one."""
-    calls = [(1.0,), (True,), (np.int64(1),)]
+    """With typed=, 1.0, True and np.float64(1) are three calls; without it they are one."""
+    calls = [(1.0,), (True,), (np.float64(1),)]
     assert len({encode_call_key(call, {}, True) for call in calls}) == 3
     assert len({encode_call_key(call, {}) for call in calls}) == 1
 
 
+@pytest.mark.parametrize(
+    "scalar, plain",
+    [
+        (np.str_("a"), "a"),
+        (np.int64(3), 3),
+        (np.uint8(3), 3),
+        (np.array(3), 3),
+        (np.array("a"), "a"),
+        (np.bool_(True), True),
+        (np.float64(0.5), 0.5),
+        (np.float32(0.5), 0.5),
+        (np.bytes_(b"a"), b"a"),
+    ],
+)
+def test_a_scalar_of_numpy_is_one_key_with_its_python_equal(scalar: Any, plain: Any) -> None:
+    """By itself, as one of several arguments and by name, in memory and as bytes; with typed= they are two keys."""
+    for one, other in (
+        (((scalar,), {}), ((plain,), {})),
+        (((scalar, 1), {}), ((plain, 1), {})),
+        (((), {"x": scalar}), ((), {"x": plain})),
+    ):
+        assert make_key(*one) == make_key(*other) and hash(make_key(*one)) == hash(make_key(*other))
+        assert encode_call_key(*one) == encode_call_key(*other)
+        assert make_key(*one, True) != make_key(*other, True)
+        assert encode_call_key(*one, True) != encode_call_key(*other, True)
+    digest_of, digest_of_one = make_digests(b"f" * 16, False, None)
+    assert digest_of((scalar,), {}) == digest_of_one(scalar) == digest_of_one(plain) == digest_of((plain,), {})
+
+
+@pytest.mark.parametrize("scalar", [np.datetime64(3, "ns"), np.timedelta64(3, "s"), np.longdouble("0.1")])
+def test_scalars_of_numpy_without_a_python_equal_stay_what_they_are(scalar: Any) -> None:
+    """They are keys in memory, and no int or float is the same key."""
+    assert make_key((scalar,), {}) == (scalar,)
+    with pytest.raises(TypeError, match="key="):
+        encode_key(scalar)
+
+
 def test_a_file_that_changes_has_another_key(tmp_path: Path) -> None:
-    """file_key is path, size and time of change, and can be encoded; a missing file is an OSError."""
+    """file_key is absolute path, size and time of change, and can be encoded; a missing file is an OSError."""
     path = tmp_path / "a"
     path.write_bytes(b"12")
     os.utime(path, ns=(1, 5))

@@ -48,6 +48,55 @@ def test_what_does_not_change_the_values_does_not_count(other: str) -> None:
     assert same(PLAIN, other)
 
 
+DOCUMENTED = '''
+def f(x, y=1):
+    """Doc."""
+    try:
+        with x as z:
+            for one in z:
+                if one:
+                    y += len([n for n in one if n != 3])
+    except KeyError:
+        ANSWER
+    def inner(a):
+        """Inner."""
+        return a + y
+    class Part:
+        """A class."""
+        size = 3
+        def method(self):
+            """A method."""
+            return self.size
+    return inner, Part, lambda: y
+'''
+
+
+@pytest.mark.parametrize("docstring", ["Doc.", "Inner.", "A class.", "A method."])
+def test_docstrings_do_not_count(docstring: str) -> None:
+    """A docstring that is edited or taken away makes no other function: also that of a function or class inside."""
+    quoted = f'"""{docstring}"""'
+    assert same(DOCUMENTED, DOCUMENTED.replace(quoted, '"""Edited,\n    in two lines."""'))
+    assert same(DOCUMENTED, DOCUMENTED.replace(quoted, ""))
+    assert not same(DOCUMENTED, DOCUMENTED.replace("size = 3", "size = 4"))
+
+
+def test_a_text_that_the_function_uses_counts() -> None:
+    """A text that is also the docstring, and one that is set as a docstring, are code."""
+    assert not same("def f(x):\n 'doc'\n return 'doc'", "def f(x):\n 'doc'\n return 'other'")
+    assert not same("def f(x): f.__doc__ = 'a'", "def f(x): f.__doc__ = 'b'")
+
+
+@pytest.mark.parametrize("constants", [1, 300])
+def test_a_process_without_docstrings_finds_the_same_functions(constants: int) -> None:
+    """python -OO, which leaves out docstrings and so moves instructions, gives the same fingerprint."""
+    lines = [f"y = y * 2 + {n}.5" for n in range(constants)]
+    source = DOCUMENTED.replace("ANSWER", "\n        ".join(lines))
+    names: dict[str, Any] = {"__name__": "m"}
+    exec(compile(source, "m.py", "exec", optimize=2), names)
+    assert names["f"].__doc__ is None
+    assert fingerprint(names["f"], None) == fingerprint(made(source), None)
+
+
 DIFFERENT = {
     "constant": ("def f(x): return 1", "def f(x): return 2"),
     "type of a constant": ("def f(x): return 1", "def f(x): return True"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import pickle
 
 import numpy as np
@@ -24,6 +25,21 @@ def test_an_epochs_batches_contain_each_sample_once_with_its_target(files, cache
     assert [i for batch in batches for i in file_numbers(batch)] == expected
     assert [batch.images.shape for batch in batches] == [(4, 24, 32, 3), (4, 24, 32, 3), (2, 24, 32, 3)]
     assert batches[0].images.dtype == np.uint8
+
+
+def test_a_transform_that_writes_in_place_changes_no_stored_array(files):
+    """Not even by what does not mind that an array is read-only."""
+
+    def double(image):
+        assert image.flags.writeable
+        ctypes.memset(image.ctypes.data, 7, image.nbytes)
+        return image
+
+    load = bytecache.fill_once(lambda path: np.full((24, 32, 3), 5, np.uint8))
+    for _ in range(2):
+        images = batch_loader(files, load=load, transform=double).load(0, 0).images
+        assert set(images.flat) == {7}
+    assert all(set(load(path).flat) == {5} for path in files)
 
 
 @pytest.mark.parametrize("position", [3, 100])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from helpers.batches import batch_loader, file_numbers, read
@@ -14,7 +16,7 @@ from bytecache.loading.samples import SampleError, SampleLoader
 def test_a_bad_sample_raises_with_its_path(files):
     """The error names the path and the reason, and chains what was raised."""
     files[5].write_bytes(b"\x89PNG no picture")
-    with pytest.raises(SampleError, match=r"5\.jpg: JpegError: .*a PNG, not a JPEG") as caught:
+    with pytest.raises(SampleError, match=r"5\.jpg: JpegError: the data is a PNG; Pillow cannot decode it") as caught:
         batch_loader(files, shuffle=False).load(0, 1)
     assert caught.value.path == files[5]
     assert isinstance(caught.value.__cause__, bytecache.JpegError)
@@ -135,3 +137,24 @@ def test_load_separates_values_from_exceptions(files, cached):
     assert samples == {0: files[0].read_bytes(), 2: files[2].read_bytes()}
     assert [(index, type(exc)) for index, exc in failed.items()] == [(1, FileNotFoundError)]
     failed.clear()
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad", "random_crop"])
+def test_an_odd_array_is_left_out_alone(resize):
+    """One without pixels, or with more channels than pad_value, is a sample that failed; the others come."""
+    arrays = [np.zeros((9, 9, 3), np.uint8), np.zeros((0, 9, 3), np.uint8), np.zeros((9, 9, 4), np.uint8)]
+    options = {"pad_value": (1, 2, 3)} if resize == "pad" else {}
+    loader = batch_loader(arrays, load=lambda array: array, size=(4, 4), resize=resize, on_error="skip", **options)
+    batch = loader.load(0, 0)
+    assert len(batch.images) == 1
+    (_, empty), (_, channels) = sorted(batch.skipped, key=lambda skip: skip[0].shape)
+    assert empty == "ValueError: an array must have pixels, got shape (0, 9, 3)"
+    assert channels.startswith("ValueError: ")
+
+
+def test_a_missing_package_is_raised_although_samples_may_fail(files, monkeypatch):
+    """Without Pillow, a PNG among JPEG files is not left out silently."""
+    files[3].write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(SampleError, match=r"3\.jpg.*pip install 'bytecache\[images\]'"):
+        batch_loader(files, shuffle=False, on_error="skip").load(0, 0)

@@ -42,6 +42,16 @@ def test_the_shrinking_example_runs_as_it_stands(tmp_path):
     assert bytecache.jpeg_header(names["read"](tmp_path / "a.jpg"))[:2] == (219, 512)
 
 
+def test_the_checking_example_runs_as_it_stands(tmp_path):
+    """What is left are the files that can be decoded."""
+    paths = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+    paths[0].write_bytes(make_jpeg(32, 48))
+    paths[1].write_bytes(b"<html>")
+    names = {"bytecache": bytecache, "paths": paths}
+    exec(example("check_images"), names)
+    assert names["paths"] == paths[:1]
+
+
 def example(containing):
     """Return the block of Python that contains this text."""
     return next(block for block in blocks("python") if containing in block)

@@ -13,7 +13,7 @@ def bare(path: str) -> bytes:
     return path.encode()
 
 
-@bytecache.fill_once(maxbytes="4 GiB", key=lambda path, offset=0: (path, offset))
+@bytecache.fill_once(maxbytes="4 GiB", key=lambda path, offset=0: (path, offset), once=False)
 def called(path: str, offset: int = 0) -> bytes:
     return path.encode()[offset:]
 

@@ -72,6 +72,54 @@ def test_the_machines_memory_is_a_bound(machine: Machine) -> None:
     assert machine.available == 8_192_000
 
 
+LIMITS = """\
+Limit                     Soft Limit           Hard Limit           Units
+Max cpu time              unlimited            unlimited            seconds
+Max data size             {data:<20} unlimited            bytes
+Max address space         {space:<20} unlimited            bytes
+"""
+
+
+@pytest.mark.parametrize(
+    "data, space, available",
+    [
+        ("unlimited", "unlimited", 8_192_000),
+        ("unlimited", 4_096_000, 4_096_000 - 1_024_000),
+        (2_048_000, 4_096_000, 2_048_000 - 512_000),
+        (2_048_000, 10**12, 2_048_000 - 512_000),
+        ("unlimited", 1_000_000, 0),
+    ],
+)
+def test_the_limits_of_the_process_bind_too(machine: Machine, data: Any, space: Any, available: int) -> None:
+    """A limit of address space or data leaves what is not mapped yet."""
+    machine.write("self/limits", LIMITS.format(data=data, space=space))
+    machine.write("self/status", "Name:\tpython\nVmPeak:\t9999 kB\nVmSize:\t    1000 kB\nVmData:\t     500 kB\n")
+    assert machine.available == available
+
+
+BELOW_LIMIT = """
+import resource, sys
+import bytecache
+number, limit = getattr(resource, sys.argv[1]), 600 * 2**20
+resource.setrlimit(number, (limit, limit))
+read = bytecache.fill_once(maxbytes="50%")(lambda key: bytes(10_000_000))
+for key in range(100):
+    read(key)
+stats = read.cache_stats()
+print(stats.maxbytes, stats.currsize, stats.rejected)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="the limits are read from /proc")
+@pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_percent_below_a_real_limit(limit: str) -> None:
+    """ "50%" is half of what ulimit -v or -d leaves, so the cache is full before memory runs out."""
+    done = subprocess.run([sys.executable, "-c", BELOW_LIMIT, limit], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    maxbytes, stored, rejected = map(int, done.stdout.split())
+    assert 0 < maxbytes <= 300 * MIB and 0 < stored == maxbytes // 10_000_033 and rejected == 100 - stored
+
+
 def test_elsewhere_it_is_the_whole_memory(tmp_path: Path) -> None:
     """Without a /proc it is the machine's physical memory."""
     assert available_memory(tmp_path) == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

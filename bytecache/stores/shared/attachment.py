@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .locks import fcntl
+from .locks import fcntl, wait_for_flock
 
 _ROUNDS = 100  # of attach() while other processes use a folder that is not ready, before it is taken for damaged
 
@@ -63,7 +63,8 @@ def attach(
     this process or by another one, which may have been killed half way. ``restore()`` is called if other processes are
     attached to a folder that is not ready, and stays so: somebody has removed or replaced what is in it.
 
-    Raise OSError if the folder cannot be created or opened, and what `prepare` raises.
+    Raise OSError if the folder cannot be created or opened, LockTimeout if a process was stopped while it prepared the
+    folder, and what `prepare` raises.
     """
     rounds = 0
     while True:
@@ -79,7 +80,7 @@ def attach(
                 prepare()
             # Waits for a process that prepares or removes the folder. The change from exclusive to shared is not one
             # step: another process may get the exclusive lock in between, and prepare the folder again.
-            _lock(fd, fcntl.LOCK_SH)
+            wait_for_flock(fd, fcntl.LOCK_SH, folder)
             still_there = is_still_at(folder, fd)
             if still_there and not is_ready():
                 rounds += 1  # the process that prepared it was killed: the next round prepares it
@@ -134,7 +135,7 @@ def exclusive(path: Path) -> Iterator[None]:
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            wait_for_flock(fd, fcntl.LOCK_EX, path)
             if not is_still_at(path, fd):
                 continue  # the process before this one has removed it
             try:

@@ -41,7 +41,7 @@ def bind_locked(handle: StoreHandle, function_id: bytes, name: str) -> Binding:
     header, row = handle.header, handle.header.find_function(function_id)
     if row is None:
         if header.used_bytes > 0.99 * header.maxbytes:
-            _warn_full_of_others(handle, name)
+            handle.warn_full_of_others(name)
         row = header.add_function_locked(function_id, name)
     segment: Segment | None = None
     try:
@@ -71,9 +71,10 @@ def bind_readonly(handle: StoreHandle, function_id: bytes) -> Binding:
     return Binding(handle, row, header.words, row + FunctionRow.GENERATION, generation, segment, counters)
 
 
-def unbacked(handle: StoreHandle, stale: bool = False) -> Binding:
-    """Return a binding to no files, in which nothing is stored."""
-    return Binding(handle, 0, memoryview(bytes([stale])), 0, 0, None, private_row(0, 0))
+def unbacked(handle: StoreHandle, before: Binding | None = None, stale: bool = False) -> Binding:
+    """Return a binding to no files, in which nothing is stored; it goes on with the counts of one before it."""
+    counters = private_row(0, 0) if before is None or before.function_row else before.counters
+    return Binding(handle, 0, memoryview(bytes([stale])), 0, 0, None, counters)
 
 
 def _open_segment_locked(handle: StoreHandle, row: int) -> Segment:
@@ -107,12 +108,3 @@ def begin_anew_if_damaged_locked(binding: Binding) -> None:
     segment = binding.segment
     if segment is not None and not (binding.is_stale() or binding.handle.cut_off or segment.is_intact()):
         begin_anew_locked(binding.handle, binding.function_row)
-
-
-def _warn_full_of_others(handle: StoreHandle, name: str) -> None:
-    header, folder = handle.header, handle.folder
-    names = ", ".join(sorted({header.function_name(other) for other in header.function_rows()}))
-    warn_caller(
-        f"{folder} is full of the values of {names}: those of {name} are read each time. A function whose "
-        f"code has changed is another one: clear the store (bytecache clear {folder})"
-    )

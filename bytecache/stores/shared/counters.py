@@ -106,13 +106,18 @@ class SharedCounters(Counters):
             handle, row = binding.handle, binding.function_row
             rows = handle.counters.rows(handle.header.counter_rows, row, binding.generation)
             return counts_of(rows.sum(axis=0))
-        with self._partition.lock:
-            return counts_of(binding.counters)
+        return counts_of(memoryview(binding.counters.tobytes()).cast("Q"))  # copied in one step
 
 
 def private_row(function: int, generation: int) -> Row:
     """Return a row in memory, which other processes cannot see, for when the file system has no space for one."""
     return _initialize(memoryview(bytearray(CounterRow.WORDS * 8)).cast("Q"), function, generation)
+
+
+def add_counts(row: Row, other: Row) -> None:
+    """Add what another row has counted."""
+    for word in range(CounterRow.HITS, CounterRow.LOAD_NS + 1):
+        row[word] += other[word]
 
 
 def counts_of(row: Row) -> Counts:

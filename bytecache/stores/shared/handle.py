@@ -15,7 +15,7 @@ from ...system.filesystem import RESERVED_FRACTION, SHARED_MEMORY, reserved_byte
 from .attachment import Attachment
 from .counters import CounterRows
 from .header import HEAD, StoreHeader
-from .locks import WRITER_BYTE, ByteRangeLocks
+from .locks import WRITER_BYTE, ByteRangeLocks, LockTimeout
 from .segment import Segment
 
 T = TypeVar("T")
@@ -75,12 +75,20 @@ class StoreHandle:
         """Return ``work()``, run under the lock that one thread of one process has at a time.
 
         The lock is on the header. If that was removed or replaced, other processes lock another one: the handle is lost
-        then, and nothing may be written. Raise HandleClosed, also for a lost handle, and ReentrantWrite in a signal
-        handler that interrupted such work. Work that uses names of files calls :meth:`check_names_locked` first: the
-        folder may have been renamed, and there may be another store in its place.
+        then, and nothing may be written. Raise HandleClosed, also for a lost handle, ReentrantWrite in a signal handler
+        that interrupted such work, and LockTimeout, after a RuntimeWarning, if the process that has the lock was
+        stopped. Work that uses names of files calls :meth:`check_names_locked` first: the folder may have been renamed,
+        and there may be another store in its place.
         """
         if self.readonly:
             raise OSError(errno.EROFS, "the store is open for reading alone", os.fspath(self.folder))
+        try:
+            return self._with_writer_lock(work)
+        except LockTimeout as timeout:
+            timeout.warn()
+            raise
+
+    def _with_writer_lock(self, work: Callable[[], T]) -> T:
         if self.locks.closed:  # first: in a forked child the mutex may belong to a thread that does not exist there
             raise HandleClosed
         with self._mutex:
@@ -146,6 +154,14 @@ class StoreHandle:
                 f"{self.folder}: {reason}; {self.header.used_bytes:,} of {self.header.maxbytes:,} bytes are used, and "
                 "whatever is not stored is read each time"
             )
+
+    def warn_full_of_others(self, name: str) -> None:
+        """Warn that no value of the function `name` will be stored, and why."""
+        names = ", ".join(sorted({self.header.function_name(other) for other in self.header.function_rows()}))
+        warn_caller(
+            f"{self.folder} is full of the values of {names}: those of {name} are read each time. A function whose "
+            f"code has changed is another one: clear the store (bytecache clear {self.folder})"
+        )
 
     def clear(self, function_id: bytes | None = None) -> None:
         """Remove the values and counters of a function, or of all; views that were handed out stay valid.

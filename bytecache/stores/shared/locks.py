@@ -6,9 +6,12 @@ import os
 import struct
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
+from ...system.caller import warn_caller
 from ..base import Lease
+from .holders import Holder, LockTimeout as LockTimeout, Watch
 
 try:
     import fcntl as fcntl
@@ -19,6 +22,18 @@ OFD_LOCKS_AVAILABLE = hasattr(fcntl, "F_OFD_SETLKW")
 WRITER_BYTE = 0  # the byte that a writer locks; the others are for keys
 
 
+def wait_for_flock(fd: int, kind: int, path: Path) -> None:
+    """Lock an open file or folder, which is at `path`, by flock(2); raise LockTimeout as ByteRangeLocks does."""
+    watch = Watch(path, os.fstat(fd), None)
+    while True:
+        try:
+            return fcntl.flock(fd, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            reason = watch.pause()
+            if reason is not None:
+                raise LockTimeout(*reason) from None
+
+
 class ByteRangeLocks:
     """Locks on single bytes of a file: "open file description locks", see fcntl(2).
 
@@ -27,35 +42,58 @@ class ByteRangeLocks:
     """
 
     def __init__(self, path: Path, readonly: bool = False) -> None:
+        self._path = path
         self._fd = os.open(path, (os.O_RDONLY if readonly else os.O_RDWR) | os.O_CLOEXEC)
+        self._status = os.fstat(self._fd)  # by which those that have locks are found
         self._close = weakref.finalize(self, os.close, self._fd)
         self._close.atexit = False
         self._mutex = threading.Lock()  # guards _closing and _calls: no call may find another file at that descriptor
         self._closing, self._calls = False, 0
+        self._useless: dict[int, tuple[str, Holder]] = {}  # bytes that it was of no use to wait for, and why
 
     @property
     def closed(self) -> bool:
         return self._closing
 
-    def acquire(self, byte: int, *, wait: bool = True) -> bool:
-        """Lock a byte, 0 to 2**63 - 2; return False if it is locked and `wait` is false, or if this is closed."""
-        try:
-            return self._call(fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, fcntl.F_WRLCK, byte)
-        except (BlockingIOError, PermissionError):
-            return False
+    def acquire(self, byte: int, *, wait: bool = True, warn: Callable[[str], None] | None = None) -> bool:
+        """Lock a byte, 0 to 2**63 - 2; return False if it is locked and `wait` is false, or if this is closed.
+
+        A lock is never taken away from a process that lives, since that may go on at any moment. Nor does anybody wait
+        forever for one that was stopped (Ctrl-Z, a debugger, ``docker pause``): raise LockTimeout after a while, and
+        from then on at once, until the byte can be locked. warn: told of a long wait for one that runs.
+        """
+        if self._call(fcntl.F_WRLCK, byte) or (wait and self._wait(byte, warn)):
+            self._useless.pop(byte, None)
+            return True
+        return False
+
+    def _wait(self, byte: int, warn: Callable[[str], None] | None) -> bool:
+        """Try again and again: the kernel would wait until it is done, however long that takes."""
+        watch = Watch(self._path, self._status, byte, warn)
+        while not self._closing:
+            reason = self._useless.get(byte) or watch.pause()
+            if reason is not None:
+                self._useless[byte] = reason
+                raise LockTimeout(*reason)
+            if self._call(fcntl.F_WRLCK, byte):
+                return True
+        return False
 
     def release(self, byte: int) -> None:
         """Unlock a byte, locked or not."""
-        self._call(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, byte)
+        self._call(fcntl.F_UNLCK, byte)
 
-    def _call(self, command: int, kind: int, byte: int) -> bool:
+    def _call(self, kind: int, byte: int) -> bool:
+        """Return whether the byte was locked, or unlocked; False if another process has it, or if this is closed."""
         with self._mutex:
             if self._closing:
                 return False
             self._calls += 1
         try:
-            fcntl.fcntl(self._fd, command, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
             return not self._closing
+        except (BlockingIOError, PermissionError):
+            return False
         finally:
             with self._mutex:
                 self._calls -= 1
@@ -63,7 +101,7 @@ class ByteRangeLocks:
                     self._close()
 
     def close(self) -> None:
-        """Release all locks, once every thread that waits for one has got it."""
+        """Release all locks; a thread that waits for one goes on without."""
         with self._mutex:
             self._closing = True
             if not self._calls:
@@ -83,8 +121,12 @@ class KeyLease(Lease):
         self._byte = 1 + (int.from_bytes(digest[8:16], "little") + generation * 0x9E3779B97F4A7C15) % (1 << 62)
 
     def acquire(self, *, wait: bool) -> bool:
-        """Return True once this process has the lease; False if another one has it and this one is not to wait."""
-        return self._locks.acquire(self._byte, wait=wait)
+        """Return True once this process has the lease; False if another one has it and it is of no use to wait."""
+        try:
+            return self._locks.acquire(self._byte, wait=wait, warn=warn_caller)
+        except LockTimeout as timeout:
+            timeout.warn()
+            return False
 
     def release(self) -> None:
         """Release the lease, acquired or not."""

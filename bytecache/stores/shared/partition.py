@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ..base import MISSING, Counters, Partition, PutResult, Snapshot
 from ..codec import BYTES, Encoded, encode
 from .binding import Binding, begin_anew_if_damaged_locked, begin_anew_locked, bind_locked, bind_readonly, unbacked
-from .counters import CounterRow, SharedCounters
-from .handle import HandleClosed, ReentrantWrite
+from .counters import CounterRow, SharedCounters, add_counts
+from .handle import HandleClosed, ReentrantWrite, StoreHandle
 from .header import HEAD
-from .locks import ByteRangeLocks, KeyLease
+from .locks import ByteRangeLocks, KeyLease, LockTimeout
 from .segment import Segment
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class SharedPartition(Partition):
     forked child.
     """
 
-    has_leases = True
+    has_leases, locked_before_fork = True, False
 
     def __init__(self, store: SharedStore, function_id: bytes, name: str, maxsize: int | None) -> None:
         self.maxsize, self._store, self._function_id, self._name = maxsize, store, function_id, name
@@ -113,7 +113,7 @@ class SharedPartition(Partition):
             elif self._binding is binding:  # bound while another thread closed the store
                 self._binding = None
             return None
-        except ReentrantWrite:
+        except (ReentrantWrite, LockTimeout):
             return None
         except OSError as exc:
             handle.warn_not_stored(exc)
@@ -192,14 +192,20 @@ class SharedPartition(Partition):
             if handle.readonly:
                 return bind_readonly(handle, self._function_id)
             try:
-                return handle.with_writer_lock(partial(bind_locked, handle, self._function_id, self._name))
+                return handle.with_writer_lock(partial(self._bind_locked, handle))
             except HandleClosed:
                 continue
-            except ReentrantWrite:
-                return unbacked(handle, stale=True)
+            except (ReentrantWrite, LockTimeout):
+                return unbacked(handle, self._binding, stale=True)
             except OSError as exc:
                 handle.warn_not_stored(exc)
-                return unbacked(handle)
+                return unbacked(handle, self._binding)
+
+    def _bind_locked(self, handle: StoreHandle) -> Binding:
+        binding = bind_locked(handle, self._function_id, self._name)
+        if self._binding is not None and not self._binding.function_row:
+            add_counts(binding.counters, self._binding.counters)
+        return binding
 
     def _bound_to_what_is_there(self) -> Binding:
         """Return the binding to the values that are valid now, after a look at whether their files are still there."""

@@ -39,7 +39,11 @@ def explained(exc: OSError, folder: Path) -> OSError:
     """Return the error with the path of the store and the way out, if it is one of those that users meet."""
     explanation = _EXPLANATIONS.get(exc.errno or 0)
     if explanation is None:
-        return exc if exc.filename else OSError(exc.errno, exc.strerror or str(exc), str(folder))
+        return (
+            exc
+            if exc.filename or isinstance(exc, TimeoutError)
+            else OSError(exc.errno, exc.strerror or str(exc), str(folder))
+        )
     return OSError(exc.errno, f"{os.strerror(exc.errno or 0)}: {explanation}", str(folder))
 
 

@@ -146,7 +146,7 @@ class SharedStore(Store):
                     warn_caller(f"{folder} is on a read-only file system: its values are used, and nothing is stored")
                     self._mode = "readonly"
                     continue
-                if is_new:
+                if is_new and exc.errno == errno.ENODEV:
                     shutil.rmtree(folder or "", ignore_errors=True)
                 raise explained(exc, folder or Path(path or name)) from None
         weakref.finalize(self, attachment.detach).atexit = False

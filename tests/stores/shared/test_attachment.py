@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.processes import in_child
+from helpers.processes import in_child, waits_for_lock
 from helpers.threads import PATIENCE_S, start, until
 
 from bytecache import SharedStore
@@ -173,10 +173,9 @@ def test_a_folder_that_is_removed_before_it_is_opened_is_created_again(folder: P
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def waiting_for(path: Path) -> bool:
-    """Return whether a process waits for a lock on this file or folder."""
-    inode = f":{path.stat().st_ino} "
-    return any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines())
+def is_waiting() -> bool:
+    """Return whether a thread of this process waits for a lock."""
+    return any(waits_for_lock(task) for task in Path("/proc/self/task").iterdir())
 
 
 def test_a_process_that_waited_for_a_killed_creator_creates_the_store(folder: Path) -> None:
@@ -193,7 +192,7 @@ def test_a_process_that_waited_for_a_killed_creator_creates_the_store(folder: Pa
             store.close()
 
     opener = start(open_store)
-    until(lambda: waiting_for(folder))
+    until(is_waiting)
     os.close(creator)
     assert opener() == 1000
 
@@ -228,7 +227,7 @@ def test_an_interrupted_wait_leaves_nothing(folder: Path) -> None:
     fcntl.flock(creator, fcntl.LOCK_EX)
 
     def interrupt() -> None:
-        until(lambda: waiting_for(folder))
+        until(is_waiting)
         os.kill(os.getpid(), signal.SIGINT)
 
     end = start(interrupt)

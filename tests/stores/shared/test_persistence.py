@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.counting import stats_of
-from helpers.processes import in_child
+from helpers.processes import in_child, waits_for_lock
 from helpers.threads import start, together, until
 
 from bytecache import SharedStore, fill_once
@@ -1017,10 +1017,10 @@ def test_an_interrupted_wait_for_another_process_leaves_no_trace(opened: Any) ->
         f(1)
         os._exit(0)
     os.read(asking, 1)
-    inode = f":{(f._cache.partition._store.path / 'head').stat().st_ino} "
+    main_thread = f"/proc/self/task/{threading.main_thread().native_id}"
 
     def interrupt() -> None:
-        until(lambda: any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines()))
+        until(lambda: waits_for_lock(main_thread))
         os.kill(os.getpid(), signal.SIGINT)
 
     end = start(interrupt)

@@ -1,0 +1,130 @@
+"""One warning if a cache does not help, with the likely reason."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path, PurePath
+from typing import Any
+
+from ..stores.base import Partition, Snapshot
+from ..system.caller import warn_caller
+
+_SAMPLE, _AGAIN = 64, 16  # calls that are remembered; the fewest that must come again
+# The types of arguments that calls are remembered by: no user's code runs, and nothing large is kept alive.
+_PLAIN = frozenset({str, bytes, int, float, bool, type(None), type(PurePath()), type(Path())})
+_len = len  # bound early: a user may cache builtins.len itself
+_EVERY = 256  # misses, after which the counters are looked at
+_MANY, _PASSES = 1000, 10  # misses without a hit that are suspicious: so many, and times the number of entries
+
+
+class Advice:
+    """What the misses of one function tell about its cache. Each kind of trouble is told once in a process.
+
+    Nothing is known of passes over the data. But what was stored hits when it comes again: if the first calls all come
+    again as misses, and no call has hit meanwhile, there was a pass that the cache did not help. And if it is full, and
+    nothing hits in ten times as many misses as it has entries, it probably never does. Safe for threads as far as that
+    matters: a call that is counted twice or not at all changes nothing.
+    """
+
+    def __init__(self, function: Callable[..., Any], partition: Partition) -> None:
+        self._name = getattr(function, "__qualname__", None) or repr(function)
+        self._partition = partition
+        self.told: set[str] = set()
+        self._is_new = True  # in this process
+        self._restart()
+
+    def _restart(self) -> None:
+        self._generation = self._partition.generation
+        # The first calls, by hash -> the hash of the key, and the arguments.
+        self._calls: dict[int, tuple[int, tuple[Any, ...]]] = {}
+        self._again = self._misses = 0
+        self._hits: int | None = None  # when this was started
+
+    def look(self, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> None:
+        """Take note of a call that has run the function, and warn if it shows that the cache does not help."""
+        if self._is_new:
+            self._is_new = False
+            self._look_at_process()
+        self._misses += 1
+        if _PLAIN.issuperset(map(type, args)) and _PLAIN.issuperset(map(type, kwds.values())):
+            self._look_at_call(hash((*map(type, args), *args, *kwds.items())), key, args)
+        if not self._misses % _EVERY:
+            self._look_if_full(args)
+
+    def _look_at_call(self, call: int, key: Any, args: tuple[Any, ...]) -> None:
+        if call in self._calls:
+            self._again += 1
+            if self._again >= max(_AGAIN, _len(self._calls)):
+                self._look_again(call, key)
+        elif _len(self._calls) < _SAMPLE:
+            self._calls[call] = hash(key), args
+
+    def after_fork_in_child(self) -> None:
+        """Look at the process anew."""
+        self._is_new = True
+
+    def _snapshot(self) -> Snapshot | None:
+        """Return the partition's state; None if something hit or it was cleared since this was started."""
+        snapshot = self._partition.snapshot("process")
+        if self._hits is None:
+            self._hits = snapshot.counts.hits if self._generation != self._partition.generation else 0
+        if snapshot.counts.hits == self._hits and self._generation == self._partition.generation:
+            return snapshot
+        self._restart()
+        self._hits = snapshot.counts.hits
+        return None
+
+    def _look_again(self, call: int, key: Any) -> None:
+        (stored_as, _), snapshot = self._calls[call], self._snapshot()
+        if snapshot is None:
+            return
+        if stored_as != hash(key):
+            self._tell("key", "the same arguments get another key each time (key=, or typed=, changes it)")
+        elif snapshot.counts.evicted:
+            self._tell("lru", "each value is evicted before it is asked for again: fill_once keeps what fits")
+        elif not snapshot.currsize and snapshot.counts.rejected:
+            self._tell("budget", self._no_value_fits())
+        self._restart()
+        self._hits = snapshot.counts.hits
+
+    def _no_value_fits(self) -> str:
+        if not self._partition.has_leases:
+            return f"no value fits in the budget of {self._partition.maxbytes} bytes: raise maxbytes"
+        return (
+            f"no value fits in what is left of the store's {self._partition.maxbytes} bytes: raise maxbytes, or clear "
+            "what other functions, and earlier versions of this one, have stored"
+        )
+
+    def _look_if_full(self, args: tuple[Any, ...]) -> None:
+        snapshot = self._snapshot()
+        if snapshot is None or not snapshot.counts.rejected + snapshot.counts.evicted:
+            return
+        if self._misses >= max(_MANY, _PASSES * snapshot.currsize):
+            changing = self._changing_argument(args)
+            what = "no call has come again so far" if changing is None else f"argument {changing} changes in each call"
+            self._tell("new", f"{what}; unless your data has more than {self._misses:,} items, its keys never repeat")
+
+    def _changing_argument(self, args: tuple[Any, ...]) -> int | None:
+        """Return the position, from 1, of the only argument in which this call differs from an earlier one."""
+        if not _PLAIN.issuperset(map(type, args)):
+            return None
+        for _, earlier in self._calls.values():
+            if _len(earlier) == _len(args) > 1:
+                differing = [i for i, (a, b) in enumerate(zip(earlier, args, strict=True), 1) if a is not b and a != b]
+                if _len(differing) == 1:
+                    return differing[0]
+        return None
+
+    def _look_at_process(self) -> None:
+        if self._partition.has_leases or "torch.utils.data" not in sys.modules:
+            return
+        worker = sys.modules["torch.utils.data"].get_worker_info()
+        if worker is not None and worker.num_workers > 1 and worker.id == 0:
+            remedy = 'fill_once(shared=True, maxbytes="...") gives them one'
+            self._tell("workers", f"each of the {worker.num_workers} workers fills a cache of its own: {remedy}")
+
+    def _tell(self, kind: str, reason: str) -> None:
+        if kind not in self.told:
+            self.told.add(kind)
+            warn_caller(f"the cache of {self._name} does not help: {reason}")

@@ -1,0 +1,42 @@
+"""What a cached function offers beside its call, whatever keeps its values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from .bulk import BulkReader
+from .read_through import ReadThrough
+from .stats import CacheInfo, CacheStats
+
+METHODS = ("cache_info", "cache_stats", "cache_clear", "cache_parameters", "map", "warm")
+
+
+class CacheMethods(BulkReader):
+    """The methods of CachedFunction, for one cache."""
+
+    __slots__ = ("_typed",)
+
+    def __init__(
+        self, cache: ReadThrough, key_of: Callable[[Any], Hashable], typed: bool, *, views: bool = False
+    ) -> None:
+        super().__init__(cache, key_of, views=views)
+        self._typed = typed
+
+    def cache_info(self, scope: str = "process") -> CacheInfo:
+        """Return functools' four fields; of this process, or ("all") of all that share the values."""
+        return self._cache.info(scope)
+
+    def cache_stats(self, scope: str = "process") -> CacheStats:
+        """Return all counters, see CacheStats; of this process, or ("all") of all that share the values."""
+        return self._cache.stats(scope)
+
+    def cache_clear(self) -> None:
+        """Empty the cache and set its counters to zero, for all processes that share the values."""
+        self._cache.clear()
+
+    def cache_parameters(self) -> dict[str, Any]:
+        """Return maxsize and typed, as in functools; with a budget also maxbytes, in bytes."""
+        partition = self._cache.partition
+        budget = {} if partition.maxbytes is None else {"maxbytes": partition.maxbytes}
+        return {"maxsize": partition.maxsize, "typed": self._typed, **budget}

@@ -1,0 +1,129 @@
+"""The command check: which files of a folder can be trained on, and what they are like."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping
+
+from ..images.check import ImageReport, SimilarFiles, check_images
+from ..planning.folder import file_paths
+from .arguments import argparse_type
+from .text import format_table, plural, print_report
+
+MAX_REFUSED_SHOWN, MAX_SIZES_SHOWN = 20, 5  # --json has all
+EXIT_REFUSED = 1
+_NOTES = {
+    "with a remark": "libjpeg warns of what costs no pixel; training reads these, but decodes some two or three times",
+    "through Pillow": "libjpeg-turbo does not take these; training reads them through Pillow, most of them more slowly",
+    "refused": 'training stops at these files, or skips them with on_error="skip"',
+}
+
+
+def add_check_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command; invalid ones are rejected before the folder is read."""
+    add = parser.add_argument
+    add("path", metavar="DIR", help="folder whose files, also in subfolders, are checked by content")
+    add("--glob", metavar="PATTERN", default="*", help='names of the files, such as "*.jp*g" (default: all)')
+    add(
+        "--size",
+        metavar="HxW",
+        type=argparse_type(parse_image_size),
+        help="decode at the scale for training at this height and width, such as 224x224 (default: all pixels)",
+    )
+    add("--json", action="store_true", help="print all fields as JSON")
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """Return (height, width) of a text such as "224x224"; raise ValueError for another."""
+    match = re.fullmatch(r"([0-9]+)[x×]([0-9]+)", text.strip().lower())
+    if match is None or not int(match[1]) or not int(match[2]):
+        raise ValueError(f"expected height and width in pixels, such as 224x224, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def check(args: argparse.Namespace) -> int:
+    """Decode every file of a folder, print what was found; return the exit status, EXIT_REFUSED if any is refused."""
+    report = check_images(file_paths(args.path, args.glob), size=args.size, progress=True)
+    fields = {"path": args.path, "glob": args.glob, "size": args.size, **as_fields(report)}
+    print_report(fields, format_check(args.path, args.glob, args.size, report), args.json)
+    return EXIT_REFUSED if report.refused else 0
+
+
+def as_fields(report: ImageReport) -> dict[str, object]:
+    """Return a report as JSON can have it."""
+    sizes = [{"height": height, "width": width, "files": files} for (height, width), files in report.sizes.items()]
+    return {
+        **report._asdict(),
+        "remarks": {kind: similar._asdict() for kind, similar in report.remarks.items()},
+        "through_pillow": {kind: similar._asdict() for kind, similar in report.through_pillow.items()},
+        "refused": [file._asdict() for file in report.refused],
+        "sizes": sizes,
+    }
+
+
+def format_check(path: str, pattern: str, size: tuple[int, int] | None, report: ImageReport) -> list[str]:
+    """Return a report as text: how many files are what, and a table for each that there is."""
+    decoded = "all pixels decoded" if size is None else f"decoded at the scale for {size[0]} x {size[1]}"
+    named = "" if pattern == "*" else f" named {pattern}"
+    counts = {
+        "as they are": report.as_they_are,
+        "with a remark": sum(similar.files for similar in report.remarks.values()),
+        "through Pillow": sum(similar.files for similar in report.through_pillow.values()),
+        "refused": len(report.refused),
+    }
+    lines = [printable(path), f"  {plural(report.files, 'file')}{named}, {decoded}", ""]
+    lines += format_table(("read", "files"), [(name, f"{files:,}") for name, files in counts.items()])
+    for table in _tables(report):
+        lines += ["", *table]
+    notes = [f"{name}: {note}" for name, note in _NOTES.items() if counts[name]]
+    return [*lines, "", *notes] if notes else lines
+
+
+def _tables(report: ImageReport) -> Iterator[list[str]]:
+    for title, remarks in (("remark", report.remarks), ("through Pillow", report.through_pillow)):
+        if remarks:
+            yield _format_remarks(title, remarks)
+    if report.refused:
+        yield _format_refused(report)
+    if set(report.orientations) - {1}:
+        yield _format_counts("orientation", {str(value): files for value, files in report.orientations.items()})
+    if report.sizes:
+        yield _format_sizes(report.sizes)
+        yield _format_counts("colorspace", report.colorspaces)
+
+
+def _format_remarks(title: str, remarks: Mapping[str, SimilarFiles]) -> list[str]:
+    rows = [(kind, f"{files:,}", printable(example)) for kind, (files, example) in remarks.items()]
+    return format_table((title, "files", "example"), rows, text_columns=("example",))
+
+
+def _format_refused(report: ImageReport) -> list[str]:
+    rows = [(printable(path), printable(reason)) for path, reason in report.refused[:MAX_REFUSED_SHOWN]]
+    lines = format_table(("refused", "reason"), rows, text_columns=("refused", "reason"))
+    if len(report.refused) > MAX_REFUSED_SHOWN:
+        lines.append(f"and {len(report.refused) - MAX_REFUSED_SHOWN:,} more (--json)")
+    return lines
+
+
+def _format_sizes(sizes: Mapping[tuple[int, int], int]) -> list[str]:
+    shown = {f"{height} x {width}": files for (height, width), files in [*sizes.items()][:MAX_SIZES_SHOWN]}
+    lines = _format_counts("height x width", shown)
+    if len(sizes) > MAX_SIZES_SHOWN:
+        heights, widths = zip(*sizes, strict=True)
+        others = plural(len(sizes) - MAX_SIZES_SHOWN, "other size")
+        lines.append(
+            f"and {others} (--json); heights from {min(heights):,} to {max(heights):,}, "
+            f"widths from {min(widths):,} to {max(widths):,}"
+        )
+    return lines
+
+
+def _format_counts(title: str, counts: Mapping[str, int]) -> list[str]:
+    rows = [(name, f"{files:,}") for name, files in counts.items()]
+    return format_table((title, "files"), rows, text_columns=(title,))
+
+
+def printable(text: str) -> str:
+    """Return a text in one line that any terminal shows: names of files may have any bytes."""
+    return text if text.isprintable() else repr(text)[1:-1]

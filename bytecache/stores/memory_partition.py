@@ -1,0 +1,120 @@
+"""What the partitions in this process's memory have in common: limits, sizes, counters, and how they are cleared."""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from ..system.byte_sizes import as_nbytes
+from ..system.caller import warn_caller
+from .base import Partition, Snapshot
+from .counters import MemoryCounters
+from .sizes import measure
+from .values import check_reusable, sizeof as default_sizeof
+
+_NO_LIMIT = float("inf")
+
+
+class MemoryPartition(Partition):
+    """Limits, sizes and counters. Arrays are made read-only when they are stored.
+
+    sizeof: from value to bytes, the user's code; None if sizes are not measured, and then there is no byte budget.
+    entries: by key; a plain look-up needs no lock, nor does anything else that is done with keys and values, since
+    steps in C suffice. The lock guards numbers alone, see MemoryCounters. on_clear: called with the partition after a
+    clear, which replaces ``entries`` and ``counters``.
+    """
+
+    counters: MemoryCounters
+    generation: int
+    maxbytes: int | None
+    locked_before_fork = False
+
+    def __init__(self, maxsize: int | None, maxbytes: int | None, sizeof: Callable[[Any], int] | None) -> None:
+        self.lock = threading.RLock()  # re-entrant, for a signal handler that calls the cached function
+        self.maxsize, self.maxbytes, self._sizeof = maxsize, maxbytes, sizeof
+        self._most: float = _NO_LIMIT if maxsize is None else maxsize
+        self._room: float = _NO_LIMIT if maxbytes is None else maxbytes
+        self._unmeasured: set[type] = set()  # the types that were warned of
+        self.on_clear: Callable[[Any], None] | None = None
+        self._contents = Contents(self.lock)
+        self.entries, self.counters, self.generation = self._contents.entries, self._contents.counters, 0
+
+    @property
+    def currbytes(self) -> int | None:
+        return None if self._sizeof is None else self.counters.currbytes
+
+    def __len__(self) -> int:
+        return self.counters.currsize
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self.entries
+
+    @property
+    def full(self) -> bool:
+        count, nbytes = self.counters.currsize, self.counters.currbytes
+        return count >= self._most or (count > 0 and nbytes + nbytes / count > self._room)
+
+    def snapshot(self, scope: str) -> Snapshot:
+        snapshot = self.counters.state()
+        return snapshot._replace(currbytes=None) if self._sizeof is None else snapshot
+
+    def _measure(self, value: Any) -> int:
+        """Return the bytes of a value; raise TypeError for one that can be used only once."""
+        check_reusable(value)
+        if self._sizeof is None:
+            return 0
+        if self._sizeof is default_sizeof:
+            nbytes, unknown = measure(value)
+            if unknown is not None and unknown not in self._unmeasured:
+                self._unmeasured.add(unknown)
+                warn_caller(
+                    f"the memory of a {unknown.__module__}.{unknown.__qualname__} cannot be measured in full, so "
+                    "maxbytes does not bound it: give sizeof=, a function that returns the bytes of a value"
+                )
+            return nbytes
+        size = self._sizeof(value)
+        measured = as_nbytes(size)
+        if measured is None:
+            raise TypeError(f"sizeof must return an int of 0 bytes or more, got {size!r}")
+        return measured
+
+    def clear(self) -> None:
+        contents = Contents(self.lock)
+        with self.lock:  # what is removed is dropped after the lock: destructors are the user's code
+            contents, self._contents = self._contents, contents
+            self.entries, self.counters = self._contents.entries, self._contents.counters
+            self.generation += 1
+        if self.on_clear is not None:
+            self.on_clear(self)
+
+    @abstractmethod
+    def after_fork_in_child(self) -> None:
+        """Undo what threads were changing that a forked child does not have, and take a lock that is free."""
+        self.lock = self.counters.lock = threading.RLock()
+
+
+class Contents:
+    """What a partition has from one clear to the next."""
+
+    __slots__ = ("changing", "counters", "entries", "latest", "queue")
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self.counters = MemoryCounters(lock)
+        self.entries: dict[Hashable, Any] = {}
+        # Of FillOncePartition: the key and bytes of what is stored, by what the key is a version of; and by key the
+        # claims of the threads that store a value or remove it: whether it has room.
+        self.latest: dict[Hashable, tuple[Hashable, int]] = {}
+        self.changing: dict[Hashable, list[bool]] = {}
+        self.queue: list[tuple[int, Entry]] = []  # of LRUPartition
+
+
+class Entry:
+    """A value in an LRU store. used: the stamp of its last use. counted: whether it has room."""
+
+    __slots__ = ("counted", "key", "nbytes", "used", "value")
+
+    def __init__(self, key: Hashable, value: Any, nbytes: int) -> None:
+        self.key, self.value, self.nbytes = key, value, nbytes
+        self.used, self.counted = 0, False

@@ -1,0 +1,141 @@
+"""Who has a lock that a process waits for, and whether it is of any use to go on waiting."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
+from typing import NamedTuple
+
+from ...system.caller import warn_caller
+
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 20e-6, 20e-3
+_FIRST_LOOK_S = 1.25  # after which a waiter looks who has the lock; it looks again after twice the time
+_LONG_S, _TOO_LONG_S = 10.0, 640.0
+_PROC = Path("/proc")
+_STOPPED = "Tt"  # states of proc(5): stopped by a signal, or by a debugger
+# By controllers, v2 and v1: the file of a control group, and its line if the group is frozen.
+_FREEZERS = {
+    "": ("/sys/fs/cgroup{}/cgroup.events", "frozen 1"),
+    "freezer": ("/sys/fs/cgroup/freezer{}/freezer.state", "FROZEN"),
+}
+
+
+class Holder(NamedTuple):
+    """A process that has a lock. stopped: whether it was stopped or frozen, and cannot release the lock."""
+
+    pid: int
+    command: str
+    stopped: bool
+
+    def __str__(self) -> str:
+        if self is UNSEEN:
+            return "a process that cannot be seen from here"
+        return f"process {self.pid} ({self.command})" + (", which is stopped," if self.stopped else "")
+
+
+UNSEEN = Holder(0, "", False)  # another user's, or one in another container
+_warned_of: set[Holder] = set()
+
+
+class LockTimeout(TimeoutError):
+    """It is of no use to wait for a lock any longer."""
+
+    def __init__(self, message: str, holder: Holder) -> None:
+        super().__init__(errno.ETIMEDOUT, message)
+        self._holder = holder
+
+    def warn(self) -> None:
+        """Warn that this process goes on without, once for each that has locks; not to be called under a lock."""
+        if self._holder not in _warned_of:
+            _warned_of.add(self._holder)
+            warn_caller(
+                f"{self.strerror}. Until then this process reads itself what that one was to read, and stores nothing "
+                "if that one is in the middle of a write"
+            )
+
+
+class Watch:
+    """For a caller that tries to get a lock: the pauses in between, and now and then a look at who has it."""
+
+    def __init__(
+        self, path: Path, status: os.stat_result, byte: int | None, warn: Callable[[str], None] | None = None
+    ) -> None:
+        """path, status, byte: where the lock is; byte is None for flock(2). warn: told of a long wait, once."""
+        self._path, self._status, self._byte, self._warn = path, status, byte, warn
+        self._started, self._next_s = monotonic(), _FIRST_LOOK_S
+        self._seen: Holder | None = None
+        self._pause_s = _FIRST_PAUSE_S
+
+    def pause(self) -> tuple[str, Holder] | None:
+        """Sleep a little; return the arguments of a LockTimeout if it is of no use to wait any longer.
+
+        At two looks in a row it was the same process that had the lock, and was stopped. For one that cannot be seen
+        the wait is longer, and for one that runs, and may just take long, longer still.
+        """
+        sleep(self._pause_s)
+        self._pause_s = min(1.25 * self._pause_s, _MAX_PAUSE_S)
+        waited_s = monotonic() - self._started
+        if waited_s < self._next_s:
+            return None
+        self._next_s *= 2
+        before, self._seen = self._seen, find_holder(self._path.name, self._status, self._byte)
+        holder = self._seen
+        message = f"{self._path}: this process has waited {waited_s:.0f} s for a lock that {holder} has"
+        if before == holder and waited_s >= (0 if holder.stopped else _LONG_S if holder is UNSEEN else _TOO_LONG_S):
+            resume = f" (kill -CONT {holder.pid})" if holder.stopped else ""
+            return f"{message}, and waits no longer: let that one go on{resume}, or end it", holder
+        if waited_s >= _LONG_S and self._warn is not None:
+            self._warn(
+                f"{message}, as it runs the function with the same arguments. It may just take long. But if it waits "
+                f"for something that this process has (a lock on a file), both stand still for {_TOO_LONG_S:.0f} s: "
+                "make the call without that, or have every call run the function itself: fill_once(..., once=False)"
+            )
+            self._warn = None
+        return None
+
+
+def find_holder(name: str, status: os.stat_result, byte: int | None) -> Holder:
+    """Return the process that has locked the file, or this byte of it, against all others; or UNSEEN."""
+    for process in _PROC.iterdir():
+        if process.name.isdecimal():
+            with suppress(OSError):  # it has ended, or is another user's
+                if any(_is_locked(process, one, name, status, byte) for one in os.listdir(process / "fd")):
+                    return _describe(process)
+    return UNSEEN
+
+
+def _is_locked(process: Path, fd: str, name: str, status: os.stat_result, byte: int | None) -> bool:
+    """Return whether a process has locked the byte of the file of this name and status through this descriptor."""
+    link = process / "fd" / fd
+    try:  # the name first: no other file is touched, which may be on a server that does not answer
+        if os.path.basename(os.readlink(link)).removesuffix(" (deleted)") != name or not os.path.samestat(
+            os.stat(link), status
+        ):
+            return False
+        lines = (process / "fdinfo" / fd).read_text().splitlines()
+    except FileNotFoundError:  # closed in the meantime
+        return False
+    kind, extent = ("FLOCK", ["0", "EOF"]) if byte is None else ("OFDLCK", [str(byte)] * 2)
+    locks = [line.split() for line in lines if line.startswith("lock:")]
+    return any(kind in fields and "WRITE" in fields and fields[-2:] == extent for fields in locks)
+
+
+def _describe(process: Path) -> Holder:
+    command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+    return Holder(int(process.name), command[:200], state in _STOPPED or _is_frozen(process))
+
+
+def _is_frozen(process: Path) -> bool:
+    """Return whether the process's control group, or one above it, is frozen, as by ``docker pause``."""
+    for line in (process / "cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        file, sign = _FREEZERS.get(controllers, ("", ""))
+        with suppress(OSError):
+            if file and sign in Path(file.format(path)).read_text().splitlines():
+                return True
+    return False

@@ -1,0 +1,238 @@
+"""Partitions in memory: versions of one file, values that can be used only once, and forks in mid-change."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import os
+import sys
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.counting import counting, stats_of
+from helpers.processes import in_child
+from helpers.threads import together
+
+import bytecache
+from bytecache import VersionedKey
+from bytecache.stores.memory import FillOncePartition, LRUPartition
+
+# Versions
+
+
+def test_an_earlier_version_of_a_file_makes_room(tmp_path: Path) -> None:
+    """However often a file is rewritten, its present bytes are stored, and those before are gone."""
+    path = tmp_path / "a"
+
+    @bytecache.fill_once(maxbytes="1 MB", key=bytecache.file_key)
+    def read(path: Path) -> bytes:
+        return path.read_bytes()
+
+    for second in range(20):
+        path.write_bytes(bytes([second]) * 100_000)
+        os.utime(path, ns=(second * 10**9,) * 2)
+        assert read(path) == read(path) == bytes([second]) * 100_000
+    assert stats_of(read, "hits", "misses", "stored", "rejected", "evicted", "currsize") == (20, 20, 20, 0, 19, 1)
+    assert 100_000 < read.cache_stats().currbytes < 101_000
+
+
+def test_a_full_cache_stores_the_new_version_if_it_fits() -> None:
+    """It takes the room of the one before; what is too large leaves that room to others."""
+    f, ran = counting(bytecache.fill_once(maxbytes=10, sizeof=len, key=lambda k: VersionedKey(k[:2])), lambda k: k[2])
+    f(("a", 1, "x" * 6)), f(("b", 1, "y" * 4))
+    f(("c", 1, "z")), f(("a", 2, "x" * 5)), f(("c", 1, "z"))
+    assert stats_of(f, "stored", "rejected", "evicted", "currsize", "currbytes") == (4, 1, 1, 3, 10)
+    f(("a", 3, "x" * 7))
+    assert stats_of(f, "stored", "rejected", "evicted", "currsize", "currbytes") == (4, 2, 2, 2, 5)
+    ran.clear()
+    f(("b", 1, "")), f(("c", 1, "")), f(("a", 2, "new"))
+    assert ran == [("a", 2, "new")]
+
+
+def test_keys_without_a_version_evict_nothing() -> None:
+    """A plain tuple is a key as it is, also one that equals a VersionedKey."""
+    f, ran = counting(bytecache.fill_once(key=lambda k: k))
+    for key in ("a", 1), ("a", 2), (), "a", VersionedKey(()):
+        f(key)
+    assert stats_of(f, "stored", "evicted") == (4, 0) and len(ran) == 4
+    assert VersionedKey(("a", 1)) == ("a", 1) and hash(VersionedKey(("a", 1))) == hash(("a", 1))
+
+
+def test_versions_after_a_clear() -> None:
+    """A clear forgets what was the latest version."""
+    f, _ = counting(bytecache.fill_once(key=VersionedKey))
+    f(("a", 1)), f.cache_clear(), f(("a", 2)), f(("a", 3))
+    assert stats_of(f, "stored", "evicted", "currsize") == (2, 1, 1)
+
+
+# Values that can be used only once
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200), self.send_header("Content-Length", "3"), self.end_headers()
+            self.wfile.write(b"abc")
+
+        def log_message(self, *args: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+        thread.join()
+
+
+async def coroutine() -> None: ...
+
+
+async def asyncgen() -> Any:
+    yield
+
+
+class Items:
+    """An iterator by hand."""
+
+    def __iter__(self) -> Items:
+        return self
+
+    def __next__(self) -> int:
+        raise StopIteration
+
+
+ONCE: dict[str, Callable[[], Any]] = {
+    "generator": lambda: (n for n in range(3)),
+    "iterator": lambda: iter([1]),
+    "map": lambda: map(str, [1]),
+    "itertools": lambda: itertools.count(),
+    "by hand": Items,
+    "csv": lambda: csv.reader([]),
+    "coroutine": coroutine,
+    "asyncgen": asyncgen,
+    "BytesIO": lambda: io.BytesIO(b"a"),
+    "StringIO": lambda: io.StringIO("a"),
+    "in a tuple": lambda: (iter([1]), 1),
+    "in a list": lambda: [iter([1])],
+    "in a dict": lambda: {"a": iter([1])},
+}
+
+
+@pytest.mark.parametrize("kind", ONCE)
+@pytest.mark.parametrize("options", [{}, {"maxbytes": 10**6}, {"maxbytes": 1}], ids=["", "budget", "full"])
+def test_a_value_that_can_be_used_only_once_is_refused(in_memory: Any, kind: str, options: Any) -> None:
+    """The call raises, says what it got and what to do, counts an error, and stores nothing."""
+    f, ran = counting(in_memory(**options), lambda x: ONCE[kind]())
+    for _ in range(2):
+        with pytest.raises(
+            TypeError, match=r"usable again and again, got an? .*, which would be spent .*: (return|cache)"
+        ):
+            f(1)
+    assert stats_of(f, "misses", "errors", "stored", "rejected", "currsize") == (2, 2, 0, 0, 0) and len(ran) == 2
+
+
+def test_open_files_are_refused_and_closed_ones_are_not(in_memory: Any, tmp_path: Path) -> None:
+    """By whatever class they are open."""
+    path = tmp_path / "a"
+    path.write_text("abc")
+    for open_file in (
+        lambda: path.open(),
+        lambda: path.open("rb"),
+        lambda: path.open("rb", buffering=0),
+        lambda: tempfile.NamedTemporaryFile(dir=tmp_path),
+    ):
+        file = open_file()
+        with file, pytest.raises(TypeError, match="open file or stream .*: return what is read from it"):
+            in_memory()(lambda key: file)(1)  # noqa: B023
+        assert in_memory()(lambda key: file)(1) is file  # noqa: B023
+
+
+def test_a_response_whose_body_was_not_read_is_refused(in_memory: Any, url: str) -> None:
+    """That of urllib, and those of requests: one whose content is there can be stored."""
+    with urllib.request.urlopen(url) as response, pytest.raises(TypeError, match="open file or stream"):
+        in_memory()(lambda key: response)(1)
+    requests = pytest.importorskip("requests")
+    with requests.get(url, stream=True) as streamed:
+        for unread in streamed, streamed.raw, streamed.iter_content(1):
+            with pytest.raises(TypeError, match="would be spent at the second call"):
+                in_memory()(lambda key: unread)(1)  # noqa: B023
+    assert in_memory()(lambda key: requests.get(url))(1).content == b"abc"
+
+
+def test_what_can_be_iterated_again_is_stored(in_memory: Any) -> None:
+    """Ranges, containers, arrays, functions, classes, and iterators that are sequences too."""
+
+    class Sloppy(list[int]):
+        def __next__(self) -> int:
+            return 1
+
+    for value in range(3), {1}, frozenset(), np.ones(3), coroutine, Items, Sloppy(), Path("a"), memoryview(b"a"), None:
+        assert in_memory()(lambda key: value)(1) is value  # noqa: B023
+
+
+# Several puts at once
+
+
+@pytest.mark.parametrize("kind", [FillOncePartition, LRUPartition])
+def test_of_simultaneous_puts_of_one_object_one_is_counted(kind: Any) -> None:
+    """Also if all of them put the same object under one key, as callers that do not wait for each other may."""
+    partition, interval = kind(None, 1000, lambda value: 1), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for n in range(200):
+            outcomes = together(*[lambda n=n: partition.put((n, "key"), None, 0).stored] * 3)
+            assert sorted(map(str, outcomes)) == ["None", "None", "True"]
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(partition) == len(partition.entries) == partition.currbytes == 200
+
+
+# Forks in mid-change
+
+
+class ForkingKey:
+    """A key that is looked up wherever others are, and whose comparison may fork."""
+
+    fork: Callable[[], None] | None = None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        fork, ForkingKey.fork = ForkingKey.fork, None
+        if fork is not None:
+            fork()
+            ForkingKey.fork = fork
+        return isinstance(other, ForkingKey) and self.name == other.name
+
+
+@pytest.mark.parametrize("kind", [FillOncePartition, LRUPartition])
+def test_a_child_has_no_half_stored_value(kind: Any) -> None:
+    """Wherever in a put a fork comes: the child's numbers are those of the values that it has."""
+    partition = kind(None, 1000, len)
+    partition.put(ForkingKey("a"), b"x" * 10, 0)
+    found = []
+
+    def look() -> Any:
+        partition.after_fork_in_child()
+        (_, _, _, stored, *_), currsize, currbytes = partition.snapshot("process")
+        partition.put(ForkingKey("c"), b"z" * 5, 0)
+        return stored, currsize, currbytes, len(partition.entries), partition.currbytes
+
+    ForkingKey.fork = lambda: found.append(in_child(look))
+    partition.put(ForkingKey("b"), b"y" * 7, 0)
+    ForkingKey.fork = None
+    assert found and set(found) == {(1, 1, 10, 2, 15)}
+    assert partition.snapshot("process").counts.stored == len(partition.entries) == 2 and partition.currbytes == 17
