@@ -90,6 +90,10 @@ class WrittenWords:
     def __getitem__(self, index: int | slice) -> Any:
         return self._words[index]
 
+    def tobytes(self) -> bytes:
+        """Return all words, copied in one step."""
+        return self._words.tobytes()
+
     def __setitem__(self, index: int, value: int) -> None:
         nbytes = self._words.itemsize
         pwrite_all(self._fd, int(value).to_bytes(nbytes, sys.byteorder), self._offset + index * nbytes)

@@ -66,11 +66,14 @@ class _RowOrCopy:
     def __getitem__(self, index: Any) -> Any:
         return self._row[index]
 
+    def tobytes(self) -> Any:
+        return self._row.tobytes()
+
     def __setitem__(self, word: int, count: int) -> None:
         try:
             self._row[word] = count
         except OSError:
-            self._row = memoryview(bytearray(self._row[:].tobytes())).cast("Q")
+            self._row = memoryview(bytearray(self._row.tobytes())).cast("Q")
             self._row[word] = count
 
 

@@ -112,7 +112,7 @@ def test_a_key_whose_reader_was_stopped_is_read_by_others(store: SharedStore, re
     child = Holding(reading(read, 7))
     value, (message,) = warnings_of(lambda: read(7))
     assert value == b"7"
-    start = re.escape(f"{store.path / 'locks'}: this process has waited ")
+    start = re.escape(f"{store.path / 'head'}: this process has waited ")
     assert re.match(rf"{start}\d+ s for a lock that process {child.pid} \(", message)
     assert "which is stopped," in message and f"kill -CONT {child.pid}" in message
     assert warnings_of(lambda: (read(7), read(8))) == ((b"7", b"8"), [])

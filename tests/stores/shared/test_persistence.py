@@ -769,7 +769,8 @@ def test_a_disk_full_to_the_last_page_at_every_step(disk: Any) -> None:
                 if not np.array_equal(g(5), array(5)) or g.cache_info("all").misses > 1 or f.cache_info().misses < 1100:
                     return "wrong"
                 f.cache_clear(), f.cache_info("all"), f(1), store.clear(), store.close()
-            return [warning.category for warning in caught]
+            # Besides, a cache that stores next to nothing says that it does not help.
+            return [warning.category for warning in caught if "has no space left" in str(warning.message)]
 
         end = end_of(run)
         assert end in ("error", [], [RuntimeWarning]), (pages, end)
