@@ -32,7 +32,7 @@ class Advice:
         self._partition = partition
         self.told: set[str] = set()
         self._is_new = True  # in this process
-        self._restart()
+        self._started = False  # at the first call: until then nobody has used the partition, which may be full by then
 
     def _restart(self) -> None:
         self._generation = self._partition.generation
@@ -43,6 +43,9 @@ class Advice:
 
     def look(self, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> None:
         """Take note of a call that has run the function, and warn if it shows that the cache does not help."""
+        if not self._started:
+            self._started = True
+            self._restart()
         if self._is_new:
             self._is_new = False
             self._look_at_process()
