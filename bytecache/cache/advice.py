@@ -32,23 +32,22 @@ class Advice:
         self._partition = partition
         self.told: set[str] = set()
         self._is_new = True  # in this process
-        self._started = False  # at the first call: until then nobody has used the partition, which may be full by then
+        self._restart()
 
-    def _restart(self) -> None:
-        self._generation = self._partition.generation
+    def _restart(self, hits: int = 0) -> None:
+        self._generation: Any = None  # asked for at the first look: a store that is not used yet is not opened
         # The first calls, by hash -> the hash of the key, and the arguments.
         self._calls: dict[int, tuple[int, tuple[Any, ...]]] = {}
         self._again = self._misses = 0
-        self._hits: int | None = None  # when this was started
+        self._hits = hits  # when this was started
 
     def look(self, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> None:
         """Take note of a call that has run the function, and warn if it shows that the cache does not help."""
-        if not self._started:
-            self._started = True
-            self._restart()
         if self._is_new:
             self._is_new = False
             self._look_at_process()
+        if self._generation is None:
+            self._generation = self._partition.generation
         self._misses += 1
         if _PLAIN.issuperset(map(type, args)) and _PLAIN.issuperset(map(type, kwds.values())):
             self._look_at_call(hash((*map(type, args), *args, *kwds.items())), key, args)
@@ -68,14 +67,11 @@ class Advice:
         self._is_new = True
 
     def _snapshot(self) -> Snapshot | None:
-        """Return the partition's state; None if something hit or it was cleared since this was started."""
+        """Return the partition's state; None, and start anew, if something has hit, or it was cleared."""
         snapshot = self._partition.snapshot("process")
-        if self._hits is None:
-            self._hits = snapshot.counts.hits if self._generation != self._partition.generation else 0
-        if snapshot.counts.hits == self._hits and self._generation == self._partition.generation:
+        if self._generation == self._partition.generation and snapshot.counts.hits == self._hits:
             return snapshot
-        self._restart()
-        self._hits = snapshot.counts.hits
+        self._restart(snapshot.counts.hits)
         return None
 
     def _look_again(self, call: int, key: Any) -> None:
@@ -87,23 +83,16 @@ class Advice:
         elif snapshot.counts.evicted:
             self._tell("lru", "each value is evicted before it is asked for again: fill_once keeps what fits")
         elif not snapshot.currsize and snapshot.counts.rejected:
-            self._tell("budget", self._no_value_fits())
-        self._restart()
-        self._hits = snapshot.counts.hits
-
-    def _no_value_fits(self) -> str:
-        if not self._partition.has_leases:
-            return f"no value fits in the budget of {self._partition.maxbytes} bytes: raise maxbytes"
-        return (
-            f"no value fits in what is left of the store's {self._partition.maxbytes} bytes: raise maxbytes, or clear "
-            "what other functions, and earlier versions of this one, have stored"
-        )
+            self._tell("budget", self._partition.why_nothing_fits())
+        self._restart(snapshot.counts.hits)
 
     def _look_if_full(self, args: tuple[Any, ...]) -> None:
         snapshot = self._snapshot()
         if snapshot is None or not snapshot.counts.rejected + snapshot.counts.evicted:
             return
-        if self._misses >= max(_MANY, _PASSES * snapshot.currsize):
+        if not snapshot.currsize:
+            self._tell("budget", self._partition.why_nothing_fits())
+        elif self._misses >= max(_MANY, _PASSES * snapshot.currsize):
             changing = self._changing_argument(args)
             what = "no call has come again so far" if changing is None else f"argument {changing} changes in each call"
             self._tell("new", f"{what}; unless your data has more than {self._misses:,} items, its keys never repeat")
@@ -128,6 +117,6 @@ class Advice:
             self._tell("workers", f"each of the {worker.num_workers} workers fills a cache of its own: {remedy}")
 
     def _tell(self, kind: str, reason: str) -> None:
-        if kind not in self.told:
+        if reason and kind not in self.told:
             self.told.add(kind)
             warn_caller(f"the cache of {self._name} does not help: {reason}")

@@ -132,6 +132,10 @@ class Partition(ABC):
     def __contains__(self, key: Any) -> bool:
         """Return whether there is a value; neither a use nor counted."""
 
+    def why_nothing_fits(self) -> str:
+        """Return why no value could be stored so far, for a warning; empty if that was told already."""
+        return f"no value fits in the budget of {self.maxbytes} bytes: raise maxbytes"
+
     @abstractmethod
     def get(self, key: Any, copy: bool = True) -> Any:
         """Return the value and count a hit, or return MISSING.

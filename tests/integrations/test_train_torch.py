@@ -162,10 +162,7 @@ def test_a_bad_image_is_named_with_the_remedy(workers, data, tmp_path):
         copy.write_bytes(b"GIF89a" if path.stem == "000007" else path.read_bytes())
     done = run("train_torch", "--data", folder, "--out", tmp_path / "run", "--workers", workers, "--seed", 1)
     assert done.returncode == 2
-    assert (
-        "000007.jpg: JpegError: the data is a GIF; Pillow cannot decode it" in done.stderr
-        and "remove or replace the file" in done.stderr
-    )
+    assert "000007.jpg: JpegError: the data is a GIF" in done.stderr and "remove or replace the file" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -219,6 +219,14 @@ class SharedPartition(Partition):
             binding = self.bound()
         return binding
 
+    def why_nothing_fits(self) -> str:
+        if self._store.handle().disk_full:
+            return ""
+        return (
+            f"no value fits in what is left of the store's {self.maxbytes} bytes: raise maxbytes, or clear what other "
+            "functions, and earlier versions of this one, have stored"
+        )
+
     def unbind(self) -> None:
         """Have the next call look for the files again."""
         self._binding, key_locks, self._key_locks = None, self._key_locks, None
