@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Hashable
 from time import perf_counter
 from typing import Any
@@ -25,7 +26,10 @@ class MemoryFunction(CacheMethods):
     copy works on a cache of its own, and neither values nor locks travel.
     """
 
-    __slots__ = ("_arguments", "_key", "counters", "entries", "function", "load", "partition", "plain", "run", "tick")
+    __slots__ = (
+        "__weakref__", "_arguments", "_key",
+        "counters", "entries", "function", "load", "partition", "plain", "run", "tick",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class MemoryFunction(CacheMethods):
         self.tick = self.counters.tick
         # functools lets a function re-enter its own key, so lru_cache does
         cache = ReadThrough(function, self.partition, once=once, reentrant=evicts)
+        cache.follow_after_fork = weakref.WeakMethod(self._follow)
         self.run, self.load, self._key = cache.run, cache.load, key
         super().__init__(cache, _make_key_of(self.plain, typed, key), typed)
 
@@ -60,6 +65,10 @@ class MemoryFunction(CacheMethods):
 
     def cache_clear(self) -> None:
         super().cache_clear()
+        self._follow()
+
+    def _follow(self) -> None:
+        """Take what the partition has since a clear."""
         before = self.entries
         with self.partition.lock:
             self.entries, self.counters = self.partition.entries, self.partition.counters

@@ -34,6 +34,8 @@ class ReadThrough:
         self.flights = SingleFlight(partition.lock, Patience(function, not reentrant), flight, reentrant)
         self.run = self.flights.run if once else run_alone
         self.advice = Advice(function, partition)
+        # Of who has parts of the partition: a fork may come while another thread clears that.
+        self.follow_after_fork: Callable[[], Callable[[], None] | None] = _nobody
         _registry[id(self)] = self
 
     def miss(self, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
@@ -128,12 +130,19 @@ def _after_fork_in_parent() -> None:
             lock.release()
 
 
+def _nobody() -> None:
+    """Stand for a reference to a method that is gone."""
+
+
 def _after_fork_in_child() -> None:
     _after_fork_in_parent()
     for cache in _caches():
         cache.partition.after_fork_in_child()
         cache.flights.after_fork_in_child(cache.partition.lock)
         cache.advice.after_fork_in_child()
+        follow = cache.follow_after_fork()
+        if follow is not None:
+            follow()
 
 
 at_fork("caches", before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

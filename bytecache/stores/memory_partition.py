@@ -22,8 +22,8 @@ class MemoryPartition(Partition):
 
     sizeof: from value to bytes, the user's code; None if sizes are not measured, and then there is no byte budget.
     entries: by key; a plain look-up needs no lock, nor does anything else that is done with keys and values, since
-    steps in C suffice. The lock guards numbers alone, see MemoryCounters. on_clear: called with the partition after a
-    clear, which replaces ``entries`` and ``counters``.
+    steps in C suffice. The lock guards numbers alone, see MemoryCounters. A clear replaces ``entries``
+    and ``counters``.
     """
 
     counters: MemoryCounters
@@ -37,7 +37,6 @@ class MemoryPartition(Partition):
         self._most: float = _NO_LIMIT if maxsize is None else maxsize
         self._room: float = _NO_LIMIT if maxbytes is None else maxbytes
         self._unmeasured: set[type] = set()  # the types that were warned of
-        self.on_clear: Callable[[Any], None] | None = None
         self._contents = Contents(self.lock)
         self.entries, self.counters, self.generation = self._contents.entries, self._contents.counters, 0
 
@@ -86,12 +85,11 @@ class MemoryPartition(Partition):
             contents, self._contents = self._contents, contents
             self.entries, self.counters = self._contents.entries, self._contents.counters
             self.generation += 1
-        if self.on_clear is not None:
-            self.on_clear(self)
 
     @abstractmethod
     def after_fork_in_child(self) -> None:
         """Undo what threads were changing that a forked child does not have, and take a lock that is free."""
+        self.entries, self.counters = self._contents.entries, self._contents.counters  # another thread was clearing
         self.lock = self.counters.lock = threading.RLock()
 
 
