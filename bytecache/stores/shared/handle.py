@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +21,7 @@ from .segment import Segment
 
 T = TypeVar("T")
 _RESERVE_CHECKS = 256  # while as many bytes are written as the reserve has: what is free is asked for so often
+_TRIED_AGAIN = 32  # one of so many values that are as large as one which the file system has refused
 _REASONS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "the file system has no space left"),
     errno.ENOMEM: "its files cannot be mapped, as the address space of this process is limited (ulimit -v), so give a "
@@ -45,6 +47,7 @@ class StoreHandle:
         self.locks = ByteRangeLocks(self.folder / HEAD, readonly)
         self.counters = CounterRows(self.header)
         self._reserved_bytes = self._unchecked_bytes = reserved_bytes(folder)
+        self._refused_bytes, self._tries = sys.maxsize, 0  # the size that the file system refused last
         self.disk_full = False  # whether a write has failed since a partition was last bound
         self.lost = False  # whether its files were removed or replaced: the store is to be opened again
         self.cut_off = False  # whether it was lost and no other could be opened: it goes on in files without a name
@@ -141,8 +144,19 @@ class StoreHandle:
         )
         return False
 
-    def warn_not_stored(self, exc: OSError) -> None:
-        """Warn, once, that values are not stored, and why."""
+    def is_hopeless(self, nbytes: int) -> bool:
+        """Return whether to spare the attempt to write a value: as many bytes were refused, and most are not tried.
+
+        To find out anew takes a full btrfs a millisecond or more.
+        """
+        if not self.disk_full or nbytes < self._refused_bytes:
+            return False
+        self._tries += 1
+        return self._tries % _TRIED_AGAIN != 0
+
+    def warn_not_stored(self, exc: OSError, nbytes: int = sys.maxsize) -> None:
+        """Warn, once, that values are not stored, and why. nbytes: of the value that was refused."""
+        self._refused_bytes = nbytes
         reason = _REASONS.get(exc.errno or 0, "its files cannot be written")
         self._warn_not_stored(f"{reason} ({exc.strerror or exc})")
 

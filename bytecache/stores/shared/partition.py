@@ -103,7 +103,7 @@ class SharedPartition(Partition):
 
     def _store_value(self, binding: Binding, key: bytes, encoded: Encoded) -> bool | None:
         handle, segment = binding.handle, binding.segment
-        if segment is None or handle.readonly:
+        if segment is None or handle.readonly or handle.is_hopeless(encoded.payload.nbytes):
             return False
         try:
             return handle.with_writer_lock(partial(self._put_locked, binding, segment, key, encoded))
@@ -116,7 +116,7 @@ class SharedPartition(Partition):
         except (ReentrantWrite, LockTimeout):
             return None
         except OSError as exc:
-            handle.warn_not_stored(exc)
+            handle.warn_not_stored(exc, encoded.payload.nbytes)
             return False
 
     def _put_locked(self, binding: Binding, segment: Segment, key: bytes, encoded: Encoded) -> bool | None:

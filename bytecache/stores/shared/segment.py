@@ -156,7 +156,7 @@ class Segment:
             guard = _guard(entry.end)
             if guard >= nbytes:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-            if guard >= self.index.header[ALLOCATED]:
+            if guard >= self.index.header[ALLOCATED] and not self._on_disk:
                 self._allocate_locked(guard)
             pwrite_all(self._fd, encoded.payload, entry.offset)
             pwrite_all(self._fd, encoded.description, entry.offset + entry.length)
@@ -176,7 +176,10 @@ class Segment:
             self._free_tail_locked()
 
     def _allocate_locked(self, guard: int) -> None:
-        """Have the file system set aside space up to the page `guard`, and some more if there is."""
+        """Have memory set aside up to the page `guard`, and some more if there is: to read a hole would take it.
+
+        On disk it takes none, and to set space aside on a full btrfs takes long.
+        """
         start = self.index.header[ALLOCATED]
         for ahead in (_ALLOCATED_AHEAD, mmap.PAGESIZE):
             end = min(guard + ahead, self._nbytes)
@@ -196,10 +199,12 @@ class Segment:
 
     def trim_locked(self) -> None:
         """End the arena behind its last value."""
-        end = _guard(self.currbytes) + mmap.PAGESIZE
+        end, header = _guard(self.currbytes) + mmap.PAGESIZE, self.index.header
+        allocated = end if self.currbytes else 0
+        if header[ALLOCATED] > allocated:  # not on disk, where it may be full to the last word
+            header[ALLOCATED] = allocated
         if not self.currbytes:
             os.ftruncate(self._fd, 0)
-        self.index.header[ALLOCATED] = min(end if self.currbytes else 0, self.index.header[ALLOCATED])
         os.ftruncate(self._fd, end)
 
     def _next_entry(self, digest: bytes, encoded: Encoded) -> IndexEntry:
