@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import shutil
@@ -38,6 +39,7 @@ class User:
         if not self.pid:
             try:
                 os.close(self._ask)
+                faulthandler.disable()  # a file that is cut short ends this process: that is no news
                 signal.alarm(PATIENCE_S)
                 self._serve(folder, asked, answer)
             finally:
