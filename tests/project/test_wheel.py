@@ -16,7 +16,12 @@ import simplejpeg
 
 ROOT = Path(__file__).parents[2]
 SOURCES = {str(path.relative_to(ROOT)) for path in (ROOT / "bytecache").rglob("*.py")}
-EXTRAS = {"bytecache.keras": "tensorflow", "bytecache.torch": "torch"}
+EXTRAS = {
+    "bytecache.keras": "tensorflow",
+    "bytecache.torch": "torch",
+    "bytecache.loading.collate": "torch",
+    "bytecache.loading.sampler": "torch",
+}
 IMPORT_ALL = """
 import importlib, sys
 wheel, packages, modules = sys.argv[1], sys.argv[2].split(","), sys.argv[3].split(",")
