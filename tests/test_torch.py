@@ -36,7 +36,6 @@ workers = pytest.mark.foreign_threads
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # on a single processor
-    pytest.mark.filterwarnings("ignore:the cache of .* workers fills a cache of its own:RuntimeWarning"),
 ]
 N = 10
 

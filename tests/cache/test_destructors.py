@@ -47,7 +47,6 @@ DECORATORS = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore:the cache of .* does not help:RuntimeWarning")
 @pytest.mark.parametrize("decorate", DECORATORS)
 def test_no_collection_starts_under_the_lock(decorate: Any, collecting: None) -> None:
     """Whatever is called, with keys of any kind, by several threads."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -92,5 +91,5 @@ class CacheMachine(RuleBasedStateMachine):
 
 
 CacheMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
-TestAgainstModel = pytest.mark.filterwarnings("ignore:the cache of .* does not help")(CacheMachine.TestCase)
+TestAgainstModel = CacheMachine.TestCase
 TestAgainstModel.__doc__ = "Values, sizes and counters are the model's after every step."

@@ -23,7 +23,6 @@ KEYS = st.integers(0, 7)
 # Against the decorators
 
 
-@pytest.mark.filterwarnings("ignore:the cache of .* does not help:RuntimeWarning")
 @settings(deadline=None)
 @given(trace=st.lists(KEYS, max_size=60), maxsize=st.integers(1, 9))
 def test_simulation_is_what_the_decorators_do_by_count(trace: list[int], maxsize: int) -> None:
@@ -33,7 +32,6 @@ def test_simulation_is_what_the_decorators_do_by_count(trace: list[int], maxsize
         assert results[name].hit.tolist() == hits_of(decorate(maxsize=maxsize), trace)
 
 
-@pytest.mark.filterwarnings("ignore:the cache of .* does not help:RuntimeWarning")
 @settings(deadline=None)
 @given(
     trace=st.lists(KEYS, max_size=60),
@@ -68,7 +66,6 @@ def hits_of(decorator: Callable[..., Any], trace: list[int]) -> list[bool]:
 # Against plain models
 
 
-@pytest.mark.filterwarnings("ignore:the cache of .* does not help:RuntimeWarning")
 @settings(deadline=None)
 @given(
     trace=st.lists(KEYS, max_size=60),
@@ -117,7 +114,6 @@ def most_hits(trace: tuple[int, ...], capacity: int, bypass: bool) -> int:
     return best(0, frozenset())
 
 
-@pytest.mark.filterwarnings("ignore:the cache of .* does not help:RuntimeWarning")
 @settings(deadline=None)
 @given(trace=st.lists(st.integers(0, 5), max_size=14), capacity=st.integers(1, 4))
 def test_belady_is_the_best_there_is(trace: list[int], capacity: int) -> None:
@@ -136,7 +132,6 @@ def test_no_policy_beats_fill_once_in_shuffled_epochs() -> None:
     assert all(max(hits) <= 60 for hits in epochs.values()) and epochs["none"] == [0] * 5
 
 
-@pytest.mark.filterwarnings("ignore:the cache of .* does not help:RuntimeWarning")
 @settings(deadline=None)
 @given(
     trace=st.lists(KEYS, max_size=60),

@@ -282,7 +282,6 @@ class Worker:
         return reads
 
 
-@pytest.mark.filterwarnings("ignore:the cache of .* does not help:RuntimeWarning")  # its store is full
 def test_300_kills_of_processes_that_fill_and_read(tmp_path: Path) -> None:
     """SIGKILL at random moments: others go on, every value is right, counters and budget hold, no lock stays."""
     rounds, count, drawn = 300, 4, random.Random(3)
