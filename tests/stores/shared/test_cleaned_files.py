@@ -24,6 +24,8 @@ from bytecache.stores.shared import admin
 
 FILES = ["head", "*.index", "*.slots10", "*.arena"]
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+
 
 def value_of(key: int) -> bytes:
     return b"%06d" % key * 1000
