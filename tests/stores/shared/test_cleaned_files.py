@@ -184,7 +184,7 @@ def test_a_folder_that_is_removed_is_made_again(folder: Path, users: Any) -> Non
             hits = read.cache_stats().hits
             assert other.call(range(50, 60)) and all(read(key) == value_of(key) for key in range(50, 60))
             assert read.cache_stats().hits == hits + 10
-    assert len(warned) == 1
+    assert [warning.category for warning in warned].count(RuntimeWarning) == 1, "beside Python 3.12's of forks"
 
 
 class SharedStoreOf:
@@ -222,7 +222,7 @@ def test_a_folder_that_cannot_be_made_again_is_gone_without(tmp_path: Path) -> N
             assert all(read(key) == value_of(key) for _ in range(2) for key in range(20))
             assert read.cache_stats().hits >= 20
             assert read.cache_stats("all").misses == 21  # the first value that was not stored is read again
-    assert len(warned) == 1
+    assert [warning.category for warning in warned].count(RuntimeWarning) == 1, "beside Python 3.12's of forks"
 
 
 def run_job(folder: Path, rounds: int, *actions: str) -> Any:
