@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import lru_cache
 from typing import NamedTuple
 
 import simplejpeg
@@ -222,13 +223,16 @@ def decode_jpeg(
     only missing data. Raises JpegError (a ValueError) if the data is damaged or not a JPEG image, TypeError or
     ValueError for bad arguments. The GIL is released while decoding. Safe for threads.
     """
-    decoder = JpegDecoder(colorspace, fast, strict, orient, max_pixels)
+    decoder = _decoder_for(colorspace, fast, strict, orient, max_pixels)
     spec = decoder.spec(data)
     if min_size is not None:
         spec = spec.scaled(*check_size(min_size, "min_size"))
     if out is not None:
         check_out(out, (*spec.size, decoder.channels))
     return decoder.decode(data, spec, out)
+
+
+_decoder_for = lru_cache(maxsize=64)(JpegDecoder)  # its options are checked once
 
 
 def jpeg_header(data: JpegData) -> JpegHeader:
