@@ -145,8 +145,8 @@ class ImageDataset(Dataset[Any]):
 
     def _prepare(self, key: Key) -> Callable[[], _Decoded]:
         """Return a function that reads and decodes these samples."""
-        fit, draws = self._samples.fit, None
-        if fit is not None and fit.resize == "random_crop":
+        draws = None
+        if self._samples.crops_at_random:
             # From this process's generator, which torch seeds in each worker; a row for each sample, failed or not.
             draws = torch.rand(len(key), DRAWS, dtype=torch.float64).numpy()
         return partial(self._decode, [self._paths[i] for i in key], draws)

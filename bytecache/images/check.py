@@ -152,10 +152,8 @@ class _Check:
         """Return what was found in all files; the order is that of the paths, whatever thread was first."""
         found = sorted((first, files, finding) for finding, (files, first) in self._found.items())
         remarks: dict[bool, dict[str, SimilarFiles]] = {False: {}, True: {}}
-        as_they_are, (orientations, sizes, colorspaces) = (
-            0,
-            (Counter[int](), Counter[tuple[int, int]](), Counter[str]()),
-        )
+        orientations, sizes, colorspaces = Counter[int](), Counter[tuple[int, int]](), Counter[str]()
+        as_they_are = 0
         for first, files, finding in found:
             orientations[finding.orientation] += files
             sizes[finding.size] += files

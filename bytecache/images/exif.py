@@ -63,6 +63,11 @@ def swaps_axes(orientation: int) -> bool:
     return orientation >= 5
 
 
+def upright_size(height: int, width: int, orientation: int) -> tuple[int, int]:
+    """Return height and width of the upright image, from those of the stored one."""
+    return (width, height) if swaps_axes(orientation) else (height, width)
+
+
 def flips_axes(orientation: int) -> tuple[bool, bool]:
     """Return whether the vertical and the horizontal axis of the upright image run against those of the stored one."""
     return orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)

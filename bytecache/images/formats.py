@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from .arrays import Image, check_out, check_size
+from .arrays import Image
 from .colors import convert_colors
 from .exif import apply_orientation
-from .jpeg import MAX_PIXELS, JpegDecoder, JpegSpec, check_pixels
+from .jpeg import MAX_PIXELS, JpegDecoder, JpegSpec, check_pixels, decode_with
 from .magic import identify
 from .pillow import PillowSpec, decode_other, read_spec
 from .repair import Note, Remark
@@ -85,13 +85,7 @@ def decode_image(
     Raises JpegError (a ValueError) if the data is damaged, not an image, or of a format that nothing installed decodes;
     the error names the package. TypeError or ValueError for bad arguments. Safe for threads.
     """
-    decoder = ImageDecoder(colorspace, fast, strict, orient, max_pixels)
-    spec = decoder.spec(data)
-    if min_size is not None:
-        spec = spec.scaled(*check_size(min_size, "min_size"))
-    if out is not None:
-        check_out(out, (*spec.size, decoder.channels))
-    return decoder.decode(data, spec, out)
+    return decode_with(ImageDecoder(colorspace, fast, strict, orient, max_pixels), data, min_size, out)
 
 
 def is_image(start: bytes) -> bool:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import simplejpeg
 
 from .arrays import Image, check_out, check_size
 from .colors import CHANNELS, check_colorspace, convert_colors
 from .crops import Box
-from .exif import apply_orientation, flips_axes, read_orientation, swaps_axes
+from .exif import apply_orientation, flips_axes, read_orientation, swaps_axes, upright_size
 from .pillow import decode_unnamed_jpeg
 from .repair import Note, Remark, decode_damaged, describe_warning, mend, trims, whole_part
 from .segments import Frame, JpegData, JpegError, as_bytes, check_scan, read_frame, scans_at_most
 
-MAX_PIXELS = 178_956_970  # the limit above which Pillow, too, warns of a decompression bomb
+MAX_PIXELS = 178_956_970  # the limit above which Pillow, too, refuses an image
 MAX_SCANS = 500  # a few KB can ask for thousands, each of which costs a pass over all pixels
 _MAX_COPIES = 20
 # The scaling factors that libjpeg-turbo has SIMD code for; the other eighths are slower than a full decode.
@@ -47,7 +46,7 @@ class JpegSpec(NamedTuple):
     @property
     def size(self) -> tuple[int, int]:
         """The height and width of the result."""
-        return (self.width, self.height) if swaps_axes(self.orientation) else (self.height, self.width)
+        return upright_size(self.height, self.width, self.orientation)
 
     @property
     def gray(self) -> bool:
@@ -223,16 +222,21 @@ def decode_jpeg(
     only missing data. Raises JpegError (a ValueError) if the data is damaged or not a JPEG image, TypeError or
     ValueError for bad arguments. The GIL is released while decoding. Safe for threads.
     """
-    decoder = _decoder_for(colorspace, fast, strict, orient, max_pixels)
+    return decode_with(JpegDecoder(colorspace, fast, strict, orient, max_pixels), data, min_size, out)
+
+
+def decode_with(decoder: Any, data: JpegData, min_size: tuple[int, int] | None, out: Image | None) -> Image:
+    """Return the image, at the scale for `min_size` and in `out` if they are given, which are checked.
+
+    decoder: a JpegDecoder, or what has its methods.
+    """
     spec = decoder.spec(data)
     if min_size is not None:
         spec = spec.scaled(*check_size(min_size, "min_size"))
     if out is not None:
         check_out(out, (*spec.size, decoder.channels))
-    return decoder.decode(data, spec, out)
-
-
-_decoder_for = lru_cache(maxsize=64)(JpegDecoder)  # its options are checked once
+    image: Image = decoder.decode(data, spec, out)
+    return image
 
 
 def jpeg_header(data: JpegData) -> JpegHeader:

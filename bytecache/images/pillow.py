@@ -17,7 +17,7 @@ import numpy as np
 
 from .arrays import Array, Image
 from .crops import Box
-from .exif import swaps_axes, tiff_orientation
+from .exif import tiff_orientation, upright_size
 from .magic import FileType, identify
 from .segments import JpegData, JpegError
 
@@ -48,7 +48,7 @@ class PillowSpec(NamedTuple):
     @property
     def size(self) -> tuple[int, int]:
         """The height and width of the result."""
-        return (self.width, self.height) if swaps_axes(self.orientation) else (self.height, self.width)
+        return upright_size(self.height, self.width, self.orientation)
 
     def scaled(self, min_height: int, min_width: int) -> PillowSpec:
         """Return the same: only JPEG files can be decoded smaller than they are."""
@@ -164,8 +164,8 @@ _WHITE_IS_ZERO = 0
 def _upright_tiff_size(opened: Any) -> tuple[int, int]:
     """Return width and height as Pillow decodes them, of which earlier versions tell only after that."""
     tags = opened.tag_v2
-    width, height = int(tags[_WIDTH]), int(tags[_HEIGHT])
-    return (height, width) if swaps_axes(tags.get(_ORIENTATION, 1)) else (width, height)
+    height, width = upright_size(int(tags[_HEIGHT]), int(tags[_WIDTH]), tags.get(_ORIENTATION, 1))
+    return width, height
 
 
 def _orientation(data: JpegData, opened: Any) -> int:

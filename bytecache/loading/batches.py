@@ -96,12 +96,11 @@ class BatchLoader:
 
     def _decode(self, samples: dict[int, Any], failed: dict[int, Exception], epoch: int, indices: Array) -> Array:
         """Return the images by position, with arbitrary pixels for samples that fail; exceptions go into `failed`."""
-        n, fit = len(indices), self._samples.fit
-        random = fit is not None and fit.resize == "random_crop"
-        specs = self._samples.specs(samples, failed, draws_of_samples(self.seed, epoch, indices) if random else None)
+        draws = draws_of_samples(self.seed, epoch, indices) if self._samples.crops_at_random else None
+        specs = self._samples.specs(samples, failed, draws)
         if self._shape is None:
             self._shape = self._common_shape(samples, specs)
-        images = self._buffers.borrow((n, *(self._shape or ())), self.dtype)
+        images = self._buffers.borrow((len(indices), *(self._shape or ())), self.dtype)
         decode_on_threads(self._write, samples, specs, images, cpu_count(), failed)
         return images
 

@@ -68,6 +68,11 @@ class SampleLoader:
         self.fit = fit
         self._decoder = ImageDecoder(**decode_options)
 
+    @property
+    def crops_at_random(self) -> bool:
+        """Whether ``specs`` needs random numbers."""
+        return self.fit is not None and self.fit.resize == "random_crop"
+
     def load(self, paths: Sequence[Any]) -> tuple[dict[int, Any], dict[int, Exception]]:
         """Return what `load` returns and what it raises, both by index of the path.
 
@@ -88,14 +93,14 @@ class SampleLoader:
     ) -> dict[int, SampleSpec]:
         """Return the samples' specs by index, from their headers alone; exceptions go into `failed`.
 
-        draws: random numbers for a random crop of each, float64 (n, crops.DRAWS); a sample's index is its row.
+        draws: if they are cropped at random, random numbers, float64 (n, crops.DRAWS); a sample's index is its row.
         """
         specs = map_indexed(self._spec_as_loaded, samples, failed)
         fit = self.fit
         if fit is None or not specs:
             return specs
         boxes: dict[int, Box] = {}
-        if fit.resize == "random_crop" and draws is not None:
+        if draws is not None:
             images = [index for index, spec in specs.items() if len(spec.shape) == 3]
             sides = np.array([specs[index].shape[:2] for index in images]).reshape(-1, 2)
             crops = place_crops(sides, fit.crop_scale, fit.crop_ratio, draws[images]).tolist()

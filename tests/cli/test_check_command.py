@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from helpers.images import exif_segment, insert, make_jpeg, segment
 
 from bytecache import check_images
 from bytecache.cli.check import MAX_REFUSED_SHOWN
-from bytecache.cli.main import main
 from bytecache.planning import folder
 
 BASE = make_jpeg(48, 64)
@@ -34,18 +34,10 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def call(monkeypatch: pytest.MonkeyPatch, run: Callable[..., tuple[int, str, str]]) -> Callable[..., Any]:
     """Run the command; return its exit status, and what it printed on stdout and stderr."""
     monkeypatch.setitem(sys.modules, "tqdm", None)  # its bar has a thread of its own
-
-    def run(*argv: Any) -> tuple[int, str, str]:
-        try:
-            status = main(["check", *(str(one) for one in argv)])
-        except SystemExit as refused:
-            status = int(refused.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
+    return partial(run, "check")
 
 
 def test_a_folder_without_odd_files(photos: Path, call: Any) -> None:

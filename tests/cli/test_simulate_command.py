@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import pytest
 from helpers.processes import in_child
 
 from bytecache import predict_hit_rate
-from bytecache.cli.main import main
 from bytecache.cli.plot import make_figure
 from bytecache.planning import folder
 from bytecache.planning.simulation import POLICY_NAMES
@@ -36,17 +36,9 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def call(run: Callable[..., tuple[int, str, str]]) -> Callable[..., Any]:
     """Run the command; return its exit status, and what it printed on stdout and stderr."""
-
-    def run(*argv: Any) -> tuple[int, str, str]:
-        try:
-            status = main(["simulate", *(str(one) for one in argv)])
-        except SystemExit as refused:
-            status = int(refused.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
+    return partial(run, "simulate")
 
 
 # Which files

@@ -16,14 +16,7 @@ from ...system.filesystem import disk_bytes, filesystem_type, resolve_folder
 from .counters import CounterRow, counts_of
 from .handle import StoreHandle
 from .header import StoreHeader
-from .reports import (
-    ClearReport,
-    CounterReport,
-    DamagedEntry,
-    FunctionReport,
-    StoreReport,
-    VerifyReport,
-)
+from .reports import ClearReport, CounterReport, DamagedEntry, FunctionReport, StoreReport, VerifyReport
 from .segment import Segment
 
 
