@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
 
-from ..stores.base import Partition, Snapshot
+from ..stores.base import MISSING, Partition, Snapshot
 from ..system.caller import warn_caller
 
 _SAMPLE, _AGAIN = 64, 16  # calls that are remembered; the fewest that must come again
@@ -36,31 +36,37 @@ class Advice:
 
     def _restart(self, hits: int = 0) -> None:
         self._generation: Any = None  # asked for at the first look: a store that is not used yet is not opened
-        # The first calls, by hash -> the hash of the key, and the arguments.
-        self._calls: dict[int, tuple[int, tuple[Any, ...]]] = {}
+        self._calls: dict[Any, tuple[int, tuple[Any, ...]]] = {}  # the first calls -> the key's hash, the arguments
         self._again = self._misses = 0
         self._hits = hits  # when this was started
 
     def look(self, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> None:
         """Take note of a call that has run the function, and warn if it shows that the cache does not help."""
+        self._misses += 1
+        if self._generation is None or self._is_new:
+            self._start()
+        call: Any
+        if not kwds and _len(args) == 1 and type(args[0]) is str:  # the common case, at less cost
+            call = args[0]
+        elif _PLAIN.issuperset(map(type, args)) and _PLAIN.issuperset(map(type, kwds.values())):
+            call = (*map(type, args), *args, *kwds.items())
+        else:
+            call = MISSING
+        if call in self._calls:
+            self._again += 1
+            if self._again >= max(_AGAIN, _len(self._calls)):
+                self._look_again(call, key)
+        elif _len(self._calls) < _SAMPLE and call is not MISSING:
+            self._calls[call] = hash(key), args
+        if not self._misses % _EVERY:
+            self._look_if_full(args)
+
+    def _start(self) -> None:
         if self._is_new:
             self._is_new = False
             self._look_at_process()
         if self._generation is None:
             self._generation = self._partition.generation
-        self._misses += 1
-        if _PLAIN.issuperset(map(type, args)) and _PLAIN.issuperset(map(type, kwds.values())):
-            self._look_at_call(hash((*map(type, args), *args, *kwds.items())), key, args)
-        if not self._misses % _EVERY:
-            self._look_if_full(args)
-
-    def _look_at_call(self, call: int, key: Any, args: tuple[Any, ...]) -> None:
-        if call in self._calls:
-            self._again += 1
-            if self._again >= max(_AGAIN, _len(self._calls)):
-                self._look_again(call, key)
-        elif _len(self._calls) < _SAMPLE:
-            self._calls[call] = hash(key), args
 
     def after_fork_in_child(self) -> None:
         """Look at the process anew."""
@@ -74,7 +80,7 @@ class Advice:
         self._restart(snapshot.counts.hits)
         return None
 
-    def _look_again(self, call: int, key: Any) -> None:
+    def _look_again(self, call: Any, key: Any) -> None:
         (stored_as, _), snapshot = self._calls[call], self._snapshot()
         if snapshot is None:
             return
