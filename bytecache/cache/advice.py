@@ -88,9 +88,18 @@ class Advice:
             self._tell("key", "the same arguments get another key each time (key=, or typed=, changes it)")
         elif snapshot.counts.evicted:
             self._tell("lru", "each value is evicted before it is asked for again: fill_once keeps what fits")
-        elif not snapshot.currsize and snapshot.counts.rejected:
-            self._tell("budget", self._partition.why_nothing_fits())
+        elif snapshot.counts.rejected:
+            self._tell("budget", self._why_none_is_found(snapshot))
         self._restart(snapshot.counts.hits)
+
+    def _why_none_is_found(self, snapshot: Snapshot) -> str:
+        if not snapshot.currsize:
+            return self._partition.why_nothing_fits()
+        return (
+            f"it is full, and its {snapshot.currsize:,} values are not found under the keys of these calls: an earlier "
+            "run has stored them under others (another folder or mount point, str for Path), or another process its "
+            "own; cache_clear() empties it"
+        )
 
     def _look_if_full(self, args: tuple[Any, ...]) -> None:
         snapshot = self._snapshot()

@@ -32,8 +32,9 @@ class HashedKey(tuple[Any, ...]):
 class VersionedKey(tuple[Any, ...]):
     """A tuple of what a value is, and its version: all that follows. A ``key=`` function may return one.
 
-    Once a value is read under another version, those under earlier ones are dead: :func:`bytecache.fill_once` in memory
-    removes the one before. :func:`bytecache.file_key` makes such keys. Equal to the plain tuple.
+    Once another version is asked for, the value of the one before is dead, and counts as evicted. In memory it makes
+    room at once. A shared store, which never frees a value, begins the function's values anew when it is full and more
+    than half of them are dead. :func:`bytecache.file_key` makes such keys. Equal to the plain tuple.
     """
 
     __slots__ = ()
@@ -88,8 +89,9 @@ def make_key(args: tuple[Any, ...], kwds: dict[str, Any], typed: bool = False) -
 def file_key(path: str | os.PathLike[str]) -> VersionedKey:
     """Return (path, size in bytes, mtime in ns): ``fill_once(key=file_key)`` rereads a file after it has changed.
 
-    The path is absolute, so that a kept store finds it whatever the current folder. In memory the value of a file that
-    has changed makes room for the new one. Asks the file system at each call. Raises OSError if there is no such file.
+    The path is absolute, so that a kept store finds it whatever the current folder. The value of a file that has
+    changed makes room for the new one, see VersionedKey. Asks the file system at each call. Raises OSError if there is
+    no such file.
     """
     status = os.stat(path)
     return VersionedKey((os.path.abspath(path), status.st_size, status.st_mtime_ns))

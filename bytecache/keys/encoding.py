@@ -9,7 +9,7 @@ from hashlib import blake2b
 from pathlib import PureWindowsPath
 from typing import Any
 
-from .call_key import plain_scalar
+from .call_key import identity_of, plain_scalar
 
 _len = len  # bound early: a user may cache builtins.len itself
 
@@ -23,7 +23,8 @@ def make_digests(
     """Return two functions that give a call's digest: 16 bytes that no call of another function has.
 
     One takes (args, kwds), the other the single argument of a call. function: its fingerprint, 16 bytes. key: makes the
-    key of a call's arguments; None: the arguments are the key.
+    key of a call's arguments; None: the arguments are the key. All versions of a VersionedKey have the first 8 bytes of
+    their digests in common.
     """
     seeded = blake2b(digest_size=16, person=function)
 
@@ -35,6 +36,11 @@ def make_digests(
             hasher.update(b"s" + args[0].encode("utf-8", "surrogatepass"))
         else:
             hasher.update(encode_call_key(args, kwds, typed))
+            identity = identity_of(args)
+            if identity is not None:
+                of_all_versions = seeded.copy()
+                of_all_versions.update(encode_key(identity))
+                return of_all_versions.digest()[:8] + hasher.digest()[8:]
         return hasher.digest()
 
     def digest_of_one(argument: Any) -> bytes:

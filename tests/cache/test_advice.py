@@ -114,6 +114,18 @@ def test_a_store_full_of_another_functions_values(tmp_path: Path, told: Callable
     )
 
 
+def test_a_store_full_under_other_keys(tmp_path: Path, told: Callable[[], list[str]]) -> None:
+    """What an earlier run stored under text is not found under paths, and there is no room for it again."""
+    items = [f"images/{number}.jpg" for number in range(100)]
+    for convert in str, Path:
+        store = SharedStore(tmp_path / "store", maxbytes=450_000)
+        read = fill_once(store=store, version=1)(lambda item: bytes(9000))
+        passes(read, [convert(item) for item in items], 3)
+        store.close()
+    (message,) = told()
+    assert "it is full, and its 50 values are not found under the keys of these calls" in message
+
+
 def test_clears_and_errors_are_no_trouble() -> None:
     """Values that were cleared are read again, and so are those whose read failed."""
     read = fill_once(lambda item: np.zeros(3))

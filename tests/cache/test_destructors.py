@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.internals import cache_of
-from helpers.threads import start
+from helpers.threads import start, until
 
 import bytecache
 
@@ -88,11 +88,12 @@ def test_no_collection_starts_under_the_lock(decorate: Any, collecting: None) ->
 def test_a_destructor_may_wait_for_a_thread_that_calls_the_cache(in_memory: Any, threshold: int | None) -> None:
     """A destructor that needs a lock, and a thread that has it and reads, misses and clears: both go on."""
     lock, destroyed, ended = threading.RLock(), threading.Event(), threading.Event()
+    entered, left = [], []
 
     def destroy() -> None:
-        destroyed.set()
+        entered.append(1), destroyed.set()
         with lock:
-            pass
+            left.append(1)
 
     @in_memory()
     def f(key: Any) -> Any:
@@ -106,6 +107,9 @@ def test_a_destructor_may_wait_for_a_thread_that_calls_the_cache(in_memory: Any,
                 destroyed.clear()
                 destroyed.wait(0.01)
                 f(("other", n)), f(n), f.cache_stats()
+                before = len(entered)
+            # A lock is not fair: the next to have it may well be who has just released it.
+            until(lambda before=before: len(left) >= before)
             n += 1
 
     before = gc.get_threshold()

@@ -45,7 +45,7 @@ class PartitionTests:
 
     def key(self, n: int) -> Any:
         """A key, another one for each n."""
-        return n.to_bytes(16, "big")
+        return n.to_bytes(8, "big") * 2
 
     def put(self, partition: Partition, n: int) -> Any:
         return partition.put(self.key(n), value_of(n), partition.generation)

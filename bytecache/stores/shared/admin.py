@@ -137,7 +137,7 @@ def _describe_function(files: StoreHandle, row: int) -> FunctionReport:
     except ValueError as exc:
         problem = str(exc)
     header = files.header
-    counter_rows = files.counters.rows(header.counter_rows, row, header.generation_of(row))
+    counter_rows = files.counters.rows(header, row)
     return {
         "name": files.header.function_name(row),
         "entries": entries,
@@ -161,6 +161,7 @@ def _counters(counter_row: Any) -> CounterReport:
         "errors": counts.errors,
         "stored": counts.stored,
         "rejected": counts.rejected,
+        "evicted": counts.evicted,
         "hit_rate": counts.hits / calls if calls else 0.0,
         "load_s": counts.load_s,
     }
@@ -187,7 +188,7 @@ def _open_checked(files: StoreHandle, generation: int) -> Segment:
 
 
 def _entry_numbers(segment: Segment) -> range:
-    """Return the numbers of all entries, replaced ones among them."""
+    """Return the numbers of all entries, dead ones among them."""
     return range(1, segment.index.count + 1)
 
 
@@ -196,7 +197,7 @@ def _verify_entry(segment: Segment, number: int) -> tuple[int, str]:
     entry = segment.index.entry(number)
     found = segment.index.find(entry.digest)
     if segment.verify(entry):
-        return entry.end - entry.offset, "" if found else "is not found under its key"
+        return entry.end - entry.offset, "" if found or segment.index.is_dead(number) else "is not found under its key"
     replaced = entry.intact() and found is not None and found[0] != number
     return 0, "" if replaced else "does not match its checksum"
 

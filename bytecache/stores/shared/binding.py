@@ -7,7 +7,7 @@ import os
 from typing import NamedTuple
 
 from ...system.caller import warn_caller
-from .counters import Row, private_row
+from .counters import CounterRow, Row, private_row
 from .handle import StoreHandle
 from .header import FunctionRow
 from .segment import Segment
@@ -34,9 +34,17 @@ class Binding(NamedTuple):
         """Return whether the function was cleared in the meantime."""
         return bool(self.words[self.generation_word] != self.generation)
 
+    def goes_on_in(self, handle: StoreHandle, row: int) -> bool:
+        """Return whether what this process has counted still counts for the function of a row."""
+        since = handle.header.counted_since(row)
+        return (self.handle, self.function_row, self.counters[CounterRow.COUNTED_SINCE]) == (handle, row, since)
 
-def bind_locked(handle: StoreHandle, function_id: bytes, name: str) -> Binding:
-    """Return access to the function's values, with files and a row for it that are created if there are none."""
+
+def bind_locked(handle: StoreHandle, function_id: bytes, name: str, before: Binding | None = None) -> Binding:
+    """Return access to the function's values, with files and a row for it that are created if there are none.
+
+    before: this process's binding so far, whose counters go on if the function was not cleared.
+    """
     handle.check_names_locked()
     header, row = handle.header, handle.header.find_function(function_id)
     if row is None:
@@ -47,13 +55,16 @@ def bind_locked(handle: StoreHandle, function_id: bytes, name: str) -> Binding:
     try:
         segment = _open_segment_locked(handle, row)
         generation, number = header.generation_of(row), header.counter_rows
-        counters = handle.counters.claim_locked(number, row, generation)
-        header.counter_rows = number + 1
+        if before is not None and before.goes_on_in(handle, row):
+            counters = before.counters
+        else:
+            counters = handle.counters.claim_locked(number, row, header.counted_since(row))
+            header.counter_rows = number + 1
         handle.disk_full = False
     except OSError as exc:
         handle.warn_not_stored(exc)
         generation = header.generation_of(row)
-        counters = private_row(row, generation)
+        counters = private_row(row, header.counted_since(row))
     return Binding(handle, row, header.words, row + FunctionRow.GENERATION, generation, segment, counters)
 
 
@@ -67,7 +78,7 @@ def bind_readonly(handle: StoreHandle, function_id: bytes) -> Binding:
         segment = Segment(handle.folder, generation, readonly=True)
     except (OSError, ValueError) as exc:
         handle.warn_not_stored(exc if isinstance(exc, OSError) else OSError(errno.EIO, str(exc)))
-    counters = private_row(row, generation)
+    counters = private_row(row, header.counted_since(row))
     return Binding(handle, row, header.words, row + FunctionRow.GENERATION, generation, segment, counters)
 
 
@@ -85,26 +96,30 @@ def _open_segment_locked(handle: StoreHandle, row: int) -> Segment:
             try:
                 return Segment(handle.folder, header.generation_of(row), header.index_inode(row), header.maxbytes)
             except (ValueError, FileNotFoundError, IsADirectoryError):
-                begin_anew_locked(handle, row)
+                replace_damaged_locked(handle, row)
         inode = Segment.create_locked(handle.folder, header.generation_of(row), header.maxbytes)
         header.set_index_inode_locked(row, inode)
     raise OSError(errno.ESTALE, "files vanish as soon as they are created", os.fspath(handle.folder))
 
 
 def begin_anew_locked(handle: StoreHandle, row: int) -> None:
-    """Give a function a new segment, in all processes, since a file of the old one is damaged or missing."""
+    """Give a function a new, empty segment, in all processes."""
     handle.check_names_locked()
-    header = handle.header
-    header.new_generation_locked(row)
-    Segment.remove_all_but_locked(handle.folder, header.generations())
+    handle.header.new_generation_locked(row)
+    Segment.remove_all_but_locked(handle.folder, handle.header.generations())
+
+
+def replace_damaged_locked(handle: StoreHandle, row: int) -> None:
+    """Give a function a new segment, since a file of the old one is damaged or missing; warn of it."""
+    begin_anew_locked(handle, row)
     warn_caller(
-        f"{handle.folder}: a file with the values of {header.function_name(row)} was removed, replaced or cut short, "
-        "as by a cleaner of temporary files: they are read again"
+        f"{handle.folder}: a file with the values of {handle.header.function_name(row)} was removed, replaced or cut "
+        "short, as by a cleaner of temporary files: they are read again"
     )
 
 
-def begin_anew_if_damaged_locked(binding: Binding) -> None:
+def replace_if_damaged_locked(binding: Binding) -> None:
     """Give the binding's function a new segment if its files are damaged or missing, and no process has done so yet."""
     segment = binding.segment
     if segment is not None and not (binding.is_stale() or binding.handle.cut_off or segment.is_intact()):
-        begin_anew_locked(binding.handle, binding.function_row)
+        replace_damaged_locked(binding.handle, binding.function_row)

@@ -1,4 +1,4 @@
-"""Counters that outlive their process: a row for each process and segment, behind the header of the store."""
+"""Counters that outlive their process: a row for each process and function, behind the header of the store."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ _PAGE = mmap.ALLOCATIONGRANULARITY
 
 
 class CounterRow:
-    """The words of a row, of eight bytes each. Two cache lines, which no other process writes to."""
+    """The words of a row, of eight bytes each. Two cache lines, which no other process writes to.
 
-    FUNCTION, GENERATION, PID, STARTED_NS, HITS, MISSES, ERRORS, STORED, REJECTED, LOAD_NS = range(10)
+    COUNTED_SINCE: the function's first generation since its last clear.
+    """
+
+    FUNCTION, COUNTED_SINCE, PID, STARTED_NS, HITS, MISSES, ERRORS, STORED, REJECTED, EVICTED, LOAD_NS = range(11)
     WORDS = 16
 
 
@@ -34,25 +37,26 @@ class CounterRows:
     def __init__(self, header: StoreHeader) -> None:
         self._fd, self._in_place = header.fd, header.in_place
 
-    def claim_locked(self, number: int, function: int, generation: int) -> Row:
+    def claim_locked(self, number: int, function: int, since: int) -> Row:
         """Return row `number`, from 0, for this process; raise OSError if the file system has no space for it."""
         offset = HEADER_BYTES + number * CounterRow.WORDS * 8
         page = offset - offset % _PAGE
         if os.fstat(self._fd).st_size < page + _PAGE:
             pwrite_all(self._fd, bytes(_PAGE), page)  # a hole could not be written to on a full file system
         row = map_words(self._fd, CounterRow.WORDS, "Q", offset, self._in_place)
-        return _initialize(row if self._in_place else _RowOrCopy(row), function, generation)
+        return _initialize(row if self._in_place else _RowOrCopy(row), function, since)
 
     def capacity(self) -> int:
         """Return how many rows fit in the file."""
         return max(0, os.fstat(self._fd).st_size - HEADER_BYTES) // (8 * CounterRow.WORDS)
 
-    def rows(self, count: int, function: int, generation: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
-        """Return the rows of a function since it was cleared, of the first `count`, as they are now: uint64 (n, 16)."""
+    def rows(self, header: StoreHeader, function: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Return the rows of a function since it was cleared, as they are now: uint64 (n, 16)."""
+        count, since = header.counter_rows, header.counted_since(function)
         data = os.pread(self._fd, min(count, self.capacity()) * 8 * CounterRow.WORDS, HEADER_BYTES)
         whole = len(data) // (8 * CounterRow.WORDS)
         rows = np.frombuffer(data, np.uint64, whole * CounterRow.WORDS).reshape(-1, CounterRow.WORDS)
-        of_function = (rows[:, CounterRow.FUNCTION] == function) & (rows[:, CounterRow.GENERATION] == generation)
+        of_function = (rows[:, CounterRow.FUNCTION] == function) & (rows[:, CounterRow.COUNTED_SINCE] == since)
         selected: np.ndarray[Any, np.dtype[np.uint64]] = rows[of_function]
         return selected
 
@@ -78,7 +82,7 @@ class _RowOrCopy:
 
 
 class SharedCounters(Counters):
-    """Counts in this process's row of one generation; a clear gives the next generation rows of its own."""
+    """Counts in this process's row of one function since it was cleared; after a clear it has another row."""
 
     def __init__(self, partition: SharedPartition, binding: Binding) -> None:
         self._partition, self._binding = partition, binding
@@ -106,15 +110,14 @@ class SharedCounters(Counters):
     def snapshot(self, scope: str) -> Counts:
         binding = self._binding
         if scope == "all":
-            handle, row = binding.handle, binding.function_row
-            rows = handle.counters.rows(handle.header.counter_rows, row, binding.generation)
+            rows = binding.handle.counters.rows(binding.handle.header, binding.function_row)
             return counts_of(rows.sum(axis=0))
         return counts_of(memoryview(binding.counters.tobytes()).cast("Q"))  # copied in one step
 
 
-def private_row(function: int, generation: int) -> Row:
+def private_row(function: int, since: int) -> Row:
     """Return a row in memory, which other processes cannot see, for when the file system has no space for one."""
-    return _initialize(memoryview(bytearray(CounterRow.WORDS * 8)).cast("Q"), function, generation)
+    return _initialize(memoryview(bytearray(CounterRow.WORDS * 8)).cast("Q"), function, since)
 
 
 def add_counts(row: Row, other: Row) -> None:
@@ -125,12 +128,13 @@ def add_counts(row: Row, other: Row) -> None:
 
 def counts_of(row: Row) -> Counts:
     """Return what a row, or a sum of rows, has counted."""
-    hits, misses, errors, stored, rejected, load_ns = (int(n) for n in row[CounterRow.HITS : CounterRow.LOAD_NS + 1])
-    return Counts(hits, misses, errors, stored, rejected, load_s=load_ns / 1e9)
+    words = (int(n) for n in row[CounterRow.HITS : CounterRow.LOAD_NS + 1])
+    hits, misses, errors, stored, rejected, evicted, load_ns = words
+    return Counts(hits, misses, errors, stored, rejected, evicted, load_ns / 1e9)
 
 
-def _initialize(row: Row, function: int, generation: int) -> Row:
+def _initialize(row: Row, function: int, since: int) -> Row:
     row[CounterRow.PID], row[CounterRow.STARTED_NS] = os.getpid(), time.time_ns()
-    row[CounterRow.GENERATION] = generation
+    row[CounterRow.COUNTED_SINCE] = since
     row[CounterRow.FUNCTION] = function
     return row

@@ -128,8 +128,13 @@ class StoreHandle:
         """Go on with the files that are open, since no other store can be opened in the place of this one."""
         self.cut_off, self.lost = True, False
 
-    def leaves_reserve(self, nbytes: int) -> bool:
-        """Return whether the reserve of the file system is still free once `nbytes` are written; else warn, once."""
+    def has_room_locked(self, nbytes: int) -> bool:
+        """Return whether the budget and the file system have room for a value; warn, once, if only the latter has none.
+
+        The file system's reserve stays free.
+        """
+        if self.header.used_bytes + nbytes > self.header.maxbytes:
+            return False
         self._unchecked_bytes += nbytes
         if self._unchecked_bytes * _RESERVE_CHECKS < self._reserved_bytes or not self._reserved_bytes:
             return True
@@ -193,7 +198,7 @@ class StoreHandle:
         rows = list(header.function_rows()) if function_id is None else [header.find_function(function_id)]
         for row in rows:
             if row is not None:
-                header.new_generation_locked(row)
+                header.new_generation_locked(row, count_anew=True)
         if function_id is None:
             header.remove_functions_locked()  # makes space for others; users of a row see that its generation changed
         # All generations but those in use: also what a process has left that was killed half way through a clear.

@@ -15,7 +15,7 @@ from pathlib import Path
 from ...system.file_io import create_file, inode_at, map_words, open_owned, pwrite_all
 from ...system.filesystem import overwrites_in_place
 
-VERSION = 1
+VERSION = 2
 HEAD = "head"
 HEADER_BYTES = 1 << 16  # before the counters
 _MAGIC = int.from_bytes(b"bytecach", "little")
@@ -30,10 +30,11 @@ class Word:
 class FunctionRow:
     """The words of a function's row. The first row of the page is for the store's own words.
 
-    INDEX_INODE, OF_GENERATION: of the index, and the generation whose files were created in full.
+    INDEX_INODE, OF_GENERATION: of the index, and the generation whose files were created in full. COUNTED_SINCE: the
+    first generation since the last clear.
     """
 
-    ID, ID_END, GENERATION, USED_BYTES, INDEX_INODE, OF_GENERATION, NAME = range(7)
+    ID, ID_END, GENERATION, USED_BYTES, INDEX_INODE, OF_GENERATION, COUNTED_SINCE, NAME = range(8)
     WORDS = 16
 
 
@@ -183,10 +184,10 @@ class StoreHeader:
             raise OSError(f"a shared store is for at most {MAX_FUNCTIONS} functions: clear it, or use another path")
         row = FunctionRow.WORDS * (1 + count)
         name_bytes = 8 * (FunctionRow.WORDS - FunctionRow.NAME)
-        data = function_id + bytes(32) + name.encode("utf-8", "replace")[:name_bytes].ljust(name_bytes, b"\0")
+        data = function_id + bytes(40) + name.encode("utf-8", "replace")[:name_bytes].ljust(name_bytes, b"\0")
         for word in range(FunctionRow.WORDS):
             self.words[row + word] = int.from_bytes(data[8 * word : 8 * word + 8], "little")
-        self.new_generation_locked(row)
+        self.new_generation_locked(row, count_anew=True)
         self.words[Word.FUNCTIONS] = count + 1
         return row
 
@@ -194,16 +195,22 @@ class StoreHeader:
         """Remove all rows. Each must have a new generation first, by which its users notice."""
         self.words[Word.FUNCTIONS] = 0
 
-    def new_generation_locked(self, row: int) -> None:
-        """Give a function a new, empty segment."""
+    def new_generation_locked(self, row: int, count_anew: bool = False) -> None:
+        """Give a function a new, empty segment; set its counters to zero with `count_anew`."""
         generation = self.words[Word.NEXT_GENERATION]
         self.words[Word.NEXT_GENERATION] = generation + 1
+        if count_anew:
+            self.words[row + FunctionRow.COUNTED_SINCE] = generation
         self.words[row + FunctionRow.GENERATION] = generation
         self.words[row + FunctionRow.USED_BYTES] = 0
 
     def generation_of(self, row: int) -> int:
         """Return the number of the segment with a function's values."""
         return int(self.words[row + FunctionRow.GENERATION])
+
+    def counted_since(self, row: int) -> int:
+        """Return the generation since which a function's calls are counted."""
+        return int(self.words[row + FunctionRow.COUNTED_SINCE])
 
     def generations(self) -> set[int]:
         """Return the generations in use, of all functions."""

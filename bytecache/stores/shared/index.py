@@ -3,7 +3,8 @@
 As in Python's own dict, the entries are a list in the order in which they were added, and a table of slots leads from
 a key's hash to a number in that list (Hettinger's compact dict). An entry is valid once ``COUNT`` includes it, which is
 one store of eight bytes, after everything else was written: a writer that is killed leaves nothing visible. Entries are
-never moved or changed, so readers need no lock.
+never moved or changed, so readers need no lock; but one byte, which they do not read, says that an entry is dead: that
+of another version of the key was asked for since then (see :class:`bytecache.VersionedKey`), or its value is damaged.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ import numpy as np
 
 from ...system.file_io import create_file, inode_at, map_words, open_owned, pwrite_all
 from ...system.filesystem import overwrites_in_place
+from .slots import build_table, capacity, table_path
 
 # Words of the header. ALLOCATED: how much of the arena was set aside. The last two are the inodes of the files that
 # belong to the index; that of a table of 2**bits slots is at _TABLE_INODE + bits: a reader that sees its size finds it.
-COUNT, BITS, TAIL, UNVERIFIED, SUPERSEDED, _PENDING_SLOT, _PENDING_OLD, ALLOCATED, ARENA_INODE, _TABLE_INODE = range(10)
+COUNT, BITS, TAIL, UNVERIFIED, DEAD, _PENDING_SLOT, _PENDING_OLD, ALLOCATED, ARENA_INODE, _TABLE_INODE = range(10)
 _HEADER_BYTES = 4096  # before the first entry
 _ENTRY = struct.Struct("<16sQQIHHI4x")
-_HASH = struct.Struct("<Q8x")  # the first half of a digest
+_DEAD_BYTE = _ENTRY.size - 4  # the first of the padding: not zero once the entry is dead
+_HASH = struct.Struct("<Q8x")  # the first half of a digest, which all versions of a key have
 _ENTRY_BYTES = _ENTRY.size
 _ENTRY_0 = _HEADER_BYTES - _ENTRY_BYTES  # offset of an entry 0; there is none, they are numbered from 1
 _ENTRY_DTYPE = np.dtype({"names": ["hash"], "formats": ["<u8"], "itemsize": _ENTRY_BYTES})
@@ -81,8 +84,8 @@ class HashIndex:
             raise ValueError(f"{stem}.index was cut short or replaced")
         self.header = map_words(self._fd, _HEADER_BYTES // 8, "Q", 0, self._in_place, readonly)
         bits = self.header[BITS]
-        fewest = max(self.header[UNVERIFIED], self.header[SUPERSEDED])
-        if not _FIRST_BITS <= bits <= 32 or not fewest <= self.header[COUNT] <= _capacity(bits):
+        fewest = max(self.header[UNVERIFIED], self.header[DEAD])
+        if not _FIRST_BITS <= bits <= 32 or not fewest <= self.header[COUNT] <= capacity(bits):
             raise ValueError(f"an index of 2**{bits} slots cannot have {self.header[COUNT]} entries")
         self._remap()
 
@@ -91,14 +94,14 @@ class HashIndex:
         """Create an empty index and return its inode; header and table have no holes: writing to them cannot fail."""
         header = np.zeros(_HEADER_BYTES // 8, np.uint64)
         header[BITS], header[ARENA_INODE] = _FIRST_BITS, arena_inode
-        header[_TABLE_INODE + _FIRST_BITS] = create_file(_table_path(stem, _FIRST_BITS), bytes(4 << _FIRST_BITS))
+        header[_TABLE_INODE + _FIRST_BITS] = create_file(table_path(stem, _FIRST_BITS), bytes(4 << _FIRST_BITS))
         return create_file(Path(f"{stem}.index"), header.tobytes(), _index_bytes(_FIRST_BITS))
 
     def check(self) -> None:
         """Raise ValueError if the files cannot be an index: entries or slots are missing, or no slot is free."""
         count, nbytes = self.count, os.fstat(self._fd).st_size
         table = self._mapped[2][:]
-        if count > _capacity(self.header[BITS]) or nbytes < _HEADER_BYTES + _ENTRY_BYTES * count:
+        if count > capacity(self.header[BITS]) or nbytes < _HEADER_BYTES + _ENTRY_BYTES * count:
             raise ValueError(f"the index has {nbytes} bytes and {len(table)} slots for {count} entries")
         if np.count_nonzero(table) > count + 1 or np.max(table) > count + 1:  # + 1: its writer was killed
             raise ValueError(f"the table of the index has slots that are not of its {count} entries")
@@ -108,23 +111,23 @@ class HashIndex:
         self.header[UNVERIFIED] = self.header[COUNT]
         self.header[ARENA_INODE] = arena_inode
         bits = self.header[BITS]
-        self.header[_TABLE_INODE + bits] = inode_at(_table_path(self._stem, bits))[0]
+        self.header[_TABLE_INODE + bits] = inode_at(table_path(self._stem, bits))[0]
 
     def is_intact(self) -> bool:
         """Return whether the names still lead to the index and its table, and both are whole."""
         bits = self.header[BITS]
         inode, nbytes = inode_at(f"{self._stem}.index")
-        table_inode, table_bytes = inode_at(_table_path(self._stem, bits))
+        table_inode, table_bytes = inode_at(table_path(self._stem, bits))
         whole = nbytes >= _index_bytes(bits) and table_bytes >= 4 << bits
         return whole and (inode, table_inode) == (self.inode, self.header[_TABLE_INODE + bits])
 
     @property
     def is_full(self) -> bool:  # whether the next entry needs a larger table
-        return self.header[COUNT] >= _capacity(self._mapped[0])
+        return self.header[COUNT] >= capacity(self._mapped[0])
 
     @property
     def count(self) -> int:
-        """The number of entries, superseded ones included."""
+        """The number of entries, dead ones included."""
         return self.header[COUNT]
 
     @property
@@ -138,20 +141,28 @@ class HashIndex:
         return self.header[UNVERIFIED]
 
     def __len__(self) -> int:
-        return self.header[COUNT] - self.header[SUPERSEDED]
+        return self.header[COUNT] - self.header[DEAD]
+
+    @property
+    def is_mostly_dead(self) -> bool:  # whether more than half of the entries are
+        return 2 * self.header[DEAD] > self.header[COUNT]
+
+    def is_dead(self, number: int) -> bool:
+        """Return whether an entry was retired."""
+        return self._mapped[3][_ENTRY_0 + _ENTRY_BYTES * number + _DEAD_BYTE] != 0
 
     def _remap(self) -> None:
         while True:
             bits = self.header[BITS]
             try:
-                fd = os.open(_table_path(self._stem, bits), self._flags | os.O_CLOEXEC)
+                fd = os.open(table_path(self._stem, bits), self._flags | os.O_CLOEXEC)
             except FileNotFoundError:
                 if bits == self.header[BITS]:
                     raise
                 continue  # a writer has just replaced it by a larger one
             try:
                 if self._checks_inodes and os.fstat(fd).st_ino != self.header[_TABLE_INODE + bits]:
-                    raise FileNotFoundError(errno.ENOENT, "was replaced", os.fspath(_table_path(self._stem, bits)))
+                    raise FileNotFoundError(errno.ENOENT, "was replaced", os.fspath(table_path(self._stem, bits)))
                 table = map_words(fd, 1 << bits, "I", 0, self._in_place, self._readonly)
             finally:
                 os.close(fd)
@@ -181,17 +192,15 @@ class HashIndex:
 
     def entry(self, number: int) -> IndexEntry:
         """Return an entry by its number, 1 to ``count``."""
-        if number > _capacity(self._mapped[0]):
+        if number > capacity(self._mapped[0]):
             self._remap()
         return IndexEntry(*_ENTRY.unpack_from(self._mapped[3], _ENTRY_0 + _ENTRY_BYTES * number))
 
     def append_locked(self, entry: IndexEntry) -> None:
-        """Add an entry, which supersedes an older one of the same digest; raise OSError if the disk is full."""
+        """Add an entry, which takes the slot of an older version of its key; raise OSError if the disk is full."""
         number = self.header[COUNT] + 1
-        if self._mapped[0] != self.header[BITS]:
-            self._remap()
         self._recover_locked()
-        if number > _capacity(self._mapped[0]):
+        if number > capacity(self._mapped[0]):
             self._grow_locked()
         pwrite_all(self._fd, entry.pack(), _ENTRY_0 + _ENTRY_BYTES * number)
         header, table, slot = self.header, self._mapped[2], self._slot_of(entry.digest)
@@ -200,30 +209,44 @@ class HashIndex:
         table[slot] = number
         header[TAIL] = entry.end
         header[COUNT] = number
-        header[SUPERSEDED] += header[_PENDING_OLD] != 0
+        self._mark_dead_locked(header[_PENDING_OLD])
         header[_PENDING_SLOT] = 0
 
+    def retire_locked(self, digest: bytes) -> bool:
+        """Mark the entry of a version of this key as dead, and return whether there was one that was not yet."""
+        self._recover_locked()
+        return self._mark_dead_locked(self._mapped[2][self._slot_of(digest)])
+
+    def _mark_dead_locked(self, number: int) -> bool:
+        if not number or self.is_dead(number):
+            return False
+        pwrite_all(self._fd, b"\1", _ENTRY_0 + _ENTRY_BYTES * number + _DEAD_BYTE)
+        self.header[DEAD] += 1
+        return True
+
     def _recover_locked(self) -> None:
-        """Restore the slot of an entry whose writer was killed before the entry became valid."""
+        """Map what there is now; restore the slot of an entry whose writer was killed before the entry became valid."""
+        if self._mapped[0] != self.header[BITS]:
+            self._remap()
         slot, table = self.header[_PENDING_SLOT] - 1, self._mapped[2]
         if slot >= 0 and table[slot] > self.header[COUNT]:
             table[slot] = self.header[_PENDING_OLD]
         self.header[_PENDING_SLOT] = 0
 
     def _slot_of(self, digest: bytes) -> int:
-        """Return the slot of this digest, or the empty one that it goes into."""
+        """Return the slot of the latest version of this key, or the empty one that it goes into."""
         _, mask, table, _ = self._mapped
         slot: int = _HASH.unpack(digest)[0] & mask
-        while table[slot] and self.entry(table[slot]).digest != digest:
+        while table[slot] and _HASH.unpack(self.entry(table[slot]).digest) != _HASH.unpack(digest):
             slot = (slot + 1) & mask
         return slot
 
     def _grow_locked(self) -> None:
         bits = self._mapped[0] + 1
-        old_path, path = _table_path(self._stem, self._mapped[0]), _table_path(self._stem, bits)
+        old_path, path = table_path(self._stem, self._mapped[0]), table_path(self._stem, bits)
         entries = np.frombuffer(self._mapped[3], _ENTRY_DTYPE, self.header[COUNT], _HEADER_BYTES)
         try:
-            inode = create_file(path, _build_table(entries["hash"], bits).tobytes())
+            inode = create_file(path, build_table(entries["hash"], bits).tobytes())
             os.ftruncate(self._fd, _index_bytes(bits))
         except OSError:
             path.unlink(missing_ok=True)
@@ -234,27 +257,5 @@ class HashIndex:
         old_path.unlink(missing_ok=True)
 
 
-def _capacity(bits: int) -> int:
-    return 1 << (bits - 1)  # half of the slots stay empty, so that a search looks at few
-
-
 def _index_bytes(bits: int) -> int:
-    return _HEADER_BYTES + _ENTRY_BYTES * _capacity(bits)
-
-
-def _table_path(stem: Path, bits: int) -> Path:
-    return Path(f"{stem}.slots{bits}")
-
-
-def _build_table(hashes: np.ndarray[Any, np.dtype[np.uint64]], bits: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """Return the table of all entries: each in the slot of its hash or the next free one, all at once, in rounds."""
-    mask = (1 << bits) - 1
-    table = np.zeros(mask + 1, np.uint32)
-    numbers = np.arange(1, len(hashes) + 1, dtype=np.uint32)
-    slots = (hashes & np.uint64(mask)).astype(np.int64)
-    while len(numbers):
-        free = table[slots] == 0
-        table[slots[free]] = numbers[free]  # of several for one slot the last one stays: the latest entry of a key
-        unplaced = table[slots] != numbers
-        numbers, slots = numbers[unplaced], (slots[unplaced] + 1) & mask
-    return table
+    return _HEADER_BYTES + _ENTRY_BYTES * capacity(bits)

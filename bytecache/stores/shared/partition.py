@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..base import MISSING, Counters, Partition, PutResult, Snapshot
 from ..codec import BYTES, Encoded, encode
-from .binding import Binding, begin_anew_if_damaged_locked, begin_anew_locked, bind_locked, bind_readonly, unbacked
+from .binding import (
+    Binding,
+    begin_anew_locked,
+    bind_locked,
+    bind_readonly,
+    replace_damaged_locked,
+    replace_if_damaged_locked,
+    unbacked,
+)
 from .counters import CounterRow, SharedCounters, add_counts
 from .handle import HandleClosed, ReentrantWrite, StoreHandle
 from .header import HEAD
@@ -124,10 +132,15 @@ class SharedPartition(Partition):
             return None
         header, row, nbytes = binding.handle.header, binding.function_row, segment.stored_size(encoded)
         header.set_used_bytes_locked(row, segment.currbytes)  # a killed writer may have left more
-        if self.maxsize is not None and len(segment) >= self.maxsize:
-            return False
-        if header.used_bytes + nbytes > header.maxbytes or not binding.handle.leaves_reserve(nbytes):
-            return False
+        if segment.index.retire_locked(key):
+            binding.counters[CounterRow.EVICTED] += 1
+        at_most = self.maxsize is not None and len(segment) >= self.maxsize
+        if at_most or not binding.handle.has_room_locked(nbytes):
+            if not segment.index.is_mostly_dead:
+                return False
+            binding.counters[CounterRow.EVICTED] += len(segment)
+            begin_anew_locked(binding.handle, row)
+            return None
         header.set_used_bytes_locked(row, segment.currbytes + nbytes)  # before the write: never too little
         entries = segment.index.count
         if segment.index.is_full:  # it will need a larger table, which is another file
@@ -135,7 +148,7 @@ class SharedPartition(Partition):
         try:
             segment.append_locked(key, encoded)
         except (ValueError, FileNotFoundError):  # a file was removed, replaced or cut short
-            begin_anew_locked(binding.handle, row)
+            replace_damaged_locked(binding.handle, row)
             return None
         finally:
             if not binding.is_stale():
@@ -202,7 +215,7 @@ class SharedPartition(Partition):
                 return unbacked(handle, self._binding)
 
     def _bind_locked(self, handle: StoreHandle) -> Binding:
-        binding = bind_locked(handle, self._function_id, self._name)
+        binding = bind_locked(handle, self._function_id, self._name, self._binding)
         if self._binding is not None and not self._binding.function_row:
             add_counts(binding.counters, self._binding.counters)
         return binding
@@ -215,7 +228,7 @@ class SharedPartition(Partition):
             binding = self.bound()
         if binding.segment is not None and not (binding.handle.readonly or binding.segment.is_intact()):
             with suppress(HandleClosed, ReentrantWrite, OSError):
-                binding.handle.with_writer_lock(partial(begin_anew_if_damaged_locked, binding))
+                binding.handle.with_writer_lock(partial(replace_if_damaged_locked, binding))
             binding = self.bound()
         return binding
 

@@ -13,6 +13,7 @@ class CounterReport(TypedDict):
     errors: int
     stored: int
     rejected: int
+    evicted: int
     hit_rate: float
     load_s: float
 

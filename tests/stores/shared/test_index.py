@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 from bytecache.stores.base import MISSING
 from bytecache.stores.codec import encode
 from bytecache.stores.shared import index
-from bytecache.stores.shared.index import BITS, COUNT, SUPERSEDED, TAIL, UNVERIFIED, HashIndex, IndexEntry
+from bytecache.stores.shared.index import BITS, COUNT, DEAD, TAIL, UNVERIFIED, HashIndex, IndexEntry
 from bytecache.stores.shared.segment import Segment
 
 MAXBYTES = 1 << 20
@@ -28,7 +28,7 @@ def digest(key: Any) -> bytes:
 
 def crowded(key: int) -> bytes:
     """Return a digest whose search starts at one of the last two slots of the table."""
-    return (0xFFFFFFFFFFFFFFFF - key % 2).to_bytes(8, "little") + key.to_bytes(8, "little")
+    return (key << 32 | 0xFFFFFFFF - key % 2).to_bytes(8, "little") + key.to_bytes(8, "little")
 
 
 @pytest.fixture
@@ -207,8 +207,8 @@ def test_an_entry_of_an_earlier_run_is_checked(tmp_path: Path, segment: Segment)
         (TAIL, 1 << 40),
         (UNVERIFIED, 1 << 40),
         (UNVERIFIED, 1 << 63),
-        (SUPERSEDED, 513),
-        (SUPERSEDED, 1 << 63),
+        (DEAD, 513),
+        (DEAD, 1 << 63),
     ],
     ids=lambda value: hex(value),
 )

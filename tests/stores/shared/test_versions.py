@@ -1,0 +1,186 @@
+"""Keys with a version in a shared store: what is dead makes room, exactly counted, and no value is ever wrong."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.counting import counting, stats_of
+from helpers.internals import store_of
+from helpers.processes import Children, in_child
+from hypothesis import given, settings, strategies as st
+
+import bytecache
+from bytecache import SharedStore, VersionedKey
+from bytecache.stores.shared.admin import describe, verify
+
+Stores = Callable[..., SharedStore]
+FIELDS = "hits", "misses", "stored", "rejected", "evicted", "currsize"
+
+
+def versioned(store: SharedStore, nbytes: int = 100, **options: Any) -> tuple[Any, list[Any]]:
+    """Return a function of (name, version) whose values are of `nbytes`, and the list of its runs."""
+    decorate = bytecache.fill_once(store=store, key=VersionedKey, version="1", **options)
+    return counting(decorate, lambda key: f"{key}".encode().ljust(nbytes, b"."))
+
+
+def is_sound(path: Path) -> bool:
+    """Return whether every entry of a store is as it was written and found, or dead."""
+    return not verify(path)["damaged"]
+
+
+def test_files_that_were_all_unpacked_anew_are_stored_anew(stores: Stores, tmp_path: Path) -> None:
+    """A full store whose entries are all of earlier versions of its files is full of the new ones an epoch later."""
+    paths = [tmp_path / f"{number}.jpg" for number in range(20)]
+    for path in paths:
+        path.write_bytes(path.name.encode().ljust(100, b"."))
+    store = stores(2000)
+    read, ran = counting(bytecache.fill_once(store=store, key=bytecache.file_key), Path.read_bytes)
+    for _ in range(2):
+        read.map(paths)
+    assert stats_of(read, *FIELDS) == (20, 20, 20, 0, 0, 20)
+    for path in paths:
+        os.utime(path, (1, 1))
+    for _ in range(2):
+        assert read.map(paths) == [path.read_bytes() for path in paths]
+    ran.clear()
+    assert read.map(paths) == [path.read_bytes() for path in paths] and ran == []
+    stats = read.cache_stats()
+    assert stats.currsize == 20 == stats.stored - stats.evicted
+    assert stats.hits + stats.misses == 100
+    assert is_sound(store.path)
+
+
+def test_a_new_version_that_has_room_takes_the_place_of_the_one_before(stores: Stores) -> None:
+    """The entry before is dead: it is not found, not counted as an entry, and counted as evicted."""
+    f, ran = versioned(stores())
+    for version in range(5):
+        assert f(("a", version)) == f(("a", version))
+    assert stats_of(f, *FIELDS) == (5, 5, 5, 0, 4, 1)
+    ran.clear()
+    f(("a", 0))
+    assert ran == [("a", 0)] and is_sound(store_of(f).path)
+
+
+def test_few_dead_entries_leave_the_others_alone(stores: Stores) -> None:
+    """Unless more than half of the entries are dead, a full store keeps what it has."""
+    f, ran = versioned(stores(1000))
+    f.map([(name, 0) for name in "abcdefghij"])
+    for _ in range(3):
+        f.map([(name, 1) for name in "abcde"])
+    assert stats_of(f, "stored", "rejected", "evicted", "currsize") == (10, 15, 5, 5)
+    ran.clear()
+    f.map([(name, 0) for name in "fghij"])
+    assert ran == []
+    f(("f", 1))  # the sixth of ten
+    assert stats_of(f, "stored", "rejected", "evicted", "currsize") == (10, 15, 10, 0)
+    f.map([(name, 1) for name in "abcdefghij"])
+    assert stats_of(f, "stored", "rejected", "evicted", "currsize") == (20, 15, 10, 10)
+
+
+def test_an_entry_is_dead_once(stores: Stores) -> None:
+    """A version that is asked for again and again while the store is full makes one entry dead, not many."""
+    f, _ = versioned(stores(300))
+    f.map([(name, 0) for name in "abc"])
+    for version in 1, 1, 2, 3, 3:
+        f(("a", version))
+    assert stats_of(f, "rejected", "evicted", "currsize") == (5, 1, 2)
+
+
+def test_maxsize_counts_what_is_alive(stores: Stores) -> None:
+    """A dead entry makes room for one more under ``maxsize=``."""
+    f, ran = versioned(stores(), maxsize=2)
+    f(("a", 0)), f(("b", 0)), f(("a", 1)), f(("c", 0))
+    assert stats_of(f, "stored", "rejected", "evicted", "currsize") == (3, 1, 1, 2)
+    ran.clear()
+    f(("a", 1)), f(("b", 0))
+    assert ran == []
+
+
+def test_keys_without_a_version_evict_nothing(stores: Stores) -> None:
+    """A full store of plain keys keeps them, whatever else is asked for."""
+    f, _ = counting(bytecache.fill_once(store=stores(300), key=lambda key: key), lambda key: bytes(100))
+    for _ in range(3):
+        f.map([(name, version) for name in "abc" for version in range(4)])
+    assert stats_of(f, "stored", "evicted", "currsize") == (3, 0, 3)
+
+
+def test_other_functions_keep_their_values(stores: Stores) -> None:
+    """The section of one function begins anew, not that of another one in the same store."""
+    store = stores(600)
+    f, _ = versioned(store)
+    g, ran = counting(bytecache.fill_once(store=store), lambda name: bytes(100))
+    g.map("abc"), f.map([(name, 0) for name in "abc"])
+    for _ in range(2):
+        f.map([(name, 1) for name in "abc"])
+    ran.clear()
+    g.map("abc")
+    assert ran == [] and f.cache_info().currsize == 3
+
+
+def test_the_next_run_finds_the_versions_of_this_one(tmp_path: Path) -> None:
+    """A kept store knows which entries are dead when it is opened again."""
+
+    def run(version: int) -> tuple[Any, ...]:
+        store = SharedStore(tmp_path / "kept", maxbytes=500)
+        f, _ = versioned(store)
+        for _ in range(2):
+            f.map([(name, version) for name in "abcde"])
+        counted = stats_of(f, "hits", "misses", "stored", "evicted", "currsize")
+        store.close()
+        return counted
+
+    assert in_child(lambda: run(0)) == (5, 5, 5, 0, 5)
+    first = in_child(lambda: run(1))
+    assert in_child(lambda: run(1)) == (10, 0, 0, 0, 5), first
+    assert is_sound(tmp_path / "kept")
+
+
+def test_processes_share_a_section_that_begins_anew(stores: Stores) -> None:
+    """Counters of all processes go on over it, exactly, and no process gets a value of another version."""
+    store = stores(4000)
+    f, _ = versioned(store)
+
+    def work(seed: int) -> Callable[[], list[int]]:
+        def child() -> list[int]:
+            calls, rng = 0, random.Random(seed)
+            for version in range(6):
+                names = rng.sample(range(40), 40)
+                for name in names:
+                    key = f"n{name}", version
+                    assert f(key) == f"{key}".encode().ljust(100, b".")
+                    calls += 1
+            stats = f.cache_stats()
+            assert stats.hits + stats.misses == calls
+            return [calls, stats.stored, stats.evicted]
+
+        return child
+
+    answers = Children(*[work(seed) for seed in range(4)]).answers()
+    assert [answer[0] for answer in answers] == [240] * 4, answers
+    total = f.cache_stats(scope="all")
+    assert total.hits + total.misses == 960
+    assert total.stored == sum(answer[1] for answer in answers)
+    assert total.stored - total.evicted == total.currsize
+    assert is_sound(store.path)
+    assert describe(store.path)["functions"][0]["evicted"] == total.evicted
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 3)), max_size=80), st.integers(1, 8))
+def test_any_order_of_versions(tmp_path_factory: pytest.TempPathFactory, keys: list[Any], room: int) -> None:
+    """Each call returns its own version's value; entries, bytes and counters agree; nothing is left to verify."""
+    store = SharedStore(tmp_path_factory.mktemp("versions") / "s", maxbytes=100 * room)
+    f, ran = versioned(store)
+    for key in keys:
+        assert f(key) == f"{key}".encode().ljust(100, b".")
+    stats = f.cache_stats()
+    assert (stats.hits + stats.misses, stats.misses) == (len(keys), len(ran))
+    assert stats.currsize == stats.stored - stats.evicted
+    assert 0 <= stats.currsize <= room and stats.currbytes <= 100 * room
+    assert is_sound(store.path)
+    store.close()
