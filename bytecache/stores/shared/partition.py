@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ...system.collection import no_collection
 from ..base import MISSING, Counters, Partition, PutResult, Snapshot
 from ..codec import BYTES, Encoded, encode
 from .binding import (
@@ -186,7 +187,7 @@ class SharedPartition(Partition):
         """Return the binding to the values that are valid now."""
         binding = self._binding
         if binding is None or binding.is_stale():
-            with self._bind_lock:
+            with no_collection, self._bind_lock:
                 binding = self._binding
                 if binding is None or binding.is_stale():
                     binding = self._bind()
