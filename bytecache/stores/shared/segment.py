@@ -18,12 +18,12 @@ from typing import Any
 from ...system.file_io import create_file, inode_at, open_owned, pwrite_all
 from ...system.filesystem import is_memory_backed
 from ..base import MISSING
-from ..codec import BYTES, NDARRAY, Encoded, decode
+from ..codec import BYTES, NDARRAY, STRUCTURE, Encoded, decode
+from ..structures import ALIGNMENT
 from .index import ALLOCATED, ARENA_INODE, HashIndex, IndexEntry
 
 FILE_PATTERN = re.compile(r"([0-9]+)\.(?:arena|index|index\.part|slots[0-9]+)")
 _MAX_ARENA_BYTES = 8 << 40  # what every file system can do
-_ALIGNMENT = 64  # of arrays, in bytes: a cache line
 _LAST_OF_PAGE = mmap.PAGESIZE - 1
 _ALLOCATED_AHEAD = 1 << 16  # bytes
 _VALID, _CORRUPT = 1, 2
@@ -130,7 +130,10 @@ class Segment:
         if kind == BYTES:
             value = arena[offset:end] if copy else self._view[offset:end]
         else:
-            value = decode(kind, self._view[offset:end], arena[end : end + description_length])
+            try:
+                value = decode(kind, self._view[offset:end], arena[end : end + description_length])
+            except ValueError:  # of another version of the library
+                return MISSING
         # Of an arena that was cut short in the value's last page, the rest of that page reads as zeros. The page behind
         # it is gone then, and to touch it ends the process by SIGBUS: better than a wrong value.
         arena[guard]
@@ -209,8 +212,8 @@ class Segment:
 
     def _next_entry(self, digest: bytes, encoded: Encoded) -> IndexEntry:
         offset = self.currbytes
-        if encoded.kind == NDARRAY:
-            offset += -offset % _ALIGNMENT
+        if encoded.kind in (NDARRAY, STRUCTURE):
+            offset += -offset % ALIGNMENT
         return IndexEntry(digest, offset, encoded.payload.nbytes, 0, encoded.kind, len(encoded.description))
 
     def _verified(self, number: int) -> bool:

@@ -41,8 +41,11 @@ class SharedStore(Store):
     folder's group may use the store at `path`. readonly: use the values at `path` and store nothing, for another user's
     store, or one in an image; on a read-only file system that is so without it, with a RuntimeWarning.
 
-    Several functions may use one store: they share its budget and nothing else. Values are bytes-like, or ndarrays of
-    plain dtypes; keys are made of str, bytes, int, float, bool, None, PathLike and tuples. Nothing is pickled.
+    Several functions may use one store: they share its budget and nothing else. Values are bytes-like, ndarrays of
+    plain dtypes, None, bool, int, float, complex, str, or tuples, lists and dicts of these with keys of str, up to 32
+    deep; keys are made of str, bytes, int, float, bool, None, PathLike and tuples. Nothing is pickled, and what would
+    come back as another type is a TypeError; but a bytearray alone comes back as bytes. Lists and dicts are made anew
+    at each call, so the caller may change them; arrays in them are read-only views of the store's memory.
 
     What was written is never moved, so a value may be handed out as a view of the store's memory. Values that an
     earlier run wrote are checked against their checksums when a process first reads them; one that fails is read again.
@@ -51,9 +54,9 @@ class SharedStore(Store):
     has made its next call. If a file of the store is removed or replaced while it is in use, values are lost, with a
     RuntimeWarning, but no value is wrong; a file that is cut short ends the processes that have mapped it, by SIGBUS.
 
-    Safe for threads and processes; keeps working in forked children; unpickled, it opens the same store. Linux only.
-    Raises OSError for a folder that cannot be created or written to, or if the system lacks the locks it needs;
-    ValueError for a folder on a network file system, and for a path at which there is something else.
+    Safe for threads and processes; keeps working in forked children; unpickled, it opens the same store. Raises OSError
+    off Linux, and for a folder that cannot be created or written to; ValueError for a folder on a network file system,
+    and for a path at which there is something else.
     """
 
     def __init__(
