@@ -69,10 +69,10 @@ def fill_once(
 
     shared: all processes of the run have one cache, of `maxbytes`. store: all that use this store have one. Values are
     then bytes-like objects, ndarrays of plain dtypes, None, numbers, str, and tuples, lists and dicts of these; keys
-    are made of str, bytes, int, float, bool, None, PathLike and tuples: see :class:`bytecache.SharedStore`. A result is found again if the function has the same module, name, code,
-    defaults, closed-over values and bound arguments; global variables and called functions do not count. version: a str
-    or int that stands for the code: change it when the values change. Docstrings are not code; ``python -O`` leaves out
-    asserts, which are.
+    are made of str, bytes, int, float, bool, None, PathLike and tuples: see :class:`bytecache.SharedStore`. A result is
+    found again if the function has the same module, name, code, defaults, closed-over values and bound arguments;
+    global variables and called functions do not count. version: a str or int that stands for the code: change it when
+    the values change. Docstrings are not code; ``python -O`` leaves out asserts, which are.
 
     Threads: simultaneous calls with equal arguments run the function once, and the others get its value or exception.
     So do not make a call while holding a lock that the function needs: another thread's run would wait for the lock,

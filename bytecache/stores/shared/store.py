@@ -15,15 +15,14 @@ from typing import Any
 
 from ...system.byte_sizes import parse_size
 from ...system.caller import call_site_name, warn_caller
-from ...system.filesystem import resolve_folder
 from ...system.fork import at_fork
 from ..base import Store
 from .attachment import Attachment, after_fork_in_child, attach, detach_on_signals
 from .handle import HandleClosed, StoreHandle
 from .header import StoreHeader
-from .locks import OFD_LOCKS_AVAILABLE
+from .locks import check_available
 from .partition import SharedPartition
-from .recovery import explained, initialize, open_to_group, place_of, recover, restore, tidy
+from .recovery import explained, initialize, open_to_group, place_of, recover, resolve, restore, tidy
 from .run_folder import attach_run_folder
 
 _OPEN_ATTEMPTS = 10  # while a cleaner of files is at work
@@ -87,12 +86,8 @@ class SharedStore(Store):
     def _init(
         self, path: str | os.PathLike[str] | None, name: str, maxbytes: int | str, folder: str | None, mode: str
     ) -> None:
-        if not OFD_LOCKS_AVAILABLE:
-            raise OSError("a shared store needs open file description locks, which this system lacks: use Linux")
-        try:
-            self._arguments = None if path is None else str(resolve_folder(path)), name, maxbytes
-        except OSError as exc:
-            raise explained(exc, Path(os.fsdecode(path or ""))) from None
+        check_available()
+        self._arguments = None if path is None else str(resolve(path)), name, maxbytes
         self._mode = mode
         self._budget = min(parse_size(maxbytes), sys.maxsize)
         self._partitions: weakref.WeakSet[SharedPartition] = weakref.WeakSet()
