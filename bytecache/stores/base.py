@@ -159,6 +159,19 @@ class Partition(ABC):
         """Store several (key, value), in order; by default one by one."""
         return [self.put(key, value, generation) for key, value in items]
 
+    def discard(self, key: Any) -> bool:
+        """Remove the value of a key, for all processes that share it, count it as evicted, and return whether there
+        was one. A value that is being put at the same time may be there afterwards.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot remove one value: cache_clear() removes all")
+
+    def keys(self) -> list[Any]:
+        """Return the keys of all values, of one moment. Raise TypeError if only digests of them are known."""
+        raise TypeError(
+            "cache_keys is for caches in memory, since a store has only digests of the keys: ask cache_contains for "
+            "each of your own"
+        )
+
     def lease(self, key: Any, generation: int) -> Lease | None:
         """Return what keeps other processes from reading this key at the same time; asked for if ``has_leases``.
 

@@ -23,10 +23,14 @@ MISS_PATH_MODULES = {
 }
 SHARED_MISS_PATH_MODULES = {
     *(f"bytecache.cache.{name}" for name in ("read_through", "singleflight", "leased_flight")),
-    *(f"bytecache.stores.shared.{name}" for name in ("index", "locks", "segment", "handle", "partition", "counters")),
+    *(
+        f"bytecache.stores.shared.{name}"
+        for name in ("index", "locks", "segment", "handle", "partition", "counters", "writing")
+    ),
 }
 STORE_WRITE_MODULES = {
-    f"bytecache.stores.shared.{name}" for name in ("segment", "index", "handle", "header", "counters", "partition")
+    f"bytecache.stores.shared.{name}"
+    for name in ("segment", "index", "handle", "header", "counters", "partition", "writing")
 }
 
 # Cached functions

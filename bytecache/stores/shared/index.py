@@ -5,6 +5,8 @@ a key's hash to a number in that list (Hettinger's compact dict). An entry is va
 one store of eight bytes, after everything else was written: a writer that is killed leaves nothing visible. Entries are
 never moved or changed, so readers need no lock; but one byte, which they do not read, says that an entry is dead: that
 of another version of the key was asked for since then (see :class:`bytecache.VersionedKey`), or its value is damaged.
+And one that was discarded loses its checksum in one write: from then on it is not found, not by a reader either that
+still has a table from before the last one grew, and what is stored under the key later is another entry.
 """
 
 from __future__ import annotations
@@ -13,58 +15,25 @@ import errno
 import mmap
 import os
 import struct
-import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ...system.file_io import create_file, inode_at, map_words, open_owned, pwrite_all
 from ...system.filesystem import overwrites_in_place
+from .entry import CRC_BYTE, DEAD_BYTE, DISCARDED, ENTRY, IndexEntry
 from .slots import build_table, capacity, table_path
 
 # Words of the header. ALLOCATED: how much of the arena was set aside. The last two are the inodes of the files that
 # belong to the index; that of a table of 2**bits slots is at _TABLE_INODE + bits: a reader that sees its size finds it.
 COUNT, BITS, TAIL, UNVERIFIED, DEAD, _PENDING_SLOT, _PENDING_OLD, ALLOCATED, ARENA_INODE, _TABLE_INODE = range(10)
 _HEADER_BYTES = 4096  # before the first entry
-_ENTRY = struct.Struct("<16sQQIHHI4x")
-_DEAD_BYTE = _ENTRY.size - 4  # the first of the padding: not zero once the entry is dead
 _HASH = struct.Struct("<Q8x")  # the first half of a digest, which all versions of a key have
-_ENTRY_BYTES = _ENTRY.size
+_ENTRY_BYTES = ENTRY.size
 _ENTRY_0 = _HEADER_BYTES - _ENTRY_BYTES  # offset of an entry 0; there is none, they are numbered from 1
 _ENTRY_DTYPE = np.dtype({"names": ["hash"], "formats": ["<u8"], "itemsize": _ENTRY_BYTES})
 _FIRST_BITS = 10  # log2 of the slots of a new table
-
-
-class IndexEntry(NamedTuple):
-    """Where a value is in the arena.
-
-    offset, length: of the payload, in bytes. description_length: of the description behind it. crc: of payload and
-    description. entry_crc: of this entry itself.
-    """
-
-    digest: bytes
-    offset: int
-    length: int
-    crc: int
-    kind: int
-    description_length: int
-    entry_crc: int = 0
-
-    @property
-    def end(self) -> int:
-        return self.offset + self.length + self.description_length
-
-    def pack(self) -> bytes:
-        """Return the entry's bytes, with its checksum."""
-        return _ENTRY.pack(*self[:-1], self._computed_crc())
-
-    def intact(self) -> bool:
-        """Return whether the entry matches its checksum."""
-        return self.entry_crc == self._computed_crc()
-
-    def _computed_crc(self) -> int:
-        return zlib.crc32(_ENTRY.pack(*self[:-1], 0))
 
 
 class HashIndex:
@@ -149,7 +118,7 @@ class HashIndex:
 
     def is_dead(self, number: int) -> bool:
         """Return whether an entry was retired."""
-        return self._mapped[3][_ENTRY_0 + _ENTRY_BYTES * number + _DEAD_BYTE] != 0
+        return self._mapped[3][_ENTRY_0 + _ENTRY_BYTES * number + DEAD_BYTE] != 0
 
     def _remap(self) -> None:
         while True:
@@ -177,8 +146,8 @@ class HashIndex:
         number = table[slot]
         while number:
             if number <= self.header[COUNT]:
-                fields = _ENTRY.unpack_from(entries, _ENTRY_0 + _ENTRY_BYTES * number)
-                if fields[0] == digest:
+                fields = ENTRY.unpack_from(entries, _ENTRY_0 + _ENTRY_BYTES * number)
+                if fields[0] == digest and fields[6]:  # without a checksum it was discarded, or cut off the end
                     return number, fields
             slot = (slot + 1) & mask
             number = table[slot]
@@ -194,7 +163,7 @@ class HashIndex:
         """Return an entry by its number, 1 to ``count``."""
         if number > capacity(self._mapped[0]):
             self._remap()
-        return IndexEntry(*_ENTRY.unpack_from(self._mapped[3], _ENTRY_0 + _ENTRY_BYTES * number))
+        return IndexEntry(*ENTRY.unpack_from(self._mapped[3], _ENTRY_0 + _ENTRY_BYTES * number))
 
     def append_locked(self, entry: IndexEntry) -> None:
         """Add an entry, which takes the slot of an older version of its key; raise OSError if the disk is full."""
@@ -217,10 +186,22 @@ class HashIndex:
         self._recover_locked()
         return self._mark_dead_locked(self._mapped[2][self._slot_of(digest)])
 
+    def discard_locked(self, digest: bytes) -> bool:
+        """Have no process find the entry of this key any more, by any table; return whether there was one."""
+        self._recover_locked()
+        found, any_found = self.find(digest), False
+        while found is not None:  # a damaged one may come to light behind it
+            number, any_found = found[0], True
+            was_dead = self.is_dead(number)
+            pwrite_all(self._fd, DISCARDED, _ENTRY_0 + _ENTRY_BYTES * number + CRC_BYTE)
+            self.header[DEAD] += not was_dead
+            found = self.find(digest)
+        return any_found
+
     def _mark_dead_locked(self, number: int) -> bool:
         if not number or self.is_dead(number):
             return False
-        pwrite_all(self._fd, b"\1", _ENTRY_0 + _ENTRY_BYTES * number + _DEAD_BYTE)
+        pwrite_all(self._fd, b"\1", _ENTRY_0 + _ENTRY_BYTES * number + DEAD_BYTE)
         self.header[DEAD] += 1
         return True
 

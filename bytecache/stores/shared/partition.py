@@ -10,20 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..base import MISSING, Counters, Partition, PutResult, Snapshot
 from ..codec import BYTES, Encoded, encode
-from .binding import (
-    Binding,
-    begin_anew_locked,
-    bind_locked,
-    bind_readonly,
-    replace_damaged_locked,
-    replace_if_damaged_locked,
-    unbacked,
-)
+from .binding import Binding, bind_locked, bind_readonly, replace_if_damaged_locked, unbacked
 from .counters import CounterRow, SharedCounters, add_counts
 from .handle import HandleClosed, ReentrantWrite, StoreHandle
 from .header import HEAD
 from .locks import ByteRangeLocks, KeyLease, LockTimeout
-from .segment import Segment
+from .writing import discard_locked, put_locked
 
 if TYPE_CHECKING:
     from .store import SharedStore
@@ -114,12 +106,9 @@ class SharedPartition(Partition):
         if segment is None or handle.readonly or handle.is_hopeless(encoded.payload.nbytes):
             return False
         try:
-            return handle.with_writer_lock(partial(self._put_locked, binding, segment, key, encoded))
+            return handle.with_writer_lock(partial(put_locked, binding, segment, key, encoded, self.maxsize))
         except HandleClosed:
-            if handle.lost:
-                self._store.handle()  # opens another one, to which the next call binds
-            elif self._binding is binding:  # bound while another thread closed the store
-                self._binding = None
+            self._look_again(binding)
             return None
         except (ReentrantWrite, LockTimeout):
             return None
@@ -127,37 +116,30 @@ class SharedPartition(Partition):
             handle.warn_not_stored(exc, encoded.payload.nbytes)
             return False
 
-    def _put_locked(self, binding: Binding, segment: Segment, key: bytes, encoded: Encoded) -> bool | None:
-        if binding.is_stale() or segment.get(key, copy=False) is not MISSING:
-            return None
-        header, row, nbytes = binding.handle.header, binding.function_row, segment.stored_size(encoded)
-        header.set_used_bytes_locked(row, segment.currbytes)  # a killed writer may have left more
-        if segment.index.retire_locked(key):
-            binding.counters[CounterRow.EVICTED] += 1
-        at_most = self.maxsize is not None and len(segment) >= self.maxsize
-        if at_most or not binding.handle.has_room_locked(nbytes):
-            if not segment.index.is_mostly_dead:
+    def _look_again(self, closed: Binding) -> None:
+        """Have the next call bind to another handle than the one of a binding, which was closed."""
+        if closed.handle.lost:
+            self._store.handle()  # opens another one
+        elif self._binding is closed:  # bound while another thread closed the store
+            self._binding = None
+
+    def discard(self, key: bytes) -> bool:
+        while True:
+            binding = self.bound()
+            if binding.segment is None:
                 return False
-            binding.counters[CounterRow.EVICTED] += len(segment)
-            begin_anew_locked(binding.handle, row)
-            return None
-        header.set_used_bytes_locked(row, segment.currbytes + nbytes)  # before the write: never too little
-        entries = segment.index.count
-        if segment.index.is_full:  # it will need a larger table, which is another file
-            binding.handle.check_names_locked()
-        try:
-            segment.append_locked(key, encoded)
-        except (ValueError, FileNotFoundError):  # a file was removed, replaced or cut short
-            replace_damaged_locked(binding.handle, row)
-            return None
-        finally:
-            if not binding.is_stale():
-                header.set_used_bytes_locked(row, segment.currbytes)
-            if segment.index.count > entries:  # also if an interrupt struck once the entry counted
-                # Guarded by the writer's mutex, not by `lock`: a signal handler that stores a value, in a thread that
-                # has `lock`, would take the two in the other order.
-                binding.counters[CounterRow.STORED] += 1
-        return True
+            try:
+                found = binding.handle.with_writer_lock(partial(discard_locked, binding, binding.segment, key))
+            except HandleClosed:
+                self._look_again(binding)
+            except ReentrantWrite:
+                raise RuntimeError(
+                    "cache_discard was called by a signal handler while this thread was writing to the store: call it "
+                    "outside the handler"
+                ) from None
+            else:
+                if found is not None:
+                    return found
 
     def _is_full(self, binding: Binding) -> bool:
         handle, segment = binding.handle, binding.segment

@@ -20,7 +20,8 @@ from ...system.filesystem import is_memory_backed
 from ..base import MISSING
 from ..codec import BYTES, NDARRAY, STRUCTURE, Encoded, decode
 from ..structures import ALIGNMENT
-from .index import ALLOCATED, ARENA_INODE, HashIndex, IndexEntry
+from .entry import IndexEntry
+from .index import ALLOCATED, ARENA_INODE, HashIndex
 
 FILE_PATTERN = re.compile(r"([0-9]+)\.(?:arena|index|index\.part|slots[0-9]+)")
 _MAX_ARENA_BYTES = 8 << 40  # what every file system can do
@@ -117,12 +118,12 @@ class Segment:
         found = self.index.find(digest)
         if found is None:
             return MISSING
-        number, (_, offset, length, _, kind, description_length, entry_crc) = found
+        number, (_, offset, length, _, kind, description_length, _) = found
         if number < self._unverified and not self._verified(number):
             return MISSING
         arena, end = self._bytes, offset + length
         guard = (end + description_length | _LAST_OF_PAGE) + 1
-        if guard >= self._nbytes or not entry_crc:  # of an entry that was cut off the end is zero
+        if guard >= self._nbytes:
             return MISSING
         if self._on_disk:
             self._read_ahead(offset, end + description_length)

@@ -1,0 +1,43 @@
+"""An entry of an index: where a value is in the arena, in 48 bytes of the index's file."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import NamedTuple
+
+ENTRY = struct.Struct("<16sQQIHHI4x")
+DEAD_BYTE = ENTRY.size - 4  # the first of the padding: not zero once the entry is dead
+CRC_BYTE = DEAD_BYTE - 4  # where the entry's own checksum is
+DISCARDED = b"\0\0\0\0\1"  # from there on, of an entry that was discarded: no checksum, and dead
+
+
+class IndexEntry(NamedTuple):
+    """Where a value is in the arena.
+
+    offset, length: of the payload, in bytes. description_length: of the description behind it. crc: of payload and
+    description. entry_crc: of this entry itself.
+    """
+
+    digest: bytes
+    offset: int
+    length: int
+    crc: int
+    kind: int
+    description_length: int
+    entry_crc: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length + self.description_length
+
+    def pack(self) -> bytes:
+        """Return the entry's bytes, with its checksum."""
+        return ENTRY.pack(*self[:-1], self._computed_crc())
+
+    def intact(self) -> bool:
+        """Return whether the entry matches its checksum."""
+        return self.entry_crc == self._computed_crc()
+
+    def _computed_crc(self) -> int:
+        return zlib.crc32(ENTRY.pack(*self[:-1], 0))
