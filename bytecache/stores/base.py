@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 MISSING: Any = object()  # what a look-up returns for a key without a value; None is a value
@@ -201,12 +202,18 @@ class Store(ABC):
     if TYPE_CHECKING:  # read-only to the cache; a subclass may have plain attributes
 
         @property
+        def path(self) -> Path | None:
+            """The folder of the values; None for a store that has none, and says nothing of it."""
+
+        @property
         def maxbytes(self) -> int | None:
             """The most bytes of values, of all functions together."""
 
         @property
         def currbytes(self) -> int | None:
             """The bytes that the values of all functions take."""
+    else:
+        path = None
 
     @abstractmethod
     def partition(self, function_id: bytes, name: str, maxsize: int | None) -> Partition:
