@@ -22,14 +22,15 @@ import numpy as np
 
 from ...system.file_io import create_file, inode_at, map_words, open_owned, pwrite_all
 from ...system.filesystem import overwrites_in_place
-from .entry import CRC_BYTE, DEAD_BYTE, DISCARDED, ENTRY, IndexEntry
+from .index_entry import CRC_BYTE, DEAD_BYTE, DISCARDED, ENTRY, IndexEntry
 from .slots import build_table, capacity, table_path
 
 # Words of the header. ALLOCATED: how much of the arena was set aside. The last two are the inodes of the files that
 # belong to the index; that of a table of 2**bits slots is at _TABLE_INODE + bits: a reader that sees its size finds it.
 COUNT, BITS, TAIL, UNVERIFIED, DEAD, _PENDING_SLOT, _PENDING_OLD, ALLOCATED, ARENA_INODE, _TABLE_INODE = range(10)
 _HEADER_BYTES = 4096  # before the first entry
-_HASH = struct.Struct("<Q8x")  # the first half of a digest, which all versions of a key have
+_hash_of = struct.Struct("<Q8x").unpack  # of a digest, its first half, which all versions of a key have: a 1-tuple
+_fields_at = ENTRY.unpack_from
 _ENTRY_BYTES = ENTRY.size
 _ENTRY_0 = _HEADER_BYTES - _ENTRY_BYTES  # offset of an entry 0; there is none, they are numbered from 1
 _ENTRY_DTYPE = np.dtype({"names": ["hash"], "formats": ["<u8"], "itemsize": _ENTRY_BYTES})
@@ -100,6 +101,11 @@ class HashIndex:
         return self.header[COUNT]
 
     @property
+    def dead(self) -> int:
+        """The number of dead entries."""
+        return self.header[DEAD]
+
+    @property
     def tail(self) -> int:
         """The end of the last value in the arena."""
         return self.header[TAIL]
@@ -111,10 +117,6 @@ class HashIndex:
 
     def __len__(self) -> int:
         return self.header[COUNT] - self.header[DEAD]
-
-    @property
-    def is_mostly_dead(self) -> bool:  # whether more than half of the entries are
-        return 2 * self.header[DEAD] > self.header[COUNT]
 
     def is_dead(self, number: int) -> bool:
         """Return whether an entry was retired."""
@@ -142,11 +144,11 @@ class HashIndex:
     def find(self, digest: bytes) -> tuple[int, tuple[Any, ...]] | None:
         """Return (number from 1, fields of the entry), or None."""
         bits, mask, table, entries = self._mapped
-        slot = _HASH.unpack(digest)[0] & mask
+        slot = _hash_of(digest)[0] & mask
         number = table[slot]
         while number:
             if number <= self.header[COUNT]:
-                fields = ENTRY.unpack_from(entries, _ENTRY_0 + _ENTRY_BYTES * number)
+                fields = _fields_at(entries, _ENTRY_0 + _ENTRY_BYTES * number)
                 if fields[0] == digest and fields[6]:  # without a checksum it was discarded, or cut off the end
                     return number, fields
             slot = (slot + 1) & mask
@@ -163,7 +165,7 @@ class HashIndex:
         """Return an entry by its number, 1 to ``count``."""
         if number > capacity(self._mapped[0]):
             self._remap()
-        return IndexEntry(*ENTRY.unpack_from(self._mapped[3], _ENTRY_0 + _ENTRY_BYTES * number))
+        return IndexEntry(*_fields_at(self._mapped[3], _ENTRY_0 + _ENTRY_BYTES * number))
 
     def append_locked(self, entry: IndexEntry) -> None:
         """Add an entry, which takes the slot of an older version of its key; raise OSError if the disk is full."""
@@ -181,10 +183,15 @@ class HashIndex:
         self._mark_dead_locked(header[_PENDING_OLD])
         header[_PENDING_SLOT] = 0
 
-    def retire_locked(self, digest: bytes) -> bool:
-        """Mark the entry of a version of this key as dead, and return whether there was one that was not yet."""
+    def holds_version(self, digest: bytes) -> bool:
+        """Return whether a version of this key is alive."""
+        number = self._mapped[2][self._slot_of(digest)]
+        return number != 0 and not self.is_dead(number)
+
+    def retire_locked(self, digest: bytes) -> None:
+        """Mark the entry of the latest version of this key as dead, if there is one."""
         self._recover_locked()
-        return self._mark_dead_locked(self._mapped[2][self._slot_of(digest)])
+        self._mark_dead_locked(self._mapped[2][self._slot_of(digest)])
 
     def discard_locked(self, digest: bytes) -> bool:
         """Have no process find the entry of this key any more, by any table; return whether there was one."""
@@ -198,12 +205,10 @@ class HashIndex:
             found = self.find(digest)
         return any_found
 
-    def _mark_dead_locked(self, number: int) -> bool:
-        if not number or self.is_dead(number):
-            return False
-        pwrite_all(self._fd, b"\1", _ENTRY_0 + _ENTRY_BYTES * number + DEAD_BYTE)
-        self.header[DEAD] += 1
-        return True
+    def _mark_dead_locked(self, number: int) -> None:
+        if number and not self.is_dead(number):
+            pwrite_all(self._fd, b"\1", _ENTRY_0 + _ENTRY_BYTES * number + DEAD_BYTE)
+            self.header[DEAD] += 1
 
     def _recover_locked(self) -> None:
         """Map what there is now; restore the slot of an entry whose writer was killed before the entry became valid."""
@@ -216,9 +221,9 @@ class HashIndex:
 
     def _slot_of(self, digest: bytes) -> int:
         """Return the slot of the latest version of this key, or the empty one that it goes into."""
-        _, mask, table, _ = self._mapped
-        slot: int = _HASH.unpack(digest)[0] & mask
-        while table[slot] and _HASH.unpack(self.entry(table[slot]).digest) != _HASH.unpack(digest):
+        _, mask, table, entries = self._mapped
+        slot: int = _hash_of(digest)[0] & mask
+        while table[slot] and _fields_at(entries, _ENTRY_0 + _ENTRY_BYTES * table[slot])[0][:8] != digest[:8]:
             slot = (slot + 1) & mask
         return slot
 

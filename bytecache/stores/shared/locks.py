@@ -22,6 +22,7 @@ except ImportError:  # not on Windows, where shared stores are refused
 
 # macOS has locks of this name whose structure is another one.
 OFD_LOCKS_AVAILABLE = sys.platform == "linux" and hasattr(fcntl, "F_OFD_SETLKW")
+_FLOCK = struct.Struct("hhqqi4x")  # struct flock
 WRITER_BYTE = 0  # the byte that a writer locks; the others are for keys
 
 
@@ -103,7 +104,7 @@ class ByteRangeLocks:
                 return False
             self._calls += 1
         try:
-            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
             return not self._closing
         except (BlockingIOError, PermissionError):
             return False

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ...system.collection import no_collection
 from ..base import MISSING, Counters, Partition, PutResult, Snapshot
 from ..codec import BYTES, Encoded, encode
 from .binding import Binding, bind_locked, bind_readonly, replace_if_damaged_locked, unbacked
@@ -15,10 +16,13 @@ from .counters import CounterRow, SharedCounters, add_counts
 from .handle import HandleClosed, ReentrantWrite, StoreHandle
 from .header import HEAD
 from .locks import ByteRangeLocks, KeyLease, LockTimeout
+from .room import is_full, is_refused
 from .writing import discard_locked, put_locked
 
 if TYPE_CHECKING:
     from .store import SharedStore
+
+_HITS = CounterRow.HITS  # looked up at each hit
 
 
 class SharedPartition(Partition):
@@ -64,7 +68,7 @@ class SharedPartition(Partition):
 
     @property
     def full(self) -> bool:
-        return self._is_full(self.bound())
+        return is_full(self.bound(), self.maxsize)
 
     def get(self, key: bytes, copy: bool = True) -> Any:
         binding = self._binding
@@ -73,7 +77,7 @@ class SharedPartition(Partition):
         value = MISSING if binding.segment is None else binding.segment.get(key, copy)
         if value is not MISSING:
             with self.lock:
-                binding.counters[CounterRow.HITS] += 1
+                binding.counters[_HITS] += 1
         return value
 
     def get_many(self, keys: Sequence[bytes], copy: bool = True) -> list[Any]:
@@ -84,7 +88,7 @@ class SharedPartition(Partition):
         values = [get(key, copy) for key in keys]
         hits = sum([value is not MISSING for value in values])
         with self.lock:
-            binding.counters[CounterRow.HITS] += hits
+            binding.counters[_HITS] += hits
         return values
 
     def put(self, key: bytes, value: Any, generation: int) -> PutResult:
@@ -104,6 +108,8 @@ class SharedPartition(Partition):
     def _store_value(self, binding: Binding, key: bytes, encoded: Encoded) -> bool | None:
         handle, segment = binding.handle, binding.segment
         if segment is None or handle.readonly or handle.is_hopeless(encoded.payload.nbytes):
+            return False
+        if is_refused(binding, segment, key, encoded, self.maxsize):
             return False
         try:
             return handle.with_writer_lock(partial(put_locked, binding, segment, key, encoded, self.maxsize))
@@ -141,19 +147,10 @@ class SharedPartition(Partition):
                 if found is not None:
                     return found
 
-    def _is_full(self, binding: Binding) -> bool:
-        handle, segment = binding.handle, binding.segment
-        if segment is None or handle.readonly or handle.disk_full:
-            return True
-        if self.maxsize is not None and len(segment) >= self.maxsize:
-            return True
-        mean = segment.currbytes / len(segment) if len(segment) else 0
-        return handle.header.used_bytes + mean > handle.header.maxbytes
-
     def lease(self, key: bytes, generation: int) -> KeyLease | None:
         binding = self.bound()
         key_locks = self._key_locks
-        if key_locks is None or self._is_full(binding):
+        if key_locks is None or is_full(binding, self.maxsize):
             return None
         return KeyLease(key_locks, key, generation)
 
@@ -170,7 +167,7 @@ class SharedPartition(Partition):
         """Return the binding to the values that are valid now."""
         binding = self._binding
         if binding is None or binding.is_stale():
-            with self._bind_lock:
+            with no_collection, self._bind_lock:
                 binding = self._binding
                 if binding is None or binding.is_stale():
                     binding = self._bind()

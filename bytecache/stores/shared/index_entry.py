@@ -1,4 +1,4 @@
-"""An entry of an index: where a value is in the arena, in 48 bytes of the index's file."""
+"""An entry of an index, and its form in the file."""
 
 from __future__ import annotations
 
