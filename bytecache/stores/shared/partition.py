@@ -16,8 +16,7 @@ from .counters import CounterRow, SharedCounters, add_counts
 from .handle import HandleClosed, ReentrantWrite, StoreHandle
 from .header import HEAD
 from .locks import ByteRangeLocks, KeyLease, LockTimeout
-from .room import is_full, is_refused
-from .writing import discard_locked, put_locked
+from .writing import discard_locked, is_full, is_refused, put_locked
 
 if TYPE_CHECKING:
     from .store import SharedStore
