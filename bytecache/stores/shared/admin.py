@@ -17,6 +17,7 @@ from .counters import CounterRow, counts_of
 from .handle import StoreHandle
 from .header import StoreHeader
 from .holders import is_in_use
+from .locks import check_available
 from .reports import ClearReport, CounterReport, DamagedEntry, FunctionReport, StoreReport, VerifyReport
 from .segment import Segment
 
@@ -129,6 +130,7 @@ def _stale(functions: dict[bytes, FunctionReport]) -> list[bytes]:
 @contextmanager
 def _open_unattached(path: str | os.PathLike[str]) -> Iterator[StoreHandle]:
     """Open the store at a path without attaching to it: an inspection must not keep a run from being the first one."""
+    check_available()
     try:
         files = _open_files(StoreHeader.place(resolve_folder(path)))
     except (FileNotFoundError, NotADirectoryError, ValueError) as exc:
