@@ -19,7 +19,7 @@ from .header import StoreHeader
 from .holders import is_in_use
 from .locks import check_available
 from .reports import ClearReport, CounterReport, DamagedEntry, FunctionReport, StoreReport, VerifyReport
-from .segment import Segment
+from .segments.segment import Segment
 
 
 class StoreNotFound(Exception):

@@ -19,7 +19,7 @@ from .attachment import Attachment
 from .counters import CounterRows
 from .header import HEAD, StoreHeader
 from .locks import WRITER_BYTE, ByteRangeLocks, LockTimeout
-from .segment import Segment
+from .segments.segment import Segment
 
 T = TypeVar("T")
 _RESERVE_CHECKS = 256  # while as many bytes are written as the reserve has: what is free is asked for so often

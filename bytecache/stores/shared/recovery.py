@@ -17,7 +17,7 @@ from .attachment import exclusive, remove_if_orphaned
 from .counters import CounterRows
 from .header import HEAD, VERSION, StoreHeader
 from .locks import WRITER_BYTE, ByteRangeLocks
-from .segment import FILE_PATTERN, Segment
+from .segments.segment import FILE_PATTERN, Segment
 
 _STORE_FILES = re.compile(rf"{HEAD}|{FILE_PATTERN.pattern}")
 _RESTORING = f"{HEAD}.restore.part"  # locked by the process that makes a header in the place of a lost one
