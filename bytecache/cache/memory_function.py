@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from time import perf_counter
 from typing import Any
 
-from ..keys.call_key import identity_of, make_key
+from ..keys.call_key import arguments_of, identity_of, make_key
 from ..stores.memory import FillOncePartition, LRUPartition
 from ..stores.memory_partition import MemoryPartition
 from .methods import CacheMethods
@@ -62,6 +62,15 @@ class MemoryFunction(CacheMethods):
         if self._key is None:
             return make_key(args, kwds, self._typed)
         return make_key((self._key(*args, **kwds),), {}, self._typed)
+
+    def _key_of_call(self, args: tuple[Any, ...], kwds: dict[str, Any]) -> Hashable:
+        return self.key(args, kwds)
+
+    def cache_keys(self) -> list[Any]:
+        keys = self.partition.keys()
+        if self._key is None:
+            return [arguments_of(key, self._typed) for key in keys]
+        return [key[0] if isinstance(key, tuple) else key for key in keys]
 
     def cache_clear(self) -> None:
         super().cache_clear()

@@ -58,6 +58,13 @@ class StoreFunction(CacheMethods):
         value = self._get(digest)
         return self._miss(digest, args, kwds) if value is MISSING else value
 
+    def cache_parameters(self) -> dict[str, Any]:
+        path = self._store.path
+        return {**super().cache_parameters(), **({} if path is None else {"path": str(path)})}
+
+    def _key_of_call(self, args: tuple[Any, ...], kwds: dict[str, Any]) -> Hashable:
+        return self._digest_of(args, kwds)
+
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 

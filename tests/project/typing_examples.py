@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from typing_extensions import assert_type
 
@@ -42,6 +44,9 @@ assert_type(bare.map(["a", "b"]), list[bytes])
 assert_type(bare.cache_info(), bytecache.CacheInfo)
 assert_type((bare.cache_stats() - bare.warm(["a"])).hit_rate, float)
 assert_type(bare.__wrapped__("a"), bytes)
+assert_type(called.cache_contains("a", offset=3), bool)
+assert_type(shared.cache_discard("a"), bool)
+assert_type(recent.cache_keys(), list[Any])
 assert_type(bytecache.decode_jpeg(bare("a")).dtype, np.dtype[np.uint8])
 assert_type(shared("a"), bytes)
 assert_type(shared.cache_stats(scope="all").hits, int)
@@ -49,6 +54,7 @@ assert_type(shared.map(["a"], copy=False), list[bytes])
 
 bare(1)  # type: ignore[arg-type]
 called("a", offset="b")  # type: ignore[arg-type]
+called.cache_discard(3)  # type: ignore[arg-type]
 bytecache.fill_once(maxbytes=1.5)  # type: ignore[call-overload]
 bytecache.lru_cache(shared=True)  # type: ignore[call-overload]
 bytecache.SharedStore("/tmp/store", maxbytes=1.5)  # type: ignore[arg-type]
