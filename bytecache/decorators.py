@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, overload
 
 from .cache.cached_function import CachedFunction, P, R
-from .cache.hit_path import make_wrapper
+from .cache.cached_object import make_cached
 from .cache.memory_function import MemoryFunction
 from .cache.store_function import StoreFunction
 from .keys.fingerprint import fingerprint
@@ -31,6 +31,7 @@ def fill_once(
     shared: bool = False,
     version: str | int | None = None,
     once: bool = True,
+    keep_alive: bool = False,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 def fill_once(
     maxsize: Any = None,
@@ -43,6 +44,7 @@ def fill_once(
     shared: bool = False,
     version: str | int | None = None,
     once: bool = True,
+    keep_alive: bool = False,
 ) -> Any:
     """Decorate a function so that its results are stored until a limit is reached, and never evicted.
 
@@ -95,7 +97,7 @@ def fill_once(
     >>> read.cache_info()
     CacheInfo(hits=0, misses=0, maxsize=None, currsize=0)
     """
-    options = _Options(typed, maxbytes, key, sizeof, evicts=False, once=once)
+    options = _Options(typed, maxbytes, key, sizeof, evicts=False, once=once, keep_alive=keep_alive)
     if store is not None or shared:
         options.use_store(store, sizeof, version)
     elif version is not None:
@@ -113,6 +115,7 @@ def lru_cache(
     maxbytes: int | str | None = None,
     key: Callable[..., Hashable] | None = None,
     sizeof: Callable[[Any], int] | None = None,
+    keep_alive: bool = False,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 def lru_cache(
     maxsize: Any = 128,
@@ -121,6 +124,7 @@ def lru_cache(
     maxbytes: int | str | None = None,
     key: Callable[..., Hashable] | None = None,
     sizeof: Callable[[Any], int] | None = None,
+    keep_alive: bool = False,
     store: None = None,
     shared: bool = False,
 ) -> Any:
@@ -139,7 +143,7 @@ def lru_cache(
             "lru_cache cannot use a shared store, which never moves or frees a value and so cannot evict one; and for "
             "data that is read once per epoch LRU has the fewest hits: use fill_once"
         )
-    return _decorator(maxsize, 128, _Options(typed, maxbytes, key, sizeof, evicts=True, once=True))
+    return _decorator(maxsize, 128, _Options(typed, maxbytes, key, sizeof, evicts=True, once=True, keep_alive=keep_alive))
 
 
 class _Options:
@@ -153,11 +157,12 @@ class _Options:
         sizeof: Callable[[Any], int] | None,
         evicts: bool,
         once: bool,
+        keep_alive: bool,
     ) -> None:
         for name, function in (("key", key), ("sizeof", sizeof)):
             if function is not None and not callable(function):
                 raise TypeError(f"{name} must be a function or None, got {function!r}")
-        self.typed, self.key, self.evicts, self.once = typed, key, evicts, once
+        self.typed, self.key, self.evicts, self.once, self.keep_alive = typed, key, evicts, once, keep_alive
         self.sizeof = default_sizeof if sizeof is None and maxbytes is not None else sizeof
         self.maxbytes = None if maxbytes is None else parse_size(maxbytes)
         self.shared = False  # whether the values go into a store: `store`, or (None) one of the function's own
@@ -206,7 +211,9 @@ def _wrap_shared(function: Callable[..., Any], maxsize: int | None, options: _Op
 
 def _wrap_in_memory(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:
     limits = maxsize, options.maxbytes, options.sizeof
-    return make_wrapper(MemoryFunction(function, options.evicts, *limits, options.typed, options.key, options.once))
+    return make_cached(
+        MemoryFunction(function, options.evicts, *limits, options.typed, options.key, options.once, options.keep_alive)
+    )
 
 
 def _check_function(function: Any) -> None:

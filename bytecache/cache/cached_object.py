@@ -1,0 +1,113 @@
+"""A function that is cached in this process's memory, as an object: for methods, and for what has no name."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+from .bound_methods import CachedDescriptor
+from .bulk import BulkReader
+from .by_name import PickledAsFunction, find, make_carrier
+from .hit_path import make_call, make_method_call, make_wrapper
+from .instances import Instances, Owner
+from .memory_function import MemoryFunction
+from .methods import METHODS
+
+
+class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
+    """What the decorators return where a plain function would not do; see needs_object.
+
+    A partial, since nothing else but a function is called as fast. By value it pickles as its options, and the copy
+    starts empty. In __dict__ is only what a function has, which another decorator may copy.
+    """
+
+    __slots__ = ("_arguments", "_cache", "_carrier", "_unbound", "attribute", "instances", "uncached")
+
+    def __new__(cls, cache: MemoryFunction, qualname: str | None = None) -> CachedObject:
+        """Wrap the function of `cache`. qualname: if it is not the function's."""
+        self = super().__new__(cls, make_call(cache))
+        function = cache.function
+        functools.update_wrapper(self, function)
+        for name in (*METHODS, "uncached"):  # of a cached function inside, if there is one
+            self.__dict__.pop(name, None)
+        if not hasattr(function, "__qualname__"):  # a partial, or an object that can be called
+            self.__module__, self.__qualname__ = type(function).__module__, type(function).__qualname__
+        self.attribute = getattr(function, "__name__", self.__qualname__)
+        self._arguments, self._cache, self._unbound = (cache, qualname), cache, None
+        if qualname is None:
+            self.uncached = make_uncached(function, self.__module__, self.__qualname__, CachedObject)
+        else:
+            self.__qualname__ = qualname
+        self._carrier = make_carrier(self.__module__, self.__qualname__, self._arguments)
+        self.instances = cache.instances
+        return self
+
+    def bound_call(self, instance: Any, owner: Owner | None) -> Callable[..., Any]:
+        if not self._cache.is_held_weakly(instance):
+            return self.func
+        if owner is not None:
+            return make_method_call(self._cache, owner)
+        if self._cache.evicts:
+            return self.func
+        raise TypeError(
+            f"{self.__qualname__} is a cached method, and a {type(instance).__qualname__} cannot be referenced weakly, "
+            'so what is stored for it cannot go with it: add "__weakref__" to its __slots__, or give keep_alive=True, '
+            "and it lives as long as what is stored for it"
+        )
+
+    def reader_of(self, instance: Any) -> BulkReader:
+        owner = self.__get__(instance).__func__.owner
+        held = isinstance(owner, Owner) and self._cache.is_held_weakly(instance)
+        return self._cache.reader_of(instance, owner if held else None)
+
+    def forget_dead(self) -> None:
+        self._cache.forget_dead()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in METHODS:
+            return getattr(self._cache, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __copy__(self) -> CachedObject:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> CachedObject:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<cached {self.__module__}.{self.__qualname__}>"
+
+
+def needs_object(function: Any) -> bool:
+    """Return whether a plain function could not stand for `function` once that is cached.
+
+    It could not bind ``map`` to an instance, so what is defined in a class needs an object. And pickle takes a
+    function by its name: which one without a name does not have, and which one whose name has gone to the function
+    itself will not get.
+    """
+    qualname = getattr(function, "__qualname__", None)
+    if qualname is None:
+        return True
+    parent = qualname.rpartition(".")[0]
+    return bool(parent and not parent.endswith("<locals>")) or find(function.__module__, qualname) is function
+
+
+def make_cached(cache: MemoryFunction) -> Any:
+    """Return what answers calls from `cache`, with its methods: a function if one will do."""
+    if needs_object(cache.function):
+        return CachedObject(cache)
+    wrapper = make_wrapper(cache)
+    wrapper.uncached = make_uncached(cache.function, wrapper.__module__, wrapper.__qualname__, make_wrapper)
+    return wrapper
+
+
+def make_uncached(function: Callable[..., Any], module: str, qualname: str, make: Callable[..., Any]) -> Any:
+    """Return `function` behind a cache that stores nothing, as the attribute ``uncached`` of what has this name."""
+    cache, qualname = MemoryFunction(function, False, 0, None, None, False, None), f"{qualname}.uncached"
+    if make is CachedObject:
+        return CachedObject(cache, qualname)
+    uncached: FunctionType = make(cache)
+    uncached.__module__, uncached.__qualname__ = module, qualname
+    return uncached
