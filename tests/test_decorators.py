@@ -178,11 +178,11 @@ def test_copies_are_the_function_itself(cached: Any, protocol: int) -> None:
     assert pickle.loads(pickle.dumps(cached, protocol)) is cached
 
 
-def test_methods_cache_per_instance(in_memory: Any) -> None:
-    """On a method the instance is part of the key; equal instances share entries, as in functools."""
+def test_methods_with_instances_kept_alive(in_memory: Any) -> None:
+    """With keep_alive=True the instance is a part of the key; equal instances share entries, as in functools."""
 
     class Number(int):
-        @in_memory()
+        @in_memory(keep_alive=True)
         def plus(self, x: int) -> Any:
             return self, self + x
 
@@ -213,10 +213,10 @@ def test_static_and_class_methods(in_memory: Any) -> None:
 
 
 def test_the_cache_keeps_an_instance_alive_until_it_is_cleared(in_memory: Any, plain_gc: None) -> None:
-    """An entry of a method refers to its instance; cache_clear drops it at once."""
+    """With keep_alive=True an entry of a method refers to its instance; cache_clear drops it at once."""
 
     class Reader:
-        @in_memory()
+        @in_memory(keep_alive=True)
         def read(self) -> int:
             return 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, NoReturn
 
 from .bound_methods import CachedDescriptor
 from .bulk import BulkReader
@@ -49,18 +49,23 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
             return self.func
         if owner is not None:
             return make_method_call(self._cache, owner)
-        if self._cache.evicts:
-            return self.func
-        raise TypeError(
-            f"{self.__qualname__} is a cached method, and a {type(instance).__qualname__} cannot be referenced weakly, "
-            'so what is stored for it cannot go with it: add "__weakref__" to its __slots__, or give keep_alive=True, '
-            "and it lives as long as what is stored for it"
-        )
+        return self.func if self._cache.evicts else functools.partial(self._refuse, type(instance))
 
     def reader_of(self, instance: Any) -> BulkReader:
         owner = self.__get__(instance).__func__.owner
-        held = isinstance(owner, Owner) and self._cache.is_held_weakly(instance)
-        return self._cache.reader_of(instance, owner if held else None)
+        if not self._cache.is_held_weakly(instance):
+            return self._cache.reader_of(instance, None)
+        if not isinstance(owner, Owner) and not self._cache.evicts:
+            self._refuse(type(instance))
+        return self._cache.reader_of(instance, owner if isinstance(owner, Owner) else None)
+
+    def _refuse(self, kind: type, *args: Any, **kwds: Any) -> NoReturn:
+        """Raise TypeError: an instance of this class cannot be held weakly."""
+        raise TypeError(
+            f"{self.__qualname__} is a cached method, and a {kind.__qualname__} cannot be referenced weakly, so what "
+            'is stored for it cannot go with it: add "__weakref__" to its __slots__, or give keep_alive=True, and it '
+            "lives as long as what is stored for it"
+        )
 
     def forget_dead(self) -> None:
         self._cache.forget_dead()
