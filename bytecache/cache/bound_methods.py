@@ -19,6 +19,7 @@ class InstanceFunction(functools.partial[Any]):
     """
 
     owner: Callable[[], Any]
+    __name__: str
     _cached: CachedDescriptor
 
     def __new__(cls, call: Callable[..., Any], cached: CachedDescriptor, owner: Callable[[], Any]) -> InstanceFunction:
@@ -40,7 +41,7 @@ class InstanceFunction(functools.partial[Any]):
     def uncached(self) -> UncachedMethod:
         return UncachedMethod(self._cached.uncached.__get__(self._instance()), self._cached.attribute)
 
-    def _reader(self) -> BulkReader:
+    def _reader(self) -> Any:
         return self._cached.reader_of(self._instance())
 
     def _instance(self) -> Any:
@@ -68,6 +69,8 @@ def _function_of(instance: Any, name: str) -> Any:
 class UncachedMethod(functools.partial[Any]):
     """``instance.method.uncached``: a bound method that pickles by its two names."""
 
+    _path: str
+
     def __new__(cls, bound: Any, attribute: str) -> UncachedMethod:
         self = super().__new__(cls, bound)
         self.__doc__, self._path = bound.__doc__, f"{attribute}.uncached"
@@ -77,7 +80,7 @@ class UncachedMethod(functools.partial[Any]):
         return getattr(self.func, name)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return attrgetter(self._path), (self.func.__self__,)
+        return attrgetter(self._path), (self.__self__,)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, UncachedMethod) and self.func == other.func
@@ -136,8 +139,6 @@ class CachedDescriptor:
 
     instances: what each has got. attribute: the name under which a class has it.
     """
-
-    __slots__ = ()
 
     __wrapped__: Callable[..., Any]
     instances: Instances

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from .stats import CacheInfo, CacheStats
 
@@ -11,6 +11,14 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Method(Protocol[S_contra, Q, R_co]):
+    """A function whose first argument is an instance, or a class, of type S."""
+
+    def __call__(self, first: S_contra, /, *args: Q.args, **kwargs: Q.kwargs) -> R_co: ...
 
 
 class CachedFunction(Protocol[P, R]):
@@ -35,12 +43,17 @@ class CachedFunction(Protocol[P, R]):
         """
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    # In a class: of a class method, by class; by class; of a method; of a class method; of a static method.
+    @overload
+    def __get__(self: Method[type[S], Q, R], instance: None, owner: type[S], /) -> CachedFunction[Q, R]: ...
     @overload
     def __get__(self, instance: None, owner: type | None = None, /) -> CachedFunction[P, R]: ...
     @overload
-    def __get__(
-        self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None, /
-    ) -> CachedFunction[Q, R]: ...
+    def __get__(self: Method[S, Q, R], instance: S, owner: type | None = None, /) -> CachedFunction[Q, R]: ...
+    @overload
+    def __get__(self: Method[type[S], Q, R], instance: S, owner: type[S], /) -> CachedFunction[Q, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None, /) -> CachedFunction[P, R]: ...
     def cache_info(self, scope: str = "process") -> CacheInfo:
         """Return functools' four fields; of this process, or ("all") of all that share the values."""
 

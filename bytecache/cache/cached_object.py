@@ -25,6 +25,8 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
 
     __slots__ = ("_arguments", "_cache", "_carrier", "_unbound", "attribute", "instances", "uncached")
 
+    _cache: MemoryFunction
+
     def __new__(cls, cache: MemoryFunction, qualname: str | None = None) -> CachedObject:
         """Wrap the function of `cache`. qualname: if it is not the function's."""
         self = super().__new__(cls, make_call(cache))
@@ -44,7 +46,7 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
         self.instances = cache.instances
         return self
 
-    def bound_call(self, instance: Any, owner: Owner | None) -> Callable[..., Any]:
+    def bound_call(self, instance: Any, owner: Owner | None) -> Any:
         if not self._cache.is_held_weakly(instance):
             return self.func
         if owner is not None:

@@ -20,7 +20,7 @@ class Owner(weakref.ref[Any]):
     __eq__ = object.__eq__
 
     def __init__(self, instance: Any, on_death: Callable[[Any], Any]) -> None:
-        super().__init__(instance, on_death)
+        super().__init__(instance, on_death)  # type: ignore[call-arg]
         self.address = id(instance)
         self.keys: set[Hashable] = set()
 

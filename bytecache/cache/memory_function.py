@@ -111,7 +111,8 @@ class MemoryFunction(CacheMethods):
         """
         if self._key is not None or self._keep_alive or self.partition.maxsize == 0:
             return False
-        return not self.evicts or type(instance).__eq__ is object.__eq__
+        by_identity: Any = type(instance).__eq__
+        return not self.evicts or by_identity is object.__eq__
 
     def reader_of(self, instance: Any, owner: Owner | None) -> BulkReader:
         """Return ``map`` and ``warm`` of a method for one instance."""

@@ -26,7 +26,7 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
 
     # In __dict__ is only what a function has, which another decorator may copy.
     __slots__ = (
-        "__dict__", "__weakref__", "_arguments", "_carrier", "_digest_of", "_get", "_store", "_unbound", "attribute",
+        "_arguments", "_carrier", "_digest_of", "_get", "_store", "_unbound", "attribute",
         "instances", "uncached",
     )  # fmt: skip
 
