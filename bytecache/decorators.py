@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import operator
+import sys
 from collections.abc import Callable, Hashable
 from typing import Any, overload
 
@@ -15,6 +17,7 @@ from .stores.base import Store
 from .stores.shared.store import SharedStore
 from .stores.values import sizeof as default_sizeof
 from .system.byte_sizes import parse_size
+from .system.caller import warn_caller
 
 
 @overload
@@ -143,7 +146,9 @@ def lru_cache(
             "lru_cache cannot use a shared store, which never moves or frees a value and so cannot evict one; and for "
             "data that is read once per epoch LRU has the fewest hits: use fill_once"
         )
-    return _decorator(maxsize, 128, _Options(typed, maxbytes, key, sizeof, evicts=True, once=True, keep_alive=keep_alive))
+    return _decorator(
+        maxsize, 128, _Options(typed, maxbytes, key, sizeof, evicts=True, once=True, keep_alive=keep_alive)
+    )
 
 
 class _Options:
@@ -187,13 +192,32 @@ class _Options:
 
 
 def _decorator(maxsize: Any, default: int | None, options: _Options) -> Any:
-    if isinstance(maxsize, int):
-        maxsize = max(maxsize, 0)
-    elif callable(maxsize):
+    if callable(maxsize):
         return _wrap(maxsize, default, options)
-    elif maxsize is not None:
-        raise TypeError("Expected first argument to be an integer, a callable, or None")
+    if maxsize is not None:
+        maxsize = _check_maxsize(maxsize, has_budget=options.maxbytes is not None or options.shared)
     return lambda function: _wrap(function, maxsize, options)
+
+
+# No cache in memory has room for as many entries as this: their keys and slots alone take gigabytes. (The largest data
+# sets of images that people hold as single files have some ten million.) As bytes it is a small budget.
+_LIKELY_BYTES = 1 << 24
+
+
+def _check_maxsize(maxsize: Any, has_budget: bool) -> int:
+    """Return the most entries, 0 for a negative number; warn if the number looks like one of bytes."""
+    try:
+        number = max(operator.index(maxsize), 0)
+    except TypeError:
+        raise TypeError(
+            f"Expected first argument to be an integer, a callable, or None, got {maxsize!r}; sizes go into maxbytes="
+        ) from None
+    if not has_budget and _LIKELY_BYTES <= number < sys.maxsize:
+        warn_caller(
+            f"maxsize is a number of entries, and no memory holds {number:,} of them: if bytes are meant, give "
+            f"maxbytes={number}; for no limit give None"
+        )
+    return number
 
 
 def _wrap(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:

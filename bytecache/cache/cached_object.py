@@ -74,8 +74,25 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
 
     def __getattr__(self, name: str) -> Any:
         if name in METHODS:
-            return getattr(self._cache, name)
+            owner = self._class_of_class_method() if name in ("map", "warm") else None
+            return getattr(self._cache if owner is None else self._cache.reader_of(owner, None), name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _class_of_class_method(self) -> type | None:
+        """Return the class of which this is a class method; raise TypeError if it may be one of several.
+
+        From Python 3.13 on a class method does not ask what it calls to bind.
+        """
+        owner = find(self.__module__, self.__qualname__.rpartition(".")[0])
+        found = vars(owner).get(self.attribute) if isinstance(owner, type) else None
+        if not isinstance(found, classmethod) or found.__func__ is not self:
+            return None
+        if owner.__subclasses__():
+            raise TypeError(
+                f"{self.__qualname__} is a class method that subclasses inherit, and Python does not say of which class "
+                "map and warm are asked: call it once per key"
+            )
+        return owner  # type: ignore[no-any-return]
 
     def __copy__(self) -> CachedObject:
         return self

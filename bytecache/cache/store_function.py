@@ -68,16 +68,18 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
         return self._miss(digest, args, kwds) if value is MISSING else value
 
     def bound_call(self, instance: Any, owner: Owner | None) -> Callable[..., Any]:
-        if self._arguments[4] is None and not isinstance(instance, ENCODABLE):
-            return self._refuse
-        return self.__call__
+        return self.__call__ if self._can_be_in_key(instance) else self._refuse
 
     def reader_of(self, instance: Any) -> BulkReader:
-        call = self.bound_call(instance, None)
-        digest_of = self._digest_of if call != self._refuse else self._refuse
+        if not self._can_be_in_key(instance):
+            self._refuse()
+        digest_of = self._digest_of
         return BulkReader(
             self._cache, lambda argument: digest_of((instance, argument), {}), self._miss, bound=(instance,), views=True
         )
+
+    def _can_be_in_key(self, instance: Any) -> bool:
+        return self._arguments[4] is not None or isinstance(instance, ENCODABLE)
 
     def _refuse(self, *args: Any, **kwds: Any) -> NoReturn:
         """Raise TypeError: an instance means nothing to another process."""

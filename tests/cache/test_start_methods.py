@@ -1,0 +1,95 @@
+"""Workers of every start method get instances with cached functions, and functions without their caches."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.threads import PATIENCE_S
+
+import bytecache
+
+METHODS = ["fork", "forkserver", "spawn"]
+JOB = Path(__file__).parents[1] / "jobs" / "pickled_instances.py"
+
+
+def job(method: str, script: Path = JOB) -> Any:
+    """Return what a job prints, run with a start method."""
+    path = os.pathsep.join([str(Path(bytecache.__file__).parents[1]), str(Path(__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, script, method],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="shared stores, and fork")
+@pytest.mark.parametrize("method", METHODS)
+def test_pickled_instances_work(method: str) -> None:
+    """What is cached in memory starts empty, with its options; what is shared finds the parent's values.
+
+    Three calls: of a value read anew two hit; of one that the parent has stored all three hit; uncached none does.
+    """
+    found = job(method)
+    for kind, expected in ("memory", [2, 1]), ("shared", [3, 0]):
+        functions = found[kind]
+        assert [name for name, (_, same, *_) in functions.items() if not same] == []
+        for name in "of_partial", "of_bound", "of_function", "of_object":
+            assert functions[name][2:4] == expected, (kind, name)
+        values = {name: value for name, (value, *_) in functions.items()}
+        assert values["of_partial"] == values["of_partial.uncached"] == values["method"] == values["of_bound"] == "aa"
+        assert (values["of_function"], values["of_object"], values["of_builtin"]) == ("pp", "cc", "\0\0")
+        assert functions["of_builtin"][2:4] == [2, 1] and functions["method"][2] == 2
+        assert functions["method"][4] == 10
+        assert functions["shared_method"][2:4] == [3, 0]
+        for name, (_, _, hits, misses, maxsize) in functions.items():
+            if name.endswith("uncached") or name in ("1", "2", "3"):
+                assert (hits, maxsize) == (0, 0) and misses >= 3, name
+    assert [found["memory"][name][0] for name in "0123"] == ["aa", "aa", "rr", "ss"]
+
+
+DATALOADER = """
+import json, sys
+import torch
+from torch.utils.data import DataLoader
+import bytecache
+from bytecache.torch import ImageDataset, collate
+from helpers.images import flat_jpeg
+
+class Files:
+    @bytecache.fill_once
+    def read(self, n):
+        return flat_jpeg(16, 16, 9)
+
+@bytecache.fill_once
+def read(n):
+    return flat_jpeg(16, 16, 9)
+
+if __name__ == "__main__":
+    sizes = []
+    for load in read.uncached, Files().read.uncached, Files().read:
+        data = ImageDataset(range(4), range(4), load=load, size=(16, 16))
+        loader = DataLoader(data, batch_size=2, num_workers=1, collate_fn=collate, multiprocessing_context=sys.argv[1])
+        sizes += [list(images.shape) for images, _ in loader]
+    print(json.dumps([sizes, read.cache_info(), read.uncached.cache_info()]))
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_dataloader_reads_uncached(method: str, tmp_path: Path) -> None:
+    """Workers of a DataLoader take ``read.uncached``, of a function or an instance, and nothing is stored here."""
+    pytest.importorskip("torch", reason="the DataLoader is torch's")
+    script = tmp_path / "script.py"
+    script.write_text(DATALOADER)
+    sizes, *infos = job(method, script)
+    assert sizes == [[2, 3, 16, 16]] * 6
+    assert infos == [[0, 0, None, 0], [0, 0, 0, 0]]
