@@ -95,15 +95,6 @@ class FillOncePartition(MemoryPartition):
         contents.entries.pop(key, None)
         contents.changing.pop(key, None)
 
-    def discard(self, key: Hashable) -> bool:
-        """Remove the value of a key, count it as evicted, and return whether there was one."""
-        contents = self._contents
-        value = contents.entries.get(key, MISSING)
-        if value is MISSING or key in contents.changing:
-            return False
-        self._remove(contents, key, self._measure(value))
-        return True
-
     def after_fork_in_child(self) -> None:
         super().after_fork_in_child()
         for key, claim in self._contents.changing.items():
@@ -165,23 +156,6 @@ class LRUPartition(MemoryPartition):
         heapq.heappush(contents.queue, (entry.used, entry))
         self._evict(contents)
         return PutResult(value, True)
-
-    def discard(self, key: Hashable) -> bool:
-        """Remove the value of a key, count it as evicted, and return whether there was one."""
-        contents = self._contents
-        counters, entry = contents.counters, contents.entries.get(key)
-        if entry is None:
-            return False
-        with self.lock:
-            counted, entry.counted = entry.counted, False
-            if counted:
-                counters.currsize -= 1
-                counters.currbytes -= entry.nbytes
-                counters.evicted += 1
-        if counted:
-            contents.entries.pop(key, None)
-            entry.value = None  # the queue has it until its turn comes
-        return counted
 
     def _evict(self, contents: Contents) -> None:
         """Evict until the limits are kept; other threads, and destructors, may do so at the same time."""
