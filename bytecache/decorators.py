@@ -68,15 +68,16 @@ def fill_once(
     a TypeError, also inside a tuple, list or dict. An ndarray that is stored is made read-only there, and numpy then
     refuses to write into it. Others do not: after ``torch.from_numpy`` of it, an operation in place changes the stored
     value, or ends the process if the store is shared, whose memory is mapped read-only. Give such code a copy, as
-    ``torch.tensor`` makes one; the library's own data sets do. All other values are handed out as they are: do not
-    change a stored list, bytearray, tensor or image.
+    ``torch.tensor`` makes one; the library's own data sets do. All other values in memory are handed out as they are,
+    the stored object to every caller: do not change a stored list, dict, bytearray, tensor, image or attribute. A
+    shared store gives each caller lists and dicts of its own.
 
     shared: all processes of the run have one cache, of `maxbytes`. store: all that use this store have one. Values are
-    then bytes-like, or ndarrays of plain dtypes, and keys are made of str, bytes, int, float, bool, None, PathLike and
-    tuples: see :class:`bytecache.SharedStore`. A result is found again if the function has the same module, name, code,
-    defaults, closed-over values and bound arguments; global variables and called functions do not count. version: a str
-    or int that stands for the code: change it when the values change. Docstrings are not code; ``python -O`` leaves out
-    asserts, which are.
+    then bytes-like objects, ndarrays of plain dtypes, None, numbers, str, and tuples, lists and dicts of these; keys
+    are made of str, bytes, int, float, bool, None, PathLike and tuples: see :class:`bytecache.SharedStore`. A result is
+    found again if the function has the same module, name, code, defaults, closed-over values and bound arguments;
+    global variables and called functions do not count. version: a str or int that stands for the code: change it when
+    the values change. Docstrings are not code; ``python -O`` leaves out asserts, which are.
 
     Threads: simultaneous calls with equal arguments run the function once, and the others get its value or exception.
     So do not make a call while holding a lock that the function needs: another thread's run would wait for the lock,

@@ -10,10 +10,47 @@ from typing import Any, NoReturn
 
 from .bulk import BulkReader
 from .instances import Instances, Owner
+from .read_through import ReadThrough
+
+OF_AN_INSTANCE = ("cache_contains", "cache_discard", "cache_keys", "map", "warm")
+
+
+class InstanceCache(BulkReader):
+    """The methods of a cached method that are about the calls of one instance, which this keeps alive.
+
+    key_of_call: from (args, kwds), without the instance, to the key of the cache. keys: those of all instances.
+    """
+
+    __slots__ = ("_keys", "_key_of_call")
+
+    def __init__(
+        self,
+        cache: ReadThrough,
+        key_of_call: Callable[[tuple[Any, ...], dict[str, Any]], Any],
+        miss: Callable[..., Any],
+        instance: Any,
+        keys: Callable[[], list[Any]],
+        *,
+        views: bool = False,
+    ) -> None:
+        super().__init__(cache, lambda argument: key_of_call((argument,), {}), miss, bound=(instance,), views=views)
+        self._key_of_call, self._keys = key_of_call, keys
+
+    def cache_contains(self, /, *args: Any, **kwds: Any) -> bool:
+        """Return whether there is a value for a call with these arguments; neither a use nor counted."""
+        return self._key_of_call(args, kwds) in self._cache.partition
+
+    def cache_discard(self, /, *args: Any, **kwds: Any) -> bool:
+        """Remove the value of a call with these arguments, and return whether there was one; see CachedFunction."""
+        return self._cache.discard(self._key_of_call(args, kwds))
+
+    def cache_keys(self) -> list[Any]:
+        """Return the keys of this instance's values, without the instance, see CachedFunction."""
+        return self._keys()
 
 
 class InstanceFunction(functools.partial[Any]):
-    """A cached method as one instance has it: what its bound methods call, with ``map`` and ``warm`` of its own.
+    """A cached method as one instance has it: what its bound methods call, with ``map`` and the like of its own.
 
     owner: gives the instance, which this does not keep alive if it can be referenced weakly.
     """
@@ -30,19 +67,8 @@ class InstanceFunction(functools.partial[Any]):
         return self
 
     @property
-    def map(self) -> Any:
-        return self._reader().map
-
-    @property
-    def warm(self) -> Any:
-        return self._reader().warm
-
-    @property
     def uncached(self) -> UncachedMethod:
         return UncachedMethod(self._cached.uncached.__get__(self._instance()), self._cached.attribute)
-
-    def _reader(self) -> Any:
-        return self._cached.reader_of(self._instance())
 
     def _instance(self) -> Any:
         instance = self.owner()
@@ -53,7 +79,7 @@ class InstanceFunction(functools.partial[Any]):
     def __getattr__(self, name: str) -> Any:
         if name == "_cached":  # while it is made
             raise AttributeError(name)
-        return getattr(self._cached, name)
+        return getattr(self._cached.cache_of(self._instance()) if name in OF_AN_INSTANCE else self._cached, name)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _function_of, (self._instance(), self.__name__)
@@ -115,6 +141,14 @@ class UnboundMethod:
         )
 
     warm = map
+
+    def cache_contains(self, /, instance: Any, *args: Any, **kwds: Any) -> bool:
+        """Return whether there is a value for a call with these arguments."""
+        return self._cached.cache_of(instance).cache_contains(*args, **kwds)
+
+    def cache_discard(self, /, instance: Any, *args: Any, **kwds: Any) -> bool:
+        """Remove the value of a call with these arguments."""
+        return self._cached.cache_of(instance).cache_discard(*args, **kwds)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_cached":
@@ -179,6 +213,6 @@ class CachedDescriptor:
         """Return what answers a call with `instance` as its first argument; owner: None if it cannot be held weakly."""
         raise NotImplementedError
 
-    def reader_of(self, instance: Any) -> BulkReader:
-        """Return ``map`` and ``warm`` for `instance`, which the reader keeps alive."""
+    def cache_of(self, instance: Any) -> InstanceCache:
+        """Return the cache as `instance` has it."""
         raise NotImplementedError

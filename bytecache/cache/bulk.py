@@ -8,6 +8,7 @@ from operator import length_hint
 from typing import Any
 
 from ..stores.base import MISSING
+from ..stores.structures import copy_containers
 from ..system.arguments import check_threads
 from ..system.caller import warn_caller
 from ..system.progress import progress_bar
@@ -22,8 +23,8 @@ class BulkReader:
     """``map`` and ``warm`` for one cached function of one argument.
 
     key_of: from the argument to the key of the cache. miss: answers a call that was not found, like ReadThrough.miss.
-    bound: what the function gets before the argument: a method's instance. views: whether bytes come as views with
-    ``copy=False``.
+    bound: what the function gets before the argument: a method's instance. views: whether the values are the store's,
+    so that each caller gets containers of its own, and bytes come as views with ``copy=False``.
     """
 
     __slots__ = ("_bound", "_cache", "_key_of", "_miss", "_views")
@@ -117,7 +118,7 @@ class BulkReader:
         run_on_threads(load, [first for first, *_ in positions.values()], min(threads, len(positions)))
         for first, *others in positions.values():
             for position in others:
-                results[position] = results[first]
+                results[position] = copy_containers(results[first]) if self._views else results[first]
             if others:
                 self._cache.partition.counters.hit(len(others))
 

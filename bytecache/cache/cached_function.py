@@ -64,7 +64,27 @@ class CachedFunction(Protocol[P, R]):
         """Empty the cache and set its counters to zero."""
 
     def cache_parameters(self) -> dict[str, Any]:
-        """Return maxsize and typed; with a budget also maxbytes."""
+        """Return maxsize and typed; with a budget also maxbytes; of a shared store also path, its folder, as a str."""
+
+    def cache_contains(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Return whether there is a value for a call with these arguments; neither a use nor counted."""
+
+    def cache_discard(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Remove the value of a call with these arguments, and return whether there was one.
+
+        It counts as evicted. In memory its room is free at once; a shared store, in which from then on no process finds
+        it, begins the function's values anew when it is full and more than half of them are gone. What this process is
+        reading for the call meanwhile is handed out and not stored, unless the function was decorated with once=False;
+        what another process is reading may be stored afterwards.
+        """
+
+    def cache_keys(self) -> list[Any]:
+        """Return the keys of the values in this process's memory, as they are now, in a list of its own.
+
+        A key is what ``key=`` has returned; or else the argument of a call with a single positional one, if that is not
+        a tuple; or else a tuple of the positional arguments, with a tuple (name, value) for each that was given by
+        keyword. Raises TypeError for a shared store, which has digests of keys alone.
+        """
 
     def map(
         self, keys: Iterable[Any], threads: int | None = None, *, return_exceptions: bool = False, copy: bool = True

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, NoReturn
 
-from .bound_methods import CachedDescriptor
-from .bulk import BulkReader
+from .bound_methods import OF_AN_INSTANCE, CachedDescriptor, InstanceCache
 from .by_name import PickledAsFunction, find, make_carrier
 from .hit_path import make_call, make_method_call, make_wrapper
-from .instances import Instances, Owner
+from .instances import Owner
 from .memory_function import MemoryFunction
 from .methods import METHODS
 
@@ -53,13 +52,13 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
             return make_method_call(self._cache, owner)
         return self.func if self._cache.evicts else functools.partial(self._refuse, type(instance))
 
-    def reader_of(self, instance: Any) -> BulkReader:
+    def cache_of(self, instance: Any) -> InstanceCache:
         owner = self.__get__(instance).__func__.owner
-        if not self._cache.is_held_weakly(instance):
-            return self._cache.reader_of(instance, None)
-        if not isinstance(owner, Owner) and not self._cache.evicts:
-            self._refuse(type(instance))
-        return self._cache.reader_of(instance, owner if isinstance(owner, Owner) else None)
+        if not isinstance(owner, Owner) or not self._cache.is_held_weakly(instance):
+            owner = None
+            if self.bound_call(instance, None) is not self.func:
+                self._refuse(type(instance))
+        return self._cache.cache_of(instance, owner)
 
     def _refuse(self, kind: type, *args: Any, **kwds: Any) -> NoReturn:
         """Raise TypeError: an instance of this class cannot be held weakly."""
@@ -74,8 +73,8 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
 
     def __getattr__(self, name: str) -> Any:
         if name in METHODS:
-            owner = self._class_of_class_method() if name in ("map", "warm") else None
-            return getattr(self._cache if owner is None else self._cache.reader_of(owner, None), name)
+            owner = self._class_of_class_method() if name in OF_AN_INSTANCE else None
+            return getattr(self._cache if owner is None else self._cache.cache_of(owner, None), name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _class_of_class_method(self) -> type | None:
@@ -89,8 +88,8 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
             return None
         if owner.__subclasses__():
             raise TypeError(
-                f"{self.__qualname__} is a class method that subclasses inherit, and Python does not say of which class "
-                "map and warm are asked: call it once per key"
+                f"{self.__qualname__} is a class method that subclasses inherit, and Python does not say which one "
+                "is meant: call it once per key"
             )
         return owner  # type: ignore[no-any-return]
 

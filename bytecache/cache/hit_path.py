@@ -46,7 +46,8 @@ def _uncached_wrapper(cache: MemoryFunction) -> Callable[..., Any]:
 
 
 # The hit paths of functions and of methods. They differ in what a hit writes and in what stands before the key, and are
-# kept apart because a branch or a call more is felt there. A single str, the common key of a read function, is its own key; make_key does the same.
+# kept apart because a branch or a call more is felt there. A single str, the common key of a read function, is its own
+# key; make_key does the same.
 
 
 def _fill_once_wrapper(cache: MemoryFunction, plain: type) -> Callable[..., Any]:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Hashable
 from time import perf_counter
 from typing import Any
 
-from ..keys.call_key import identity_of, make_key
+from ..keys.call_key import arguments_of, identity_of, make_key
 from ..stores.memory import FillOncePartition, LRUPartition
 from ..stores.memory_partition import MemoryPartition
-from .bulk import BulkReader
+from .bound_methods import InstanceCache
 from .instances import Instances, Owner
 from .methods import CacheMethods
 from .read_through import ReadThrough
@@ -69,6 +69,31 @@ class MemoryFunction(CacheMethods):
             return make_key(args, kwds, self._typed)
         return make_key((self._key(*args, **kwds),), {}, self._typed)
 
+    def _key_of_call(self, args: tuple[Any, ...], kwds: dict[str, Any]) -> Hashable:
+        return self.key(args, kwds)
+
+    def cache_keys(self) -> list[Any]:
+        keys = self.partition.keys()
+        if self._key is None:
+            return [self._arguments_of(key) for key in keys]
+        return [key[0] if isinstance(key, tuple) else key for key in keys]
+
+    def _arguments_of(self, key: Hashable) -> Any:
+        if not (isinstance(key, tuple) and isinstance(key[0], Owner)):
+            return arguments_of(key, self._typed)
+        arguments = arguments_of(key[1], self._typed)
+        call = (key[0](), *(arguments if isinstance(arguments, tuple) else (arguments,)))
+        return call if len(call) > 1 else call[0]
+
+    def _keys_of(self, instance: Any) -> list[Any]:
+        """Return what cache_keys returns for the calls of one instance, and without it; all with ``key=``."""
+        keys = self.cache_keys()
+        if self._key is not None:
+            return keys
+        calls = [key if isinstance(key, tuple) else (key,) for key in keys]
+        rest = [call[1:] for call in calls if call and call[0] is instance]
+        return [key[0] if len(key) == 1 and type(key[0]) is not tuple else key for key in rest]
+
     def cache_clear(self) -> None:
         super().cache_clear()
         self._follow()
@@ -114,26 +139,23 @@ class MemoryFunction(CacheMethods):
         by_identity: Any = type(instance).__eq__
         return not self.evicts or by_identity is object.__eq__
 
-    def reader_of(self, instance: Any, owner: Owner | None) -> BulkReader:
-        """Return ``map`` and ``warm`` of a method for one instance."""
-        plain, key, bound = self.plain, self.key, (instance,)
+    def cache_of(self, instance: Any, owner: Owner | None) -> InstanceCache:
+        """Return the cache as one instance has it. owner: stands for it in keys; None: it is an argument."""
         self.forget_dead()
-        if self.partition.maxsize == 0:
-            return BulkReader(
-                self._cache, self._key_of, lambda _, args, kwds: self.run_uncached(args, kwds), bound=bound
-            )
-        if owner is None:
-            return BulkReader(self._cache, lambda argument: key((instance, argument), {}), self._miss, bound=bound)
+        stores_nothing = self.partition.maxsize == 0
+        load = self.load if owner is None else self.load_for(owner)
 
-        def key_of(argument: Any) -> Hashable:
-            return owner, argument if type(argument) is plain else key((argument,), {})
+        def key_of_call(args: tuple[Any, ...], kwds: dict[str, Any]) -> Hashable:
+            if owner is not None:
+                return owner, self.key(args, kwds)
+            return self.key(args if stores_nothing else (instance, *args), kwds)
 
-        load = self.load_for(owner)
+        def miss(key: Hashable, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
+            if stores_nothing:
+                return self.run_uncached(args, kwds)
+            return self.run(key, self.partition.generation, self.counters, load, args, kwds)
 
-        def miss(cache_key: Hashable, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
-            return self.run(cache_key, self.partition.generation, self.counters, load, args, kwds)
-
-        return BulkReader(self._cache, key_of, miss, bound=bound)
+        return InstanceCache(self._cache, key_of_call, miss, instance, lambda: self._keys_of(instance))
 
     def load_for(self, owner: Owner) -> Callable[..., Any]:
         """Return what ``load`` is for the instance that `owner` stands for: it notes what is stored."""

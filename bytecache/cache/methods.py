@@ -9,7 +9,10 @@ from .bulk import BulkReader
 from .read_through import ReadThrough
 from .stats import CacheInfo, CacheStats
 
-METHODS = ("cache_info", "cache_stats", "cache_clear", "cache_parameters", "map", "warm")
+METHODS = (
+    "cache_info", "cache_stats", "cache_clear", "cache_parameters", "cache_contains", "cache_discard", "cache_keys",
+    "map", "warm",
+)  # fmt: skip
 
 
 class CacheMethods(BulkReader):
@@ -40,6 +43,21 @@ class CacheMethods(BulkReader):
     def cache_clear(self) -> None:
         """Empty the cache and set its counters to zero, for all processes that share the values."""
         self._cache.clear()
+
+    def cache_contains(self, /, *args: Any, **kwds: Any) -> bool:
+        """Return whether there is a value for a call with these arguments; neither a use nor counted."""
+        return self._key_of_call(args, kwds) in self._cache.partition
+
+    def cache_discard(self, /, *args: Any, **kwds: Any) -> bool:
+        """Remove the value of a call with these arguments, and return whether there was one; see CachedFunction."""
+        return self._cache.discard(self._key_of_call(args, kwds))
+
+    def cache_keys(self) -> list[Any]:
+        """Return the keys of all values, see CachedFunction; raise TypeError if they are in a store."""
+        return self._cache.partition.keys()
+
+    def _key_of_call(self, args: tuple[Any, ...], kwds: dict[str, Any]) -> Hashable:
+        raise NotImplementedError
 
     def cache_parameters(self) -> dict[str, Any]:
         """Return maxsize and typed, as in functools; with a budget also maxbytes, in bytes."""

@@ -8,8 +8,7 @@ from typing import Any, NoReturn
 
 from ..keys.encoding import ENCODABLE, make_digests
 from ..stores.base import MISSING, Store
-from .bound_methods import CachedDescriptor
-from .bulk import BulkReader
+from .bound_methods import CachedDescriptor, InstanceCache
 from .by_name import PickledAsFunction, make_carrier
 from .cached_object import CachedObject, make_uncached, needs_object
 from .hit_path import make_wrapper
@@ -67,15 +66,27 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
         value = self._get(digest)
         return self._miss(digest, args, kwds) if value is MISSING else value
 
+    def cache_parameters(self) -> dict[str, Any]:
+        path = self._store.path
+        return {**super().cache_parameters(), **({} if path is None else {"path": str(path)})}
+
+    def _key_of_call(self, args: tuple[Any, ...], kwds: dict[str, Any]) -> Hashable:
+        return self._digest_of(args, kwds)
+
     def bound_call(self, instance: Any, owner: Owner | None) -> Callable[..., Any]:
         return self.__call__ if self._can_be_in_key(instance) else self._refuse
 
-    def reader_of(self, instance: Any) -> BulkReader:
+    def cache_of(self, instance: Any) -> InstanceCache:
         if not self._can_be_in_key(instance):
             self._refuse()
         digest_of = self._digest_of
-        return BulkReader(
-            self._cache, lambda argument: digest_of((instance, argument), {}), self._miss, bound=(instance,), views=True
+        return InstanceCache(
+            self._cache,
+            lambda args, kwds: digest_of((instance, *args), kwds),
+            self._miss,
+            instance,
+            self.cache_keys,
+            views=True,
         )
 
     def _can_be_in_key(self, instance: Any) -> bool:

@@ -92,6 +92,25 @@ def make_key(args: tuple[Any, ...], kwds: dict[str, Any], typed: bool = False) -
     return HashedKey(key) if hashed else key
 
 
+def arguments_of(key: Hashable, typed: bool = False) -> Any:
+    """Return the arguments of the call that has a key: a single positional one as it is, unless it is a tuple.
+
+    Else they are a tuple of the positional ones, and a tuple (name, value) for each that was given by keyword.
+    """
+    if not isinstance(key, tuple):
+        return key
+    keywords = next((place for place, part in enumerate(key) if part is _KEYWORDS), _len(key))
+    count = (_len(key) - keywords - 1) // 2  # of keywords
+    if typed and keywords < _len(key):  # the types behind them: one for each argument
+        count = (_len(key) - keywords - 1 - keywords) // 3
+    elif typed:
+        keywords //= 2
+    named = key[keywords + 1 : keywords + 1 + 2 * max(count, 0)]
+    if not named and keywords == 1 and type(key[0]) is not tuple:
+        return key[0]
+    return (*key[:keywords], *zip(named[::2], named[1::2], strict=True))
+
+
 def file_key(path: str | os.PathLike[str]) -> VersionedKey:
     """Return (path, size in bytes, mtime in ns): ``fill_once(key=file_key)`` rereads a file after it has changed.
 

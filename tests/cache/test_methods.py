@@ -351,6 +351,23 @@ def test_a_long_life_of_new_keys_leaves_no_trace() -> None:
     assert kind.read.cache_info().currsize == 0
 
 
+def test_what_is_stored_for_an_instance(in_memory: Any) -> None:
+    """cache_contains, cache_discard and cache_keys of an instance are about its own calls."""
+    for options in {}, {"keep_alive": True}:
+        kind = reader_class(in_memory(**options))
+        a, b = kind("a"), kind("b")
+        a.read("x"), a.read("y", 2), a.read((1, 2)), a.read(), b.read("x")
+        assert a.read.cache_keys() == ["x", ("y", 2), ((1, 2),), ()]
+        assert kind.read.cache_keys() == [(a, "x"), (a, "y", 2), (a, (1, 2)), a, (b, "x")]
+        assert a.read.cache_contains("x") and a.read.cache_contains("y", 2) and not b.read.cache_contains("y", 2)
+        assert kind.read.cache_contains(b, "x") and not kind.read.cache_contains(b, "y")
+        assert a.read.cache_discard("x") and not a.read.cache_discard("x") and b.read.cache_contains("x")
+        assert kind.read.cache_discard(b, "x") and b.read.cache_keys() == []
+        assert stats_of(kind.read, "currsize", "evicted", "hits", "misses") == (3, 2, 0, 5)
+        a.read.map(["x", "z"])
+        assert a.read.cache_contains("z") and len(a.read.cache_keys()) == 5
+
+
 def test_keep_alive(in_memory: Any, plain_gc: None) -> None:
     """With keep_alive=True an instance lives as long as its entries, and calls of a dead name are still answered."""
     kind = reader_class(in_memory(keep_alive=True))

@@ -198,6 +198,8 @@ def _verify_entry(segment: Segment, number: int) -> tuple[int, str]:
     found = segment.index.find(entry.digest)
     if segment.verify(entry):
         return entry.end - entry.offset, "" if found or segment.index.is_dead(number) else "is not found under its key"
+    if not entry.entry_crc and segment.index.is_dead(number):  # it was discarded
+        return 0, ""
     replaced = entry.intact() and found is not None and found[0] != number
     return 0, "" if replaced else "does not match its checksum"
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...system.caller import warn_caller
-from ...system.filesystem import check_not_network
+from ...system.filesystem import check_not_network, resolve_folder
 from .attachment import exclusive
 from .counters import CounterRows
 from .header import HEAD, VERSION, StoreHeader
@@ -45,6 +45,14 @@ def explained(exc: OSError, folder: Path) -> OSError:
             else OSError(exc.errno, exc.strerror or str(exc), str(folder))
         )
     return OSError(exc.errno, f"{os.strerror(exc.errno or 0)}: {explanation}", str(folder))
+
+
+def resolve(path: str | os.PathLike[str]) -> Path:
+    """Return the folder that a user's path means; raise OSError or ValueError, with the way out, if it means none."""
+    try:
+        return resolve_folder(path)
+    except OSError as exc:
+        raise explained(exc, Path(os.fsdecode(path))) from None
 
 
 def place_of(path: Path) -> Path:
