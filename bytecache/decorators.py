@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import operator
-import sys
 from collections.abc import Callable, Hashable
 from typing import Any, overload
 
@@ -16,8 +14,8 @@ from .keys.fingerprint import fingerprint
 from .stores.base import Store
 from .stores.shared.store import SharedStore
 from .stores.values import sizeof as default_sizeof
+from .system.arguments import check_maxsize
 from .system.byte_sizes import parse_size
-from .system.caller import warn_caller
 
 
 @overload
@@ -53,7 +51,7 @@ def fill_once(
 
     For data read once per epoch no policy gets more hits: of N equal items C fit, and C of N calls hit.
 
-    maxsize: the most entries; maxbytes: the most bytes, as an int, ``"4 GiB"``, ``"500 MB"`` or ``"50%"`` of the memory
+    maxsize: the most entries (a number that looks like bytes gives a RuntimeWarning); maxbytes: the most bytes, as an int, ``"4 GiB"``, ``"500 MB"`` or ``"50%"`` of the memory
     available to the process when the function is decorated. Without either the cache grows without a limit. The bytes
     are those of the values, as `sizeof` (default: :func:`bytecache.sizeof`) gives them; an entry takes some 60 bytes
     more (300 in lru_cache), and its key. Without `maxbytes` and `sizeof` nothing is measured. A value that does not fit
@@ -89,7 +87,14 @@ def fill_once(
     value does not fit, the next one does. A nested call does not wait for other processes, nor does any call wait long
     for a process that was stopped. Copies: pickle takes a function by its name. So do dill and cloudpickle (joblib,
     Ray, Dask) if it can be imported by that name; else the copy has the same options and an empty cache, or the same
-    store. Methods: the instance is part of the key, so the cache keeps it alive as long as its entry, which is forever.
+    store. A cached partial, bound method or callable object, such as an attribute of an instance, is copied so too.
+
+    Methods: each instance reads for itself, also if it equals another one, and is not kept alive: what is stored for it
+    goes when it goes, at the next miss, and counts as evicted. One limit holds for all instances. keep_alive: True if
+    the instance is to be an argument like the others, as in functools: equal instances share, and live as long as what
+    is stored for them. So must it be with instances that cannot be referenced weakly (``__slots__``). `key` gets the
+    instance first and decides alone; a method with `shared` or `store` needs it. ``Class.method.cache_clear()`` and the
+    counters are about all instances, ``instance.method.map`` and the like about one.
 
     Raises TypeError for a coroutine or generator function, whose result could be used only once, and TypeError or
     ValueError for an invalid limit. A call whose function calls itself with the same arguments raises RecursionError.
@@ -138,7 +143,8 @@ def lru_cache(
     whole budget is returned and not stored. Sizes are measured only if `maxbytes` or `sizeof` is given; else
     ``cache_stats().currbytes`` is None. `key`, arrays, threads and processes as with :func:`fill_once`; one thing
     differs from functools: simultaneous calls with equal arguments run the function once. (And calls nest less deeply:
-    each takes four of Python's frames.)
+    each takes four of Python's frames.) Of a method's instances those that compare by identity are not kept alive,
+    unless with `keep_alive`; others are arguments, as in functools.
 
     For data read once per epoch this is near the worst policy; use :func:`fill_once`.
     """
@@ -196,29 +202,8 @@ def _decorator(maxsize: Any, default: int | None, options: _Options) -> Any:
     if callable(maxsize):
         return _wrap(maxsize, default, options)
     if maxsize is not None:
-        maxsize = _check_maxsize(maxsize, has_budget=options.maxbytes is not None or options.shared)
+        maxsize = check_maxsize(maxsize, has_budget=options.maxbytes is not None or options.shared)
     return lambda function: _wrap(function, maxsize, options)
-
-
-# No cache in memory has room for as many entries as this: their keys and slots alone take gigabytes. (The largest data
-# sets of images that people hold as single files have some ten million.) As bytes it is a small budget.
-_LIKELY_BYTES = 1 << 24
-
-
-def _check_maxsize(maxsize: Any, has_budget: bool) -> int:
-    """Return the most entries, 0 for a negative number; warn if the number looks like one of bytes."""
-    try:
-        number = max(operator.index(maxsize), 0)
-    except TypeError:
-        raise TypeError(
-            f"Expected first argument to be an integer, a callable, or None, got {maxsize!r}; sizes go into maxbytes="
-        ) from None
-    if not has_budget and _LIKELY_BYTES <= number < sys.maxsize:
-        warn_caller(
-            f"maxsize is a number of entries, and no memory holds {number:,} of them: if bytes are meant, give "
-            f"maxbytes={number}; for no limit give None"
-        )
-    return number
 
 
 def _wrap(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:

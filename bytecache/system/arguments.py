@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import operator
+import sys
 from typing import Any
+
+from .caller import warn_caller
+
+# No cache in memory has room for as many entries as this: their keys and slots alone take gigabytes. (The largest data
+# sets of images that people hold as single files have some ten million.) As bytes it is a small budget.
+_LIKELY_BYTES = 1 << 24
 
 
 def check_int(value: Any, name: str, least: int) -> int:
@@ -13,6 +20,22 @@ def check_int(value: Any, name: str, least: int) -> int:
         raise TypeError(f"{name} must be an int of {least} or more, got {value!r}")
     if number < least:
         raise ValueError(f"{name} must be an int of {least} or more, got {value!r}")
+    return number
+
+
+def check_maxsize(maxsize: Any, has_budget: bool) -> int:
+    """Return the most entries, 0 for a negative number; warn if the number looks like one of bytes."""
+    try:
+        number = max(operator.index(maxsize), 0)
+    except TypeError:
+        raise TypeError(
+            f"Expected first argument to be an integer, a callable, or None, got {maxsize!r}; sizes go into maxbytes="
+        ) from None
+    if not has_budget and _LIKELY_BYTES <= number < sys.maxsize:
+        warn_caller(
+            f"maxsize is a number of entries, and no memory holds {number:,} of them: if bytes are meant, give "
+            f"maxbytes={number}; for no limit give None"
+        )
     return number
 
 
