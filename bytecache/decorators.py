@@ -51,11 +51,12 @@ def fill_once(
 
     For data read once per epoch no policy gets more hits: of N equal items C fit, and C of N calls hit.
 
-    maxsize: the most entries (a number that looks like bytes gives a RuntimeWarning); maxbytes: the most bytes, as an int, ``"4 GiB"``, ``"500 MB"`` or ``"50%"`` of the memory
-    available to the process when the function is decorated. Without either the cache grows without a limit. The bytes
-    are those of the values, as `sizeof` (default: :func:`bytecache.sizeof`) gives them; an entry takes some 60 bytes
-    more (300 in lru_cache), and its key. Without `maxbytes` and `sizeof` nothing is measured. A value that does not fit
-    is returned and not stored; a smaller one that comes later still may be.
+    maxsize: the most entries (a number that looks like bytes warns); maxbytes: the most bytes, as an int, ``"4 GiB"``,
+    ``"500 MB"`` or ``"50%"`` of the memory available to the process when the function is decorated. Without either the
+    cache grows without a limit. The bytes are those of the values, as `sizeof` (default: :func:`bytecache.sizeof`)
+    gives them; an entry takes some 60 bytes more (300 in lru_cache), and its key. Without `maxbytes` and `sizeof`
+    nothing is measured. A value that does not fit is returned and not stored; a smaller one that comes later still may
+    be.
 
     key: a function of the call's arguments that returns the key of the result; if that is a
     :class:`bytecache.VersionedKey`, as from :func:`bytecache.file_key`, a new version takes the place of the one

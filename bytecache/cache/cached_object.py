@@ -7,8 +7,8 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, NoReturn
 
+from ..system.pickling import PickledAsFunction, find, make_carrier
 from .bound_methods import OF_AN_INSTANCE, CachedDescriptor, InstanceCache
-from .by_name import PickledAsFunction, find, make_carrier
 from .hit_path import make_call, make_method_call, make_wrapper
 from .instances import Owner
 from .memory_function import MemoryFunction

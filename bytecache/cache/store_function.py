@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 from ..keys.encoding import ENCODABLE, make_digests
 from ..stores.base import MISSING, Store
+from ..system.pickling import PickledAsFunction, make_carrier
 from .bound_methods import CachedDescriptor, InstanceCache
-from .by_name import PickledAsFunction, make_carrier
 from .cached_object import CachedObject, make_uncached, needs_object
 from .hit_path import make_wrapper
 from .instances import Instances, Owner
