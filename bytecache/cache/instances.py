@@ -36,6 +36,11 @@ class Owner(weakref.ref[Any]):
                     self.keys.discard(one)
 
 
+def is_of_instance(key: Hashable) -> bool:
+    """Return whether the first part of a key stands for an instance."""
+    return isinstance(key, tuple) and bool(key) and isinstance(key[0], Owner)
+
+
 class Instances:
     """What each instance calls a cached method through, by its address.
 

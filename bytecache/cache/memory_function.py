@@ -11,7 +11,7 @@ from ..keys.call_key import arguments_of, identity_of, make_key
 from ..stores.memory import FillOncePartition, LRUPartition
 from ..stores.memory_partition import MemoryPartition
 from .bound_methods import InstanceCache
-from .instances import Instances, Owner
+from .instances import Instances, Owner, is_of_instance
 from .methods import CacheMethods
 from .read_through import ReadThrough
 from .singleflight import Flight
@@ -79,7 +79,7 @@ class MemoryFunction(CacheMethods):
         return [key[0] if isinstance(key, tuple) else key for key in keys]
 
     def _arguments_of(self, key: Hashable) -> Any:
-        if not (isinstance(key, tuple) and isinstance(key[0], Owner)):
+        if not (isinstance(key, tuple) and is_of_instance(key)):
             return arguments_of(key, self._typed)
         arguments = arguments_of(key[1], self._typed)
         call = (key[0](), *(arguments if isinstance(arguments, tuple) else (arguments,)))
