@@ -8,6 +8,7 @@ from operator import attrgetter
 from types import MethodType
 from typing import Any, NoReturn
 
+from ..system.function_like import shows_annotations_of_function
 from .bulk import BulkReader
 from .instances import Instances, Owner
 from .read_through import ReadThrough
@@ -49,6 +50,7 @@ class InstanceCache(BulkReader):
         return self._keys()
 
 
+@shows_annotations_of_function
 class InstanceFunction(functools.partial[Any]):
     """A cached method as one instance has it: what its bound methods call, with ``map`` and the like of its own.
 
@@ -92,6 +94,7 @@ def _function_of(instance: Any, name: str) -> Any:
     return getattr(instance, name).__func__
 
 
+@shows_annotations_of_function
 class UncachedMethod(functools.partial[Any]):
     """``instance.method.uncached``: a bound method that pickles by its two names."""
 
@@ -115,6 +118,7 @@ class UncachedMethod(functools.partial[Any]):
         return hash(self.func)
 
 
+@shows_annotations_of_function
 class UnboundMethod:
     """``Class.method``: takes the instance as its first argument, and has the methods of the cache."""
 
@@ -168,6 +172,7 @@ class UnboundMethod:
         return repr(self._cached)
 
 
+@shows_annotations_of_function
 class CachedDescriptor:
     """A cached function that binds to instances, as functions do. (An abstract part of two classes.)
 

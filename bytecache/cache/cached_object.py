@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, NoReturn
 
-from ..system.pickling import PickledAsFunction, find, make_carrier
+from ..system.function_like import PickledAsFunction, find, make_carrier, shows_annotations_of_function
 from .bound_methods import OF_AN_INSTANCE, CachedDescriptor, InstanceCache
 from .hit_path import make_call, make_method_call, make_wrapper
 from .instances import Owner
@@ -15,6 +15,7 @@ from .memory_function import MemoryFunction
 from .methods import METHODS
 
 
+@shows_annotations_of_function
 class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
     """What the decorators return where a plain function would not do; see needs_object.
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from ..keys.encoding import ENCODABLE, make_digests
 from ..stores.base import MISSING, Store
-from ..system.pickling import PickledAsFunction, make_carrier
+from ..system.function_like import PickledAsFunction, make_carrier, shows_annotations_of_function
 from .bound_methods import CachedDescriptor, InstanceCache
 from .cached_object import CachedObject, make_uncached, needs_object
 from .hit_path import make_wrapper
@@ -17,6 +17,7 @@ from .methods import METHODS, CacheMethods
 from .read_through import ReadThrough
 
 
+@shows_annotations_of_function
 class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
     """What ``fill_once(store=...)`` and ``fill_once(shared=True)`` return; see CachedFunction for what it offers.
 

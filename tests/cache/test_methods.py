@@ -9,6 +9,7 @@ import gc
 import inspect
 import pickle
 import threading
+import typing
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -248,6 +249,8 @@ def test_a_bound_method_is_one() -> None:
     assert one.read.__doc__ == Reader.read.__doc__ == "Return root and name."
     assert list(inspect.signature(one.read).parameters) == ["name"]
     assert list(inspect.signature(Reader.read).parameters) == ["self", "name"]
+    for of in Reader.read, one.read, one.read.uncached:
+        assert typing.get_type_hints(of) == {"name": str, "return": str}
     assert weakref.WeakMethod(one.read)() == one.read  # type: ignore[arg-type]
     assert Reader.read.__wrapped__(one, "x") == one.read.__wrapped__(one, "x") == "a/x"  # type: ignore[call-arg]
     assert one.read.uncached == one.read.uncached != Reader("a").read.uncached

@@ -1,12 +1,21 @@
-"""How objects that stand for functions are pickled: by name, as functions are, or else by value."""
+"""Objects that stand for functions: how they are pickled, and whose annotations they show."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound=type)
 
 
+def shows_annotations_of_function(kind: T) -> T:
+    """Remove a class's own annotations, which would hide those that its objects have, or forward: their function's."""
+    del kind.__annotations__
+    return kind
+
+
+@shows_annotations_of_function
 class PickledAsFunction:
     """Pickles by its name if that leads to it; else as what it is made of.
 
