@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any, NoReturn
 
+from ..system.caller import is_caller_a_class_body
 from ..system.function_like import PickledAsFunction, find, make_carrier, shows_annotations_of_function
 from .bound_methods import OF_AN_INSTANCE, CachedDescriptor, InstanceCache
 from .hit_path import make_call, make_method_call, make_wrapper
@@ -23,14 +25,24 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
     starts empty. In __dict__ is only what a function has, which another decorator may copy.
     """
 
-    __slots__ = ("_arguments", "_cache", "_carrier", "_unbound", "attribute", "instances", "uncached")
+    __slots__ = (
+        "_arguments", "_binds", "_cache", "_call", "_carrier", "_unbound", "attribute", "instances", "uncached",
+    )  # fmt: skip
 
     _cache: MemoryFunction
+    _call: Callable[..., Any]
+    _binds: bool
 
     def __new__(cls, cache: MemoryFunction, qualname: str | None = None) -> CachedObject:
         """Wrap the function of `cache`. qualname: if it is not the function's."""
-        self = super().__new__(cls, make_call(cache))
-        function = cache.function
+        function, call = cache.function, make_call(cache)
+
+        def call_bound(*args: Any, **kwds: Any) -> Any:
+            return self.__get__(args[0])(*args[1:], **kwds) if args else call(**kwds)
+
+        binds = _is_method(function) and cache.partition.maxsize != 0
+        self = super().__new__(cls, call_bound if binds else call)
+        self._call, self._binds = call, binds
         functools.update_wrapper(self, function)
         for name in (*METHODS, "uncached"):  # of a cached function inside, if there is one
             self.__dict__.pop(name, None)
@@ -48,16 +60,16 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
 
     def bound_call(self, instance: Any, owner: Owner | None) -> Any:
         if not self._cache.is_held_weakly(instance):
-            return self.func
+            return self._call
         if owner is not None:
             return make_method_call(self._cache, owner)
-        return self.func if self._cache.evicts else functools.partial(self._refuse, type(instance))
+        return self._call if self._cache.evicts else functools.partial(self._refuse, type(instance))
 
     def cache_of(self, instance: Any) -> InstanceCache:
         owner = self.__get__(instance).__func__.owner
         if not isinstance(owner, Owner) or not self._cache.is_held_weakly(instance):
             owner = None
-            if self.bound_call(instance, None) is not self.func:
+            if self.bound_call(instance, None) is not self._call:
                 self._refuse(type(instance))
         return self._cache.cache_of(instance, owner)
 
@@ -75,7 +87,9 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
     def __getattr__(self, name: str) -> Any:
         if name in METHODS:
             owner = self._class_of_class_method() if name in OF_AN_INSTANCE else None
-            return getattr(self._cache if owner is None else self._cache.cache_of(owner, None), name)
+            if owner is not None:
+                return getattr(self.cache_of(owner) if self._binds else self._cache.cache_of(owner, None), name)
+            return getattr(self._cache, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _class_of_class_method(self) -> type | None:
@@ -104,6 +118,17 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
         return f"<cached {self.__module__}.{self.__qualname__}>"
 
 
+def _is_method(function: Any) -> bool:
+    """Return whether a function's first argument is an instance or a class, by its name.
+
+    Then a call binds to it, as one through the instance does: a property, or a decorator above, calls it like that.
+    """
+    if isinstance(function, MethodType):
+        return False
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return getattr(code, "co_varnames", ())[:1] in (("self",), ("cls",))
+
+
 def needs_object(function: Any) -> bool:
     """Return whether a plain function could not stand for `function` once that is cached.
 
@@ -112,7 +137,7 @@ def needs_object(function: Any) -> bool:
     itself will not get.
     """
     qualname = getattr(function, "__qualname__", None)
-    if qualname is None:
+    if qualname is None or is_caller_a_class_body():
         return True
     parent = qualname.rpartition(".")[0]
     return bool(parent and not parent.endswith("<locals>")) or find(function.__module__, qualname) is function

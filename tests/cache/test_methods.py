@@ -215,6 +215,46 @@ def test_map_of_a_class_method() -> None:
     assert Alone.of_class.cache_info()[:2] == (2, 2)
 
 
+def test_a_property_and_a_decorator_above_bind_too(in_memory: Any, plain_gc: None) -> None:
+    """What calls the cached function with the instance itself gets that instance's values, and keeps it no longer."""
+
+    def logged(function: Any) -> Any:
+        return functools.wraps(function)(lambda *args, **kwds: function(*args, **kwds))
+
+    class Local:
+        __hash__ = None  # type: ignore[assignment]
+
+        @property
+        @in_memory()
+        def size(self) -> list[Any]:
+            return [self.name]
+
+        @logged
+        @in_memory()
+        def read(self, key: str) -> list[Any]:
+            return [self.name, key]
+
+        plus = in_memory()(counted_from(1))
+
+        @in_memory()
+        def __getitem__(self, key: str) -> list[Any]:
+            return [self.name, key]
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    one, other = Local("a"), Local("b")
+    assert one.size is one.size == ["a"] and other.size == ["b"]
+    assert one.read("x") is one.read("x") == ["a", "x"] and other.read("x") == ["b", "x"]
+    assert one["x"] is one["x"] == ["a", "x"] and other["x"] == ["b", "x"]
+    assert one.plus(1) is one.plus.map([1])[0] == ["a", 2] and other.plus(1) == ["b", 2]
+    assert pickle.loads(pickle.dumps(Renamed().get_minus))(1) == ["renamed", 0]
+    alive = weakref.ref(one)
+    del one
+    assert alive() is None
+    assert Local.__getitem__.cache_info().currsize == 1
+
+
 def test_an_unbound_map_is_refused() -> None:
     """Class.read.map cannot know an instance: a TypeError says what to write, and nothing is read."""
     for bulk in Reader.read.map, Reader.read.warm:
@@ -236,8 +276,15 @@ def plain(self: Any, n: int) -> tuple[int]:
     return (n,)
 
 
+def counted_from(start: int) -> Any:
+    """Return a function that is local to this one."""
+    return lambda self, n: [self.name, start + n]
+
+
 class Renamed:
+    name = "renamed"
     get = bytecache.fill_once(plain)
+    get_minus = bytecache.fill_once(counted_from(-1))
 
 
 def test_a_bound_method_is_one() -> None:

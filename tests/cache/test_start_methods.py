@@ -26,7 +26,7 @@ def job(method: str, script: Path = JOB) -> Any:
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=5 * PATIENCE_S,  # torch is imported twice
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -59,8 +59,7 @@ def test_pickled_instances_work(method: str) -> None:
 
 DATALOADER = """
 import json, sys
-import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader
 import bytecache
 from bytecache.torch import ImageDataset, collate
 from helpers.images import flat_jpeg
@@ -75,11 +74,10 @@ def read(n):
     return flat_jpeg(16, 16, 9)
 
 if __name__ == "__main__":
-    sizes = []
-    for load in read.uncached, Files().read.uncached, Files().read:
-        data = ImageDataset(range(4), range(4), load=load, size=(16, 16))
-        loader = DataLoader(data, batch_size=2, num_workers=1, collate_fn=collate, multiprocessing_context=sys.argv[1])
-        sizes += [list(images.shape) for images, _ in loader]
+    loads = read.uncached, Files().read.uncached, Files().read
+    data = ConcatDataset([ImageDataset(range(2), range(2), load=load, size=(16, 16)) for load in loads])
+    loader = DataLoader(data, batch_size=2, num_workers=1, collate_fn=collate, multiprocessing_context=sys.argv[1])
+    sizes = [list(images.shape) for images, _ in loader]
     print(json.dumps([sizes, read.cache_info(), read.uncached.cache_info()]))
 """
 
@@ -91,5 +89,5 @@ def test_a_dataloader_reads_uncached(method: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(DATALOADER)
     sizes, *infos = job(method, script)
-    assert sizes == [[2, 3, 16, 16]] * 6
+    assert sizes == [[2, 3, 16, 16]] * 3
     assert infos == [[0, 0, None, 0], [0, 0, 0, 0]]
