@@ -86,9 +86,10 @@ class Lease(ABC):
 class Partition(ABC):
     """The values of one function, by key: for a store 16-byte digests, in memory any hashable.
 
-    Values are whatever the store can keep. What is returned never changes, even if the caller changes the object that
-    was put. If the store cannot be reached, look-ups return MISSING, and put returns the value as not stored; it warns
-    once. Safe for threads; works on in a forked child.
+    Values are whatever the store can keep. What a store returns never changes, even if the caller changes the object
+    that was put: its lists, dicts and bytearrays are made anew for each caller. Partitions in memory return the object
+    itself, whose arrays they have made read-only, and nothing else. If the store cannot be reached, look-ups return
+    MISSING, and put returns the value as not stored; it warns once. Safe for threads; works on in a forked child.
 
     Subclasses set ``maxsize`` (the most entries) and ``maxbytes`` (None: no limit), ``counters``, ``generation``, and
     ``lock``, which is re-entrant. It guards what the partition changes in this process's memory. A signal handler may

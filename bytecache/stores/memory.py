@@ -11,7 +11,7 @@ from .counters import MemoryCounters
 from .lru import LRUPartition as LRUPartition
 from .memory_partition import Claim, Contents, MemoryPartition
 from .sizes import PLAIN
-from .values import make_read_only, make_writable, sizeof
+from .values import make_read_only, make_writable, sizeof as default_sizeof
 
 
 class FillOncePartition(MemoryPartition):
@@ -30,6 +30,8 @@ class FillOncePartition(MemoryPartition):
     ) -> None:
         super().__init__(maxsize, maxbytes, sizeof)
         self._identity_of = identity_of
+        # Types of values whose bytes are the same whenever they are measured: there is no need to remember them.
+        self._measured_alike = PLAIN if sizeof is default_sizeof else frozenset()
 
     def get(self, key: Hashable, copy: bool = True) -> Any:
         value = self.entries.get(key, MISSING)
@@ -52,7 +54,8 @@ class FillOncePartition(MemoryPartition):
                 return PutResult(value, None)
             return PutResult(value, self._store(contents, key, value, claim))
         finally:
-            _give_up(contents, key, claim)
+            if contents.changing.get(key) is claim:
+                contents.changing.pop(key, None)
 
     def _store(self, contents: Contents, key: Hashable, value: Any, claim: Claim) -> bool:
         counters = contents.counters
@@ -61,7 +64,7 @@ class FillOncePartition(MemoryPartition):
             self._remove_version(contents, contents.latest.pop(identity, MISSING))
         if self._fits(counters, claim.nbytes):
             frozen = make_read_only(value)
-            if claim.nbytes != self._known_size(value):
+            if claim.nbytes and type(value) not in self._measured_alike:
                 contents.sizes[key] = claim.nbytes
             contents.entries[key] = value
             with self.lock:
@@ -83,12 +86,6 @@ class FillOncePartition(MemoryPartition):
 
     def _fits(self, counters: MemoryCounters, nbytes: int) -> bool:
         return counters.currsize < self._most and counters.currbytes + nbytes <= self._room
-
-    def _known_size(self, value: Any) -> int | None:
-        """Return the bytes of a value that are the same whenever it is measured; None if they may not be."""
-        if self._sizeof is None:
-            return 0
-        return sys.getsizeof(value) if self._sizeof is sizeof and type(value) in PLAIN else None
 
     def discard(self, key: Hashable) -> bool:
         contents, claim = self._contents, self._claim_of_stored(self._contents, key)
@@ -116,7 +113,7 @@ class FillOncePartition(MemoryPartition):
         value = contents.entries.get(key, MISSING)
         if value is MISSING:
             return None
-        return Claim(True, contents.sizes.get(key) or self._known_size(value) or 0)
+        return Claim(True, sys.getsizeof(value) if type(value) in self._measured_alike else contents.sizes.get(key, 0))
 
     def _remove(self, contents: Contents, key: Hashable, claim: Claim) -> bool:
         """Remove an entry, and return whether it was this thread that did."""

@@ -14,7 +14,7 @@ from bytecache.cache import leased_flight, singleflight
 from bytecache.stores.memory import LRUPartition
 from bytecache.stores.shared.handle import StoreHandle
 from bytecache.stores.shared.locks import WRITER_BYTE, ByteRangeLocks
-from bytecache.stores.shared.segment import Segment
+from bytecache.stores.shared.segments.segment import Segment
 
 # Modules that run when a key is missed, and those that change a store's files.
 MISS_PATH_MODULES = {
@@ -25,12 +25,12 @@ SHARED_MISS_PATH_MODULES = {
     *(f"bytecache.cache.{name}" for name in ("read_through", "singleflight", "leased_flight")),
     *(
         f"bytecache.stores.shared.{name}"
-        for name in ("index", "locks", "segment", "handle", "partition", "counters", "writing")
+        for name in ("segments.index", "locks", "segments.segment", "handle", "partition", "counters", "writing")
     ),
 }
 STORE_WRITE_MODULES = {
     f"bytecache.stores.shared.{name}"
-    for name in ("segment", "index", "handle", "header", "counters", "partition", "writing")
+    for name in ("segments.segment", "segments.index", "handle", "header", "counters", "partition", "writing")
 }
 
 # Cached functions

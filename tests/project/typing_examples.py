@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from typing_extensions import assert_type
 
@@ -78,6 +80,9 @@ assert_type(bare.__name__ + bare.__qualname__ + bare.__module__, str)
 assert_type(bare.cache_info(), bytecache.CacheInfo)
 assert_type((bare.cache_stats() - bare.warm(["a"])).hit_rate, float)
 assert_type(bare.__wrapped__("a"), bytes)
+assert_type(called.cache_contains("a", offset=3), bool)
+assert_type(shared.cache_discard("a"), bool)
+assert_type(recent.cache_keys(), list[Any])
 assert_type(bytecache.decode_jpeg(bare("a")).dtype, np.dtype[np.uint8])
 assert_type(shared("a"), bytes)
 assert_type(shared.cache_stats(scope="all").hits, int)
@@ -88,6 +93,7 @@ Folder().read(1)  # type: ignore[arg-type]
 Folder().part("a", offset="b")  # type: ignore[arg-type]
 Folder().static(1)  # type: ignore[arg-type]
 called("a", offset="b")  # type: ignore[arg-type]
+called.cache_discard(3)  # type: ignore[arg-type]
 bytecache.fill_once(maxbytes=1.5)  # type: ignore[call-overload]
 bytecache.lru_cache(shared=True)  # type: ignore[call-overload]
 bytecache.SharedStore("/tmp/store", maxbytes=1.5)  # type: ignore[arg-type]

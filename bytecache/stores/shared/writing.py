@@ -6,7 +6,7 @@ from ..base import MISSING
 from ..codec import Encoded
 from .binding import Binding, begin_anew_locked, replace_damaged_locked
 from .counters import CounterRow
-from .segment import Segment
+from .segments.segment import Segment
 
 # Stored and evicted values are counted under the writer's mutex, not under the partition's lock: a signal handler that
 # stores a value, in a thread that has that lock, would take the two in the other order.

@@ -15,10 +15,10 @@ from hypothesis import given, settings, strategies as st
 
 from bytecache.stores.base import MISSING
 from bytecache.stores.codec import encode
-from bytecache.stores.shared import index
-from bytecache.stores.shared.index import BITS, COUNT, DEAD, TAIL, UNVERIFIED, HashIndex
-from bytecache.stores.shared.index_entry import IndexEntry
-from bytecache.stores.shared.segment import Segment
+from bytecache.stores.shared.segments import index
+from bytecache.stores.shared.segments.index import BITS, COUNT, DEAD, TAIL, UNVERIFIED, HashIndex
+from bytecache.stores.shared.segments.index_entry import IndexEntry
+from bytecache.stores.shared.segments.segment import Segment
 
 MAXBYTES = 1 << 20
 

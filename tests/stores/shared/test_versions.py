@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers.counting import counting, stats_of
 from helpers.internals import store_of
@@ -203,6 +205,38 @@ def test_a_discarded_value_is_found_by_no_process(stores: Stores) -> None:
     stats = f.cache_stats("all")
     assert (stats.stored, stats.evicted, stats.currsize) == (1501, 2, 1499)
     assert is_sound(store.path)
+
+
+def test_damage_of_a_structure_is_never_a_wrong_value(tmp_path: Path) -> None:
+    """With any byte of value or entry changed by the time of the next run, it is the value, or it is read again."""
+    value = {"image": np.arange(6, dtype=np.uint8), "boxes": [(1, 2.5), "ä"], "data": b"abc", "none": None}
+
+    def opened(name: str) -> tuple[SharedStore, Any, list[Any]]:
+        store = SharedStore(tmp_path / name, maxbytes=10_000)
+        return store, *counting(bytecache.fill_once(store=store, version="1"), lambda key: value)
+
+    store, f, _ = opened("store")
+    f("a")
+    generation, tail = store.handle().header.generation_of(16), store.currbytes
+    store.close()
+    reads = 0
+    for name, places in [("arena", range(0, tail, 9)), ("index", range(4096, 4144, 3))]:
+        file = tmp_path / "store" / f"{generation}.{name}"
+        whole = file.read_bytes()
+        for place in places:
+            shutil.copytree(tmp_path / "store", tmp_path / "copy")
+            damaged = tmp_path / "copy" / file.name
+            damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+            again, f, ran = opened("copy")
+            for _ in range(2):
+                found = f("a")
+                assert found["image"].tolist() == value["image"].tolist() and list(found) == list(value)
+                assert [found[key] for key in ("boxes", "data", "none")] == [[(1, 2.5), "ä"], b"abc", None]
+            reads += len(ran)
+            del found, f  # the array keeps the file open
+            again.close()
+            shutil.rmtree(tmp_path / "copy")
+    assert reads == len(range(0, tail, 9)) + 15  # all but one, which is padding
 
 
 def test_a_discarded_value_is_gone_in_the_next_run(stores: Stores) -> None:

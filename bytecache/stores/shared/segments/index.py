@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from ...system.file_io import create_file, inode_at, map_words, open_owned, pwrite_all
-from ...system.filesystem import overwrites_in_place
+from ....system.file_io import create_file, inode_at, map_words, open_owned, pwrite_all
+from ....system.filesystem import overwrites_in_place
 from .index_entry import CRC_BYTE, DEAD_BYTE, DISCARDED, ENTRY, IndexEntry
 from .slots import build_table, capacity, table_path
 

@@ -15,11 +15,11 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from ...system.file_io import create_file, inode_at, open_owned, pwrite_all
-from ...system.filesystem import is_memory_backed
-from ..base import MISSING
-from ..codec import BYTES, NDARRAY, STRUCTURE, Encoded, decode
-from ..structures import ALIGNMENT
+from ....system.file_io import create_file, inode_at, open_owned, pwrite_all
+from ....system.filesystem import is_memory_backed
+from ...base import MISSING
+from ...codec import BYTES, NDARRAY, STRUCTURE, Encoded, decode
+from ...structures import ALIGNMENT
 from .index import ALLOCATED, ARENA_INODE, HashIndex
 from .index_entry import IndexEntry
 
