@@ -33,22 +33,25 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
     _call: Callable[..., Any]
     _binds: bool
 
-    def __new__(cls, cache: MemoryFunction, qualname: str | None = None) -> CachedObject:
+    def __new__(cls, *arguments: Any) -> CachedObject:
+        return super().__new__(cls, make_call)  # until __init__ has what is to be called
+
+    def __init__(self, cache: MemoryFunction, qualname: str | None = None) -> None:
         """Wrap the function of `cache`. qualname: if it is not the function's."""
         function, call = cache.function, make_call(cache)
 
         def call_bound(*args: Any, **kwds: Any) -> Any:
             return self.__get__(args[0])(*args[1:], **kwds) if args else call(**kwds)
 
-        binds = _is_method(function) and cache.partition.maxsize != 0
-        self = super().__new__(cls, call_bound if binds else call)
-        self._call, self._binds = call, binds
+        self._call, self._binds = call, _is_method(function) and cache.partition.maxsize != 0
+        functools.partial.__setstate__(self, (call_bound if self._binds else call, (), {}, {}))  # type: ignore[attr-defined]
         functools.update_wrapper(self, function)
         for name in (*METHODS, "uncached"):  # of a cached function inside, if there is one
             self.__dict__.pop(name, None)
         if not hasattr(function, "__qualname__"):  # a partial, or an object that can be called
             self.__module__, self.__qualname__ = type(function).__module__, type(function).__qualname__
-        self.attribute = getattr(function, "__name__", self.__qualname__)
+        if not hasattr(self, "attribute"):  # unless it is in its class already
+            self.attribute = getattr(function, "__name__", self.__qualname__)
         self._arguments, self._cache, self._unbound = (cache, qualname), cache, None
         if qualname is None:
             self.uncached = make_uncached(function, self.__module__, self.__qualname__, CachedObject)
@@ -56,7 +59,6 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
             self.__qualname__ = qualname
         self._carrier = make_carrier(self.__module__, self.__qualname__, self._arguments)
         self.instances = cache.instances
-        return self
 
     def bound_call(self, instance: Any, owner: Owner | None) -> Any:
         if not self._cache.is_held_weakly(instance):

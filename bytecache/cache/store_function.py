@@ -57,7 +57,8 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
         self._digest_of, digest_of_one = make_digests(identity[0], typed, key)
         cache = ReadThrough(function, partition, once=once)
         self._get, self._unbound, self.instances = partition.get, None, Instances()
-        self.attribute = getattr(self, "__name__", self.__qualname__)
+        if not hasattr(self, "attribute"):  # unless it is in its class already
+            self.attribute = getattr(self, "__name__", self.__qualname__)
         kind = CachedObject if needs_object(function) else make_wrapper
         self.uncached = make_uncached(function, self.__module__, self.__qualname__, kind)
         super().__init__(cache, digest_of_one, cache.miss, typed, views=True)

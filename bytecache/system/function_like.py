@@ -32,8 +32,11 @@ class PickledAsFunction:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         if find(self.__module__, self.__qualname__) is not self:
-            return type(self), self._arguments
+            return _blank, (type(self),), self._arguments
         return self.__qualname__ if protocol < 4 else (_restore, (type(self), self._carrier))
+
+    def __setstate__(self, arguments: tuple[Any, ...]) -> None:
+        self.__init__(*arguments)  # type: ignore[misc]
 
     def _is_copy(self, arguments: tuple[Any, ...]) -> bool:
         """Return whether this may stand for another one with its name and these arguments."""
@@ -47,7 +50,7 @@ def make_carrier(module: str, qualname: str, arguments: tuple[Any, ...]) -> Call
     dill or cloudpickle finds that its name leads nowhere. An object of a class cannot know which of the two is wanted.
     """
 
-    def carrier() -> tuple[Any, ...]:
+    def carrier(arguments: tuple[Any, ...] = arguments) -> tuple[Any, ...]:  # dill fills a closure too late
         return arguments
 
     carrier.__module__, carrier.__qualname__ = module, f"{qualname}._carrier"
@@ -60,6 +63,11 @@ def find(module: str | None, qualname: str) -> Any:
     for name in qualname.split("."):
         found = getattr(found, name, None)
     return found
+
+
+def _blank(kind: Any) -> Any:
+    """Return an object that its arguments make complete later: by way of its class they may refer to it."""
+    return kind.__new__(kind)
 
 
 def _restore(kind: Any, carrier: Callable[[], tuple[Any, ...]]) -> Any:

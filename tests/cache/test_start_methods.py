@@ -91,3 +91,17 @@ def test_a_dataloader_reads_uncached(method: str, tmp_path: Path) -> None:
     sizes, *infos = job(method, script)
     assert sizes == [[2, 3, 16, 16]] * 3
     assert infos == [[0, 0, None, 0], [0, 0, 0, 0]]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="shared stores")
+@pytest.mark.parametrize("pickler", ["cloudpickle", "dill"])
+def test_a_class_of_a_script_reaches_a_process_that_cannot_import_it(pickler: str) -> None:
+    """Its methods, static methods and class methods are copied with it: empty in memory, at work in a shared store.
+
+    What is one function in the script is one in the copy: a reader's method counts for the bound one beside it too.
+    """
+    pytest.importorskip(pickler)
+    found = job(pickler, JOB.with_name("methods_by_value.py"))
+    values, counts = [row[:2] for row in found], [row[2:] for row in found]
+    assert values == [[text] * 2 for text in ("aa", "ss", "ss", "aa", "aa", "aa", "ss", "RR", "aa", "aa")]
+    assert counts == [[2, 1], [1, 1], [0, 2], [2, 0], [0, 2], [4, 1], [3, 1], [1, 1], [4, 0], [0, 4]]
