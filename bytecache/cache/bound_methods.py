@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from operator import attrgetter
-from types import MethodType
 from typing import Any, NoReturn
 
 from ..system.function_like import shows_annotations_of_function
 from .bulk import BulkReader
-from .instances import Instances, Owner
+from .instances import Instances
 from .read_through import ReadThrough
 
 OF_AN_INSTANCE = ("cache_contains", "cache_discard", "cache_keys", "map", "warm")
@@ -50,48 +50,55 @@ class InstanceCache(BulkReader):
         return self._keys()
 
 
-@shows_annotations_of_function
-class InstanceFunction(functools.partial[Any]):
-    """A cached method as one instance has it: what its bound methods call, with ``map`` and the like of its own.
+def refusal(message: str) -> Any:
+    """Return a function that raises TypeError, for an instance that a cached method cannot serve."""
 
-    owner: gives the instance, which this does not keep alive if it can be referenced weakly.
-    """
+    def refuse(*args: Any, **kwds: Any) -> NoReturn:
+        raise TypeError(message)
 
-    owner: Callable[[], Any]
-    __name__: str
-    _cached: CachedDescriptor
+    return refuse
 
-    def __new__(cls, call: Callable[..., Any], cached: CachedDescriptor, owner: Callable[[], Any]) -> InstanceFunction:
-        self = super().__new__(cls, call)
-        self._cached, self.owner = cached, owner
-        self.__module__, self.__doc__ = cached.__module__, cached.__doc__
-        self.__name__ = cached.attribute  # by which pickle finds a bound method
-        return self
+
+class BoundMethod(functools.partial[Any]):
+    # ``instance.method``: the function that answers, and the instance. cached: what the class has.
+    # Not types.MethodType, which could not tell what it calls whose ``map`` is asked for, nor be copied deeply.
+
+    __doc__ = property(lambda self: self.cached.__doc__)
+    __self__ = property(lambda self: self.args[0])
+    __func__ = property(lambda self: self.cached.__get__(None, type(self.args[0])))
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        signature = inspect.signature(self.cached.__wrapped__)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
 
     @property
     def uncached(self) -> UncachedMethod:
-        return UncachedMethod(self._cached.uncached.__get__(self._instance()), self._cached.attribute)
-
-    def _instance(self) -> Any:
-        instance = self.owner()
-        if instance is None:
-            raise ReferenceError(f"the instance of this {self.__name__} is gone")
-        return instance
+        return UncachedMethod(self.cached.uncached.__get__(self.args[0]), self.cached.attribute)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_cached":  # while it is made
+        if name == "cached":  # made of __func__ and __self__, as weakref.WeakMethod does it
+            return self.func.cached  # type: ignore[attr-defined]
+        if name in ("__copy__", "__deepcopy__"):  # those of what the class has make no copy
             raise AttributeError(name)
-        return getattr(self._cached.cache_of(self._instance()) if name in OF_AN_INSTANCE else self._cached, name)
+        return getattr(self.cached.cache_of(self.args[0]) if name in OF_AN_INSTANCE else self.cached, name)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> BoundMethod:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BoundMethod):
+            return NotImplemented
+        return self.cached is other.cached and self.args[0] is other.args[0]
+
+    def __hash__(self) -> int:
+        return hash((id(self.args[0]), id(self.cached)))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _function_of, (self._instance(), self.__name__)
+        return getattr, (self.args[0], self.cached.attribute)
 
     def __repr__(self) -> str:
-        return repr(self._cached)
-
-
-def _function_of(instance: Any, name: str) -> Any:
-    return getattr(instance, name).__func__
+        return f"<bound method {self.cached.__qualname__} of {self.args[0]!r}>"
 
 
 @shows_annotations_of_function
@@ -107,6 +114,9 @@ class UncachedMethod(functools.partial[Any]):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.func, name)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> UncachedMethod:
+        return self
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return attrgetter(self._path), (self.__self__,)
@@ -127,40 +137,40 @@ class UnboundMethod:
 
     def __init__(self, cached: CachedDescriptor, owner: type) -> None:
         functools.update_wrapper(self, cached)  # type: ignore[arg-type]
-        self.__wrapped__, self._cached, self._owner = cached.__wrapped__, cached, owner
+        self.__wrapped__, self.cached, self._owner = cached.__wrapped__, cached, owner
 
     def __call__(self, /, *args: Any, **kwds: Any) -> Any:
         if not args:
             return self.__wrapped__(**kwds)  # says what is missing
-        return self._cached.__get__(args[0])(*args[1:], **kwds)
+        return self.cached.__get__(args[0])(*args[1:], **kwds)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self._cached.__get__(instance, owner)
+        return self.cached.__get__(instance, owner)
 
     def map(self, *args: Any, **kwds: Any) -> NoReturn:
         """Raise TypeError: an instance has ``map`` and ``warm``."""
-        name = f"{self._owner.__name__}.{self._cached.attribute}"
+        name = f"{self._owner.__name__}.{self.cached.attribute}"
         raise TypeError(
-            f"{name} needs an instance: ask one, as in instance.{self._cached.attribute}.map(keys), and not the class"
+            f"{name} needs an instance: ask one, as in instance.{self.cached.attribute}.map(keys), and not the class"
         )
 
     warm = map
 
     def cache_contains(self, /, instance: Any, *args: Any, **kwds: Any) -> bool:
         """Return whether there is a value for a call with these arguments."""
-        return self._cached.cache_of(instance).cache_contains(*args, **kwds)
+        return self.cached.cache_of(instance).cache_contains(*args, **kwds)
 
     def cache_discard(self, /, instance: Any, *args: Any, **kwds: Any) -> bool:
         """Remove the value of a call with these arguments."""
-        return self._cached.cache_of(instance).cache_discard(*args, **kwds)
+        return self.cached.cache_of(instance).cache_discard(*args, **kwds)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_cached":
+        if name == "cached":
             raise AttributeError(name)
-        return getattr(self._cached, name)
+        return getattr(self.cached, name)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return getattr, (self._owner, self._cached.attribute)
+        return getattr, (self._owner, self.cached.attribute)
 
     def __copy__(self) -> UnboundMethod:
         return self
@@ -169,7 +179,7 @@ class UnboundMethod:
         return self
 
     def __repr__(self) -> str:
-        return repr(self._cached)
+        return repr(self.cached)
 
 
 @shows_annotations_of_function
@@ -196,26 +206,18 @@ class CachedDescriptor:
             return self._unbound
         function = self.instances.functions.get(id(instance))
         if function is None or function.owner() is not instance:
-            function = self._function_of(instance)
-        return MethodType(function, instance)
-
-    def _function_of(self, instance: Any) -> InstanceFunction:
-        """Return what `instance` calls, made anew."""
-        self.forget_dead()
-        try:
-            owner = self.instances.owner(instance)
-        except TypeError:
-            return InstanceFunction(self.bound_call(instance, None), self, lambda: instance)
-        function = InstanceFunction(self.bound_call(instance, owner), self, owner)
-        return self.instances.add(owner, function)  # type: ignore[no-any-return]
+            function = self.function_for(instance)
+        bound = BoundMethod(function, instance)
+        bound.cached = self  # type: ignore[attr-defined]  # so it has a __dict__, and a partial of it keeps it as it is
+        return bound
 
     def forget_dead(self) -> None:
         """Forget the instances that are gone, and what was stored for them."""
         for _ in self.instances.take_dead():
             pass
 
-    def bound_call(self, instance: Any, owner: Owner | None) -> Callable[..., Any]:
-        """Return what answers a call with `instance` as its first argument; owner: None if it cannot be held weakly."""
+    def function_for(self, instance: Any) -> Any:
+        """Return what answers calls with `instance` as the first argument, in which case it is not in `instances`."""
         raise NotImplementedError
 
     def cache_of(self, instance: Any) -> InstanceCache:

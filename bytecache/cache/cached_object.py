@@ -6,13 +6,12 @@ import functools
 import inspect
 from collections.abc import Callable
 from types import FunctionType, MethodType
-from typing import Any, NoReturn
+from typing import Any
 
 from ..system.caller import is_caller_a_class_body
 from ..system.function_like import PickledAsFunction, find, make_carrier, shows_annotations_of_function
-from .bound_methods import OF_AN_INSTANCE, CachedDescriptor, InstanceCache
+from .bound_methods import OF_AN_INSTANCE, CachedDescriptor, InstanceCache, refusal
 from .hit_path import make_call, make_method_call, make_wrapper
-from .instances import Owner
 from .memory_function import MemoryFunction
 from .methods import METHODS
 
@@ -60,28 +59,31 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
         self._carrier = make_carrier(self.__module__, self.__qualname__, self._arguments)
         self.instances = cache.instances
 
-    def bound_call(self, instance: Any, owner: Owner | None) -> Any:
+    def function_for(self, instance: Any) -> Any:
         if not self._cache.is_held_weakly(instance):
             return self._call
-        if owner is not None:
-            return make_method_call(self._cache, owner)
-        return self._call if self._cache.evicts else functools.partial(self._refuse, type(instance))
+        self.forget_dead()
+        try:
+            owner = self.instances.owner(instance)
+        except TypeError:
+            return self._call if self._cache.evicts else self._refusal(type(instance))
+        function = make_method_call(self._cache, owner)
+        function.owner = owner
+        return self.instances.add(owner, function)
 
-    def cache_of(self, instance: Any) -> InstanceCache:
-        owner = self.__get__(instance).__func__.owner
-        if not isinstance(owner, Owner) or not self._cache.is_held_weakly(instance):
-            owner = None
-            if self.bound_call(instance, None) is not self._call:
-                self._refuse(type(instance))
-        return self._cache.cache_of(instance, owner)
-
-    def _refuse(self, kind: type, *args: Any, **kwds: Any) -> NoReturn:
-        """Raise TypeError: an instance of this class cannot be held weakly."""
-        raise TypeError(
+    def _refusal(self, kind: type) -> Any:
+        return refusal(
             f"{self.__qualname__} is a cached method, and a {kind.__qualname__} cannot be referenced weakly, so what "
             'is stored for it cannot go with it: add "__weakref__" to its __slots__, or give keep_alive=True, and it '
             "lives as long as what is stored for it"
         )
+
+    def cache_of(self, instance: Any) -> InstanceCache:
+        function = self.__get__(instance).func
+        owner = getattr(function, "owner", None)
+        if owner is None and function is not self._call:
+            function()  # raises
+        return self._cache.cache_of(instance, owner)
 
     def forget_dead(self) -> None:
         self._cache.forget_dead()
@@ -141,8 +143,8 @@ def needs_object(function: Any) -> bool:
     qualname = getattr(function, "__qualname__", None)
     if qualname is None or is_caller_a_class_body():
         return True
-    parent = qualname.rpartition(".")[0]
-    return bool(parent and not parent.endswith("<locals>")) or find(function.__module__, qualname) is function
+    parent, module = qualname.rpartition(".")[0], getattr(function, "__module__", None)
+    return bool(parent and not parent.endswith("<locals>")) or find(module, qualname) is function
 
 
 def make_cached(cache: MemoryFunction) -> Any:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable
-from typing import Any, NoReturn
+from typing import Any
 
 from ..keys.encoding import ENCODABLE, make_digests
 from ..stores.base import MISSING, Store
 from ..system.function_like import PickledAsFunction, make_carrier, shows_annotations_of_function
-from .bound_methods import CachedDescriptor, InstanceCache
+from .bound_methods import CachedDescriptor, InstanceCache, refusal
 from .cached_object import CachedObject, make_uncached, needs_object
 from .hit_path import make_wrapper
-from .instances import Instances, Owner
+from .instances import Instances
 from .methods import METHODS, CacheMethods
 from .read_through import ReadThrough
 
@@ -75,12 +75,18 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
     def _key_of_call(self, args: tuple[Any, ...], kwds: dict[str, Any]) -> Hashable:
         return self._digest_of(args, kwds)
 
-    def bound_call(self, instance: Any, owner: Owner | None) -> Callable[..., Any]:
-        return self.__call__ if self._can_be_in_key(instance) else self._refuse
+    def function_for(self, instance: Any) -> Any:
+        if self._arguments[4] is not None or isinstance(instance, ENCODABLE):
+            return self
+        return refusal(
+            f"{self.__qualname__} is a method whose values processes share, and the instance cannot be a part of the "
+            "key: give key=, a function of the call's arguments such as key=lambda self, path: (self.root, path)"
+        )
 
     def cache_of(self, instance: Any) -> InstanceCache:
-        if not self._can_be_in_key(instance):
-            self._refuse()
+        function = self.function_for(instance)
+        if function is not self:
+            function()  # raises
         digest_of = self._digest_of
         return InstanceCache(
             self._cache,
@@ -89,16 +95,6 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
             instance,
             self.cache_keys,
             views=True,
-        )
-
-    def _can_be_in_key(self, instance: Any) -> bool:
-        return self._arguments[4] is not None or isinstance(instance, ENCODABLE)
-
-    def _refuse(self, *args: Any, **kwds: Any) -> NoReturn:
-        """Raise TypeError: an instance means nothing to another process."""
-        raise TypeError(
-            f"{self.__qualname__} is a method whose values processes share, and the instance cannot be a part of the "
-            "key: give key=, a function of the call's arguments such as key=lambda self, path: (self.root, path)"
         )
 
     def _is_copy(self, arguments: tuple[Any, ...]) -> bool:
