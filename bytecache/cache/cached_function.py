@@ -75,7 +75,8 @@ class CachedFunction(Protocol[P, R]):
         It counts as evicted. In memory its room is free at once; a shared store, in which from then on no process finds
         it, begins the function's values anew when it is full and more than half of them are gone. What this process is
         reading for the call meanwhile is handed out and not stored, unless the function was decorated with once=False;
-        what another process is reading may be stored afterwards.
+        what another process is reading may be stored afterwards. Raises OSError for a store that is open for reading
+        alone, or whose lock a stopped process has.
         """
 
     def cache_keys(self) -> list[Any]:

@@ -82,15 +82,13 @@ class FillOncePartition(MemoryPartition):
                 counters.rejected += 1
         elif identity is not None:
             contents.latest[identity] = key
-        return claim.counted
+        return bool(claim.counted)
 
     def _fits(self, counters: MemoryCounters, nbytes: int) -> bool:
         return counters.currsize < self._most and counters.currbytes + nbytes <= self._room
 
     def discard(self, key: Hashable) -> bool:
-        contents, claim = self._contents, self._claim_of_stored(self._contents, key)
-        if claim is None:
-            return False
+        contents, claim = self._contents, Claim(None, 0)
         try:
             if contents.changing.setdefault(key, claim) is not claim:  # another thread is storing or removing it
                 return False
@@ -103,21 +101,18 @@ class FillOncePartition(MemoryPartition):
         return removed
 
     def _remove_version(self, contents: Contents, key: Hashable) -> None:
-        claim = self._claim_of_stored(contents, key)
-        if claim is not None:
-            contents.changing[key] = claim
+        if key in contents.entries:
+            claim = contents.changing[key] = Claim(None, 0)
             self._remove(contents, key, claim)
             _give_up(contents, key, claim)
 
-    def _claim_of_stored(self, contents: Contents, key: Hashable) -> Claim | None:
-        value = contents.entries.get(key, MISSING)
-        if value is MISSING:
-            return None
-        return Claim(True, sys.getsizeof(value) if type(value) in self._measured_alike else contents.sizes.get(key, 0))
-
     def _remove(self, contents: Contents, key: Hashable, claim: Claim) -> bool:
-        """Remove an entry, and return whether it was this thread that did."""
+        """Remove an entry, if there is one, and return whether it was this thread that did."""
+        value, size = contents.entries.get(key, MISSING), contents.sizes.get(key, 0)
+        claim.nbytes = sys.getsizeof(value) if type(value) in self._measured_alike else size
+        claim.counted = None if value is MISSING else True
         if contents.entries.pop(key, MISSING) is MISSING:
+            claim.counted = None
             return False
         contents.sizes.pop(key, None)
         counters = contents.counters
@@ -132,10 +127,10 @@ class FillOncePartition(MemoryPartition):
         super().after_fork_in_child()
         contents = self._contents
         for key, claim in contents.changing.items():
-            if not claim.counted:
+            if claim.counted is False:
                 contents.entries.pop(key, None)
                 contents.sizes.pop(key, None)
-            elif key not in contents.entries:
+            elif claim.counted and key not in contents.entries:
                 contents.counters.currsize -= 1
                 contents.counters.currbytes -= claim.nbytes
                 contents.counters.evicted += 1

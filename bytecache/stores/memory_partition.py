@@ -116,11 +116,14 @@ class Contents:
 
 
 class Claim:
-    """A change of an entry of FillOncePartition by one thread. counted: whether the entry counts, with its bytes."""
+    """A change of an entry of FillOncePartition by one thread.
+
+    counted: whether the entry, with its bytes, is in the counters; None if this thread has not begun to change it.
+    """
 
     __slots__ = ("counted", "nbytes")
 
-    def __init__(self, counted: bool, nbytes: int) -> None:
+    def __init__(self, counted: bool | None, nbytes: int) -> None:
         self.counted, self.nbytes = counted, nbytes
 
 

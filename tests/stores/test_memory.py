@@ -333,3 +333,23 @@ def test_a_child_has_no_half_stored_value(kind: Any) -> None:
     ForkingKey.fork = None
     assert found and set(found) == {(1, 1, 10, 2, 15)}
     assert partition.snapshot("process").counts.stored == len(partition.entries) == 2 and partition.currbytes == 17
+
+
+@pytest.mark.parametrize("kind", [FillOncePartition, LRUPartition])
+@pytest.mark.parametrize("name", ["a", "b", "not there"])
+def test_a_child_has_no_half_removed_value(kind: Any, name: str) -> None:
+    """Wherever in a discard a fork comes: the child's numbers are those of the values that it has."""
+    partition = kind(None, 1000, len)
+    partition.put(ForkingKey("a"), b"x" * 10, 0), partition.put(ForkingKey("b"), b"y" * 7, 0)
+    found = []
+
+    def look() -> Any:
+        partition.after_fork_in_child()
+        counts, currsize, currbytes = partition.snapshot("process")
+        there = [value if isinstance(value, bytes) else value.value for value in partition.entries.values()]
+        return counts.stored - counts.evicted == currsize == len(there) and currbytes == sum(map(len, there))
+
+    ForkingKey.fork = lambda: found.append(in_child(look))
+    assert partition.discard(ForkingKey(name)) is (name != "not there")
+    ForkingKey.fork = None
+    assert found and set(found) == {True} and len(partition) == 1 + (name == "not there")
