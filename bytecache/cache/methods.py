@@ -21,9 +21,15 @@ class CacheMethods(BulkReader):
     __slots__ = ("_typed",)
 
     def __init__(
-        self, cache: ReadThrough, key_of: Callable[[Any], Hashable], typed: bool, *, views: bool = False
+        self,
+        cache: ReadThrough,
+        key_of: Callable[[Any], Hashable],
+        miss: Callable[..., Any],
+        typed: bool,
+        *,
+        views: bool = False,
     ) -> None:
-        super().__init__(cache, key_of, views=views)
+        super().__init__(cache, key_of, miss, views=views)
         self._typed = typed
 
     def cache_info(self, scope: str = "process") -> CacheInfo:

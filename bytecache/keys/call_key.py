@@ -22,7 +22,13 @@ class HashedKey(tuple[Any, ...]):
 
     def __new__(cls, parts: tuple[Any, ...]) -> HashedKey:
         key = super().__new__(cls, parts)
-        key._hash = hash(parts)
+        try:
+            key._hash = hash(parts)
+        except TypeError as exc:
+            raise TypeError(
+                f"{exc}: a result is stored under the arguments of its call, which must be hashable, or else under "
+                "what key= makes of them: give a function that returns something hashable"
+            ) from None
         return key
 
     def __hash__(self) -> int:
