@@ -126,8 +126,9 @@ def _is_method(function: Any) -> bool:
     """Return whether a function's first argument is an instance or a class, by its name.
 
     Then a call binds to it, as one through the instance does: a property, or a decorator above, calls it like that.
+    What another class has under its name already, such as Path.read_bytes, is used as a function.
     """
-    if isinstance(function, MethodType):
+    if isinstance(function, MethodType) or _has_its_name(function):
         return False
     code = getattr(inspect.unwrap(function), "__code__", None)
     return getattr(code, "co_varnames", ())[:1] in (("self",), ("cls",))
@@ -143,8 +144,14 @@ def needs_object(function: Any) -> bool:
     qualname = getattr(function, "__qualname__", None)
     if qualname is None or is_caller_a_class_body():
         return True
-    parent, module = qualname.rpartition(".")[0], getattr(function, "__module__", None)
-    return bool(parent and not parent.endswith("<locals>")) or find(module, qualname) is function
+    parent = qualname.rpartition(".")[0]
+    return bool(parent and not parent.endswith("<locals>")) or _has_its_name(function)
+
+
+def _has_its_name(function: Any) -> bool:
+    """Return whether a function's name leads to itself."""
+    module, qualname = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    return find(module, qualname) is function
 
 
 def make_cached(cache: MemoryFunction) -> Any:

@@ -12,6 +12,7 @@ import threading
 import typing
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -296,6 +297,15 @@ class Renamed:
     name = "renamed"
     get = bytecache.fill_once(plain)
     get_minus = bytecache.fill_once(counted_from(-1))
+
+
+def test_a_method_of_another_class_is_a_function(in_memory: Any, tmp_path: Path) -> None:
+    """Path.read_bytes takes any path: equal ones share a value, for calls and map, and it pickles."""
+    (tmp_path / "file").write_bytes(b"content")
+    read = in_memory(maxsize=5)(Path.read_bytes)
+    assert read(tmp_path / "file") is read(tmp_path / "file") is read.map([tmp_path / "file"])[0]
+    assert read.cache_info()[:2] == (2, 1)
+    assert pickle.loads(pickle.dumps(read))(tmp_path / "file") == b"content"
 
 
 def test_a_bound_method_is_one() -> None:
