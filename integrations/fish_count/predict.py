@@ -27,11 +27,10 @@ def run(args: argparse.Namespace) -> None:
 def load_model(path: Path) -> tuple[Count, tuple[int, int]]:
     """Return a function that counts, and the (height, width) of its images; a file's content says whose it is."""
     try:
-        names = zipfile.ZipFile(path).namelist()  # both kinds are archives
+        with zipfile.ZipFile(path) as archive:  # both kinds are
+            names, problem = archive.namelist(), ""
     except (OSError, zipfile.BadZipFile) as error:
         names, problem = [], f" ({error})"
-    else:
-        problem = ""
     if "config.json" in names:
         return load_keras_model(path)
     if any(name.endswith("/data.pkl") for name in names):

@@ -33,7 +33,7 @@ def title(summary: dict[str, Any]) -> str:
     training_bytes, maxbytes = summary["training_bytes"], summary["maxbytes"]
     held, policy = summary["history"][-1]["currbytes"], summary["options"]["cache"]
     cache = f"{policy} with a budget of {maxbytes / 1e6:.3g} MB" if policy != "none" else "no cache"
-    second = f"the cache held {held / 1e6:.3g} MB at the end, {held / training_bytes:.0%} of the bytes"
+    second = f"the cache held {held / 1e6:.3g} MB at the end, {held_share(summary):.0%} of the bytes"
     note = delay_note(float(summary["options"]["storage_ms"]))
     return (
         f"Counting fish: {training_bytes / 1e6:.3g} MB of training images, read through {cache}\n"
@@ -88,9 +88,14 @@ def draw_hit_rates(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
 def describe(summary: dict[str, Any]) -> str:
     """Say what cache a run had, what that held, and how long its reads were delayed."""
     policy, delay = summary["options"]["cache"], float(summary["options"]["storage_ms"])
-    held = summary["history"][-1]["currbytes"] / summary["training_bytes"]
+    held = held_share(summary)
     cache = "no cache" if policy == "none" else f"{policy}, held {held:.0%} of the bytes"
     return f"{cache}, {delay:g} ms added per read" if delay else cache
+
+
+def held_share(summary: dict[str, Any]) -> float:
+    """Return the share of the training bytes that the cache held at the end, 0 to 1; its own overhead apart."""
+    return min(1.0, summary["history"][-1]["currbytes"] / summary["training_bytes"])
 
 
 def legend_below(axes: Any) -> None:
