@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
+from ..system.collection import no_collection
 from .batches import Batch, BatchLoader
 
 
@@ -42,7 +43,7 @@ class Prefetcher:
             return self._loader.load(epoch, position)  # here, so that all workers start with the same shape
         executor = future = None
         try:
-            with self._lock:
+            with no_collection, self._lock:
                 executor = self._start_locked()
                 future = self._submit_locked(executor, epoch, position)
             return future.result()
@@ -82,7 +83,7 @@ class Prefetcher:
             self._close(self._executor)
 
     def _close(self, executor: Executor | None) -> None:
-        with self._lock:
+        with no_collection, self._lock:
             if executor is None or self._executor is not executor:  # another thread closed it, and started a new one
                 return
             self._executor = None
