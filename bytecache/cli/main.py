@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -31,8 +32,11 @@ EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 2, 130, 141  # the last two as 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status: 0, 1 if verify or check found damage, 2 if the user must change it.
 
-    A reader that closes the pipe, as ``head`` does, ends the command without a message.
+    A reader that closes the pipe, as ``head`` does, ends the command without a message. What the terminal's encoding
+    does not have, such as names of files in another one, is escaped.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             return _run(argv)
@@ -63,8 +67,7 @@ def _run(argv: Sequence[str] | None) -> int:
     parser = make_parser()
     args = parser.parse_args(argv)
     if args.command is None:
-        parser.print_help(sys.stderr)
-        return EXIT_USAGE
+        parser.exit(EXIT_USAGE, parser.format_help())  # on stderr
     try:
         return COMMANDS[args.command][2](args)
     except BrokenPipeError:

@@ -54,9 +54,9 @@ def simulate(args: argparse.Namespace) -> int:
     report = simulate_folder(nbytes, args.maxbytes, args.policies, args.epochs, args.seed)
     lines = format_simulation(args.path, args.glob, report)
     fields = {"path": args.path, "glob": args.glob or list(IMAGE_PATTERNS), **report}
-    print_report(fields, lines, args.json)
-    if args.plot:
+    if args.plot:  # first: a reader of the text may close the pipe
         save_plot(args.plot, report, hit_rate_curves(nbytes, report))
+    print_report(fields, lines, args.json)
     return 0
 
 

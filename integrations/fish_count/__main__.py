@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 
@@ -35,12 +36,13 @@ COMMANDS = {  # what it does, its options, the packages without which it cannot 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the exit status: 2 for an error that the user can fix, 141 if nobody reads the output."""
     parser = make_parser()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may have any characters
     try:
         try:
             args = parser.parse_args(argv)
             if args.command is None:
-                parser.print_help(sys.stderr)
-                return 2
+                parser.exit(2, parser.format_help())  # on stderr
             require(*COMMANDS[args.command][2])
             importlib.import_module(f".{args.command}", __package__).run(args)
         finally:

@@ -81,3 +81,16 @@ def test_output_that_cannot_be_written(folders: dict[str, Path]) -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=BUFFERED)
     assert done.returncode == 2
     assert done.stderr == "bytecache: the output cannot be written: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("command", ["check", "simulate"])
+def test_names_that_the_terminal_cannot_show(command: str, tmp_path: Path) -> None:
+    """They are escaped; bytes that are no text too."""
+    folder = tmp_path / os.fsdecode("é".encode() + b"\xff")
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(make_jpeg(48, 64))
+    options = ["--maxbytes", "1 MB"] if command == "simulate" else []
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*BYTECACHE, command, folder, *options], capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].endswith(rb"\xe9\udcff")
