@@ -46,7 +46,8 @@ def draw_losses(axes: Any, history: list[dict[str, float]]) -> None:
     epochs = [row["epoch"] + 1 for row in history]
     axes.plot(epochs, [row["loss"] for row in history], "o-", label="training images")
     axes.plot(epochs, [row["val_loss"] for row in history], "o-", label="validation images")
-    axes.set(title="Loss", xlabel="epoch", ylabel="Huber loss", ylim=(0, None))
+    axes.axhline(0, color="#cccccc", linewidth=0.8)
+    axes.set(title="Loss", xlabel="epoch", ylabel="Huber loss")
     axes.xaxis.get_major_locator().set_params(integer=True)
     legend_below(axes)
 
@@ -62,6 +63,8 @@ def draw_predictions(axes: Any, predictions: np.ndarray, counts: np.ndarray, sum
         xlabel="true number of fish",
         ylabel="predicted number of fish",
     )
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.get_major_locator().set_params(integer=True)
     legend_below(axes)
 
 
@@ -72,9 +75,9 @@ def draw_hit_rates(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
         history, predicted = summary["history"], summary["predicted_hit_rate"]
         epochs = [row["epoch"] + 1 for row in history]
         rates = [row["hit_rate"] for row in history]
-        (line,) = axes.plot(epochs, rates, "o-", label=f"{name}: {describe(summary)}")
+        (line,) = axes.plot(epochs, rates, "o-", label=f"{name}: {describe(summary)}", alpha=0.5)
         if last > 1:
-            style = {"color": line.get_color(), "linestyle": "--", "linewidth": 1}
+            style = {"color": line.get_color(), "linestyle": "--", "linewidth": 1.5}
             axes.plot([2, last], [predicted] * 2, label=f"predicted for that budget: {predicted:.3f}", **style)
     axes.set(
         title="Hit rate of the training reads", xlabel="epoch (the first one fills the cache)", ylabel="hits per read",
