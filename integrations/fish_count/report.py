@@ -76,9 +76,9 @@ def draw_hit_rates(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
         epochs = [row["epoch"] + 1 for row in history]
         rates = [row["hit_rate"] for row in history]
         (line,) = axes.plot(epochs, rates, "o-", label=f"{name}: {describe(summary)}", alpha=0.5)
-        if last > 1:
+        if epochs[-1] > 1:
             style = {"color": line.get_color(), "linestyle": "--", "linewidth": 1.5}
-            axes.plot([2, last], [predicted] * 2, label=f"predicted for that budget: {predicted:.3f}", **style)
+            axes.plot([2, epochs[-1]], [predicted] * 2, label=f"predicted for that budget: {predicted:.3f}", **style)
     axes.set(
         title="Hit rate of the training reads", xlabel="epoch (the first one fills the cache)", ylabel="hits per read",
         xlim=(0.9, max(2, last) + 0.1), ylim=(-0.03, 1.03),
