@@ -24,8 +24,6 @@ COMMANDS: dict[str, Command] = {
     "simulate": ("predict the hit rate of each policy on the files of a folder", add_simulate_arguments, simulate),
     "check": ("decode every image of a folder before training, and list what is odd", add_check_arguments, check),
 }
-
-
 EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 2, 130, 141  # the last two as shells count them: 128 + the signal
 
 
@@ -41,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return _run(argv)
         finally:
-            sys.stdout.flush()  # here, where an error can still be handled; --help comes this way too
+            print(end="", flush=True)  # here, where an error can still be handled; --help comes this way too
     except BrokenPipeError:
         _discard_output()
         return EXIT_PIPE_CLOSED
@@ -80,7 +78,7 @@ def _run(argv: Sequence[str] | None) -> int:
 def _discard_output() -> None:
     """Let nothing fail that is still buffered when the interpreter flushes its streams at exit."""
     devnull = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
         except OSError:

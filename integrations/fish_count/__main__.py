@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
             require(*COMMANDS[args.command][2])
             importlib.import_module(f".{args.command}", __package__).run(args)
         finally:
-            sys.stdout.flush()  # here, where a closed pipe can still be handled
+            print(end="", flush=True)  # here, where a closed pipe can still be handled
     except UserError as error:
         print(f"{parser.prog} {args.command}: {error}", file=sys.stderr)
         return 2

@@ -83,6 +83,13 @@ def test_output_that_cannot_be_written(folders: dict[str, Path]) -> None:
     assert done.stderr == "bytecache: the output cannot be written: [Errno 28] No space left on device\n"
 
 
+def test_without_any_output(folders: dict[str, Path]) -> None:
+    """A closed stdout, as by ``>&-``, is no error."""
+    command = f"{sys.executable} -m bytecache info {folders['store']} >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("command", ["check", "simulate"])
 def test_names_that_the_terminal_cannot_show(command: str, tmp_path: Path) -> None:
     """They are escaped; bytes that are no text too."""
