@@ -7,13 +7,14 @@ from collections.abc import Callable, Hashable
 from typing import Any, overload
 
 from .cache.cached_function import CachedFunction, P, R
-from .cache.hit_path import make_wrapper
+from .cache.cached_object import make_cached
 from .cache.memory_function import MemoryFunction
 from .cache.store_function import StoreFunction
 from .keys.fingerprint import fingerprint
 from .stores.base import Store
 from .stores.shared.store import SharedStore
 from .stores.values import sizeof as default_sizeof
+from .system.arguments import check_maxsize
 from .system.byte_sizes import parse_size
 
 
@@ -31,6 +32,7 @@ def fill_once(
     shared: bool = False,
     version: str | int | None = None,
     once: bool = True,
+    keep_alive: bool = False,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 def fill_once(
     maxsize: Any = None,
@@ -43,16 +45,18 @@ def fill_once(
     shared: bool = False,
     version: str | int | None = None,
     once: bool = True,
+    keep_alive: bool = False,
 ) -> Any:
     """Decorate a function so that its results are stored until a limit is reached, and never evicted.
 
     For data read once per epoch no policy gets more hits: of N equal items C fit, and C of N calls hit.
 
-    maxsize: the most entries; maxbytes: the most bytes, as an int, ``"4 GiB"``, ``"500 MB"`` or ``"50%"`` of the memory
-    available to the process when the function is decorated. Without either the cache grows without a limit. The bytes
-    are those of the values, as `sizeof` (default: :func:`bytecache.sizeof`) gives them; an entry takes some 60 bytes
-    more (300 in lru_cache), and its key. Without `maxbytes` and `sizeof` nothing is measured. A value that does not fit
-    is returned and not stored; a smaller one that comes later still may be.
+    maxsize: the most entries (a number that looks like bytes warns); maxbytes: the most bytes, as an int, ``"4 GiB"``,
+    ``"500 MB"`` or ``"50%"`` of the memory available to the process when the function is decorated. Without either the
+    cache grows without a limit. The bytes are those of the values, as `sizeof` (default: :func:`bytecache.sizeof`)
+    gives them; an entry takes some 60 bytes more (300 in lru_cache), and its key. Without `maxbytes` and `sizeof`
+    nothing is measured. A value that does not fit is returned and not stored; a smaller one that comes later still may
+    be.
 
     key: a function of the call's arguments that returns the key of the result; if that is a
     :class:`bytecache.VersionedKey`, as from :func:`bytecache.file_key`, a new version takes the place of the one
@@ -63,15 +67,16 @@ def fill_once(
     a TypeError, also inside a tuple, list or dict. An ndarray that is stored is made read-only there, and numpy then
     refuses to write into it. Others do not: after ``torch.from_numpy`` of it, an operation in place changes the stored
     value, or ends the process if the store is shared, whose memory is mapped read-only. Give such code a copy, as
-    ``torch.tensor`` makes one; the library's own data sets do. All other values are handed out as they are: do not
-    change a stored list, bytearray, tensor or image.
+    ``torch.tensor`` makes one; the library's own data sets do. All other values in memory are handed out as they are,
+    the stored object to every caller: do not change a stored list, dict, bytearray, tensor, image or attribute. A
+    shared store gives each caller lists and dicts of its own.
 
     shared: all processes of the run have one cache, of `maxbytes`. store: all that use this store have one. Values are
-    then bytes-like, or ndarrays of plain dtypes, and keys are made of str, bytes, int, float, bool, None, PathLike and
-    tuples: see :class:`bytecache.SharedStore`. A result is found again if the function has the same module, name, code,
-    defaults, closed-over values and bound arguments; global variables and called functions do not count. version: a str
-    or int that stands for the code: change it when the values change. Docstrings are not code; ``python -O`` leaves out
-    asserts, which are.
+    then bytes-like objects, ndarrays of plain dtypes, None, numbers, str, and tuples, lists and dicts of these; keys
+    are made of str, bytes, int, float, bool, None, PathLike and tuples: see :class:`bytecache.SharedStore`. A result is
+    found again if the function has the same module, name, code, defaults, closed-over values and bound arguments;
+    global variables and called functions do not count. version: a str or int that stands for the code: change it when
+    the values change. Docstrings are not code; ``python -O`` leaves out asserts, which are.
 
     Threads: simultaneous calls with equal arguments run the function once, and the others get its value or exception.
     So do not make a call while holding a lock that the function needs: another thread's run would wait for the lock,
@@ -83,7 +88,14 @@ def fill_once(
     value does not fit, the next one does. A nested call does not wait for other processes, nor does any call wait long
     for a process that was stopped. Copies: pickle takes a function by its name. So do dill and cloudpickle (joblib,
     Ray, Dask) if it can be imported by that name; else the copy has the same options and an empty cache, or the same
-    store. Methods: the instance is part of the key, so the cache keeps it alive as long as its entry, which is forever.
+    store. A cached partial, bound method or callable object, such as an attribute of an instance, is copied so too.
+
+    Methods: each instance reads for itself, also if it equals another one, and is not kept alive: what is stored for it
+    goes when it goes, at the next miss, and counts as evicted. One limit holds for all instances. keep_alive: True if
+    the instance is to be an argument like the others, as in functools: equal instances share, and live as long as what
+    is stored for them. So must it be with instances that cannot be referenced weakly (``__slots__``). `key` gets the
+    instance first and decides alone; a method with `shared` or `store` needs it. ``Class.method.cache_clear()`` and the
+    counters are about all instances, ``instance.method.map`` and the like about one.
 
     Raises TypeError for a coroutine or generator function, whose result could be used only once, and TypeError or
     ValueError for an invalid limit. A call whose function calls itself with the same arguments raises RecursionError.
@@ -95,7 +107,7 @@ def fill_once(
     >>> read.cache_info()
     CacheInfo(hits=0, misses=0, maxsize=None, currsize=0)
     """
-    options = _Options(typed, maxbytes, key, sizeof, evicts=False, once=once)
+    options = _Options(typed, maxbytes, key, sizeof, evicts=False, once=once, keep_alive=keep_alive)
     if store is not None or shared:
         options.use_store(store, sizeof, version)
     elif version is not None:
@@ -113,6 +125,7 @@ def lru_cache(
     maxbytes: int | str | None = None,
     key: Callable[..., Hashable] | None = None,
     sizeof: Callable[[Any], int] | None = None,
+    keep_alive: bool = False,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 def lru_cache(
     maxsize: Any = 128,
@@ -121,6 +134,7 @@ def lru_cache(
     maxbytes: int | str | None = None,
     key: Callable[..., Hashable] | None = None,
     sizeof: Callable[[Any], int] | None = None,
+    keep_alive: bool = False,
     store: None = None,
     shared: bool = False,
 ) -> Any:
@@ -130,7 +144,8 @@ def lru_cache(
     whole budget is returned and not stored. Sizes are measured only if `maxbytes` or `sizeof` is given; else
     ``cache_stats().currbytes`` is None. `key`, arrays, threads and processes as with :func:`fill_once`; one thing
     differs from functools: simultaneous calls with equal arguments run the function once. (And calls nest less deeply:
-    each takes four of Python's frames.)
+    each takes four of Python's frames.) Of a method's instances those that compare by identity are not kept alive,
+    unless with `keep_alive`; others are arguments, as in functools.
 
     For data read once per epoch this is near the worst policy; use :func:`fill_once`.
     """
@@ -139,7 +154,9 @@ def lru_cache(
             "lru_cache cannot use a shared store, which never moves or frees a value and so cannot evict one; and for "
             "data that is read once per epoch LRU has the fewest hits: use fill_once"
         )
-    return _decorator(maxsize, 128, _Options(typed, maxbytes, key, sizeof, evicts=True, once=True))
+    return _decorator(
+        maxsize, 128, _Options(typed, maxbytes, key, sizeof, evicts=True, once=True, keep_alive=keep_alive)
+    )
 
 
 class _Options:
@@ -153,11 +170,12 @@ class _Options:
         sizeof: Callable[[Any], int] | None,
         evicts: bool,
         once: bool,
+        keep_alive: bool,
     ) -> None:
         for name, function in (("key", key), ("sizeof", sizeof)):
             if function is not None and not callable(function):
                 raise TypeError(f"{name} must be a function or None, got {function!r}")
-        self.typed, self.key, self.evicts, self.once = typed, key, evicts, once
+        self.typed, self.key, self.evicts, self.once, self.keep_alive = typed, key, evicts, once, keep_alive
         self.sizeof = default_sizeof if sizeof is None and maxbytes is not None else sizeof
         self.maxbytes = None if maxbytes is None else parse_size(maxbytes)
         self.shared = False  # whether the values go into a store: `store`, or (None) one of the function's own
@@ -182,12 +200,10 @@ class _Options:
 
 
 def _decorator(maxsize: Any, default: int | None, options: _Options) -> Any:
-    if isinstance(maxsize, int):
-        maxsize = max(maxsize, 0)
-    elif callable(maxsize):
+    if callable(maxsize):
         return _wrap(maxsize, default, options)
-    elif maxsize is not None:
-        raise TypeError("Expected first argument to be an integer, a callable, or None")
+    if maxsize is not None:
+        maxsize = check_maxsize(maxsize, has_budget=options.maxbytes is not None or options.shared)
     return lambda function: _wrap(function, maxsize, options)
 
 
@@ -206,7 +222,9 @@ def _wrap_shared(function: Callable[..., Any], maxsize: int | None, options: _Op
 
 def _wrap_in_memory(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:
     limits = maxsize, options.maxbytes, options.sizeof
-    return make_wrapper(MemoryFunction(function, options.evicts, *limits, options.typed, options.key, options.once))
+    return make_cached(
+        MemoryFunction(function, options.evicts, *limits, options.typed, options.key, options.once, options.keep_alive)
+    )
 
 
 def _check_function(function: Any) -> None:

@@ -6,6 +6,7 @@ import copy
 import functools
 import gc
 import pickle
+import sys
 import threading
 import weakref
 from enum import IntEnum
@@ -21,6 +22,7 @@ from hypothesis import given, settings, strategies as st
 
 import bytecache
 
+FIRST = "Expected first argument to be an integer, a callable, or None, got "
 EXPECTED = 'maxbytes must be a positive int or a size such as "2 GiB", "500 MB" or "50%", got '
 
 
@@ -149,8 +151,8 @@ def test_size_zero_runs_every_call(in_memory: Any) -> None:
 @pytest.mark.parametrize(
     "kwds, error, message",
     [
-        ({"maxsize": "9"}, TypeError, "Expected first argument to be an integer, a callable, or None"),
-        ({"maxsize": 1.5}, TypeError, "Expected first argument to be an integer, a callable, or None"),
+        ({"maxsize": "9"}, TypeError, FIRST + "'9'; sizes go into maxbytes="),
+        ({"maxsize": 1.5}, TypeError, FIRST + "1.5; sizes go into maxbytes="),
         ({"maxbytes": 0}, ValueError, EXPECTED + "0"),
         ({"maxbytes": -1}, ValueError, EXPECTED + "-1"),
         ({"maxbytes": "lots"}, ValueError, EXPECTED + "'lots'"),
@@ -178,11 +180,11 @@ def test_copies_are_the_function_itself(cached: Any, protocol: int) -> None:
     assert pickle.loads(pickle.dumps(cached, protocol)) is cached
 
 
-def test_methods_cache_per_instance(in_memory: Any) -> None:
-    """On a method the instance is part of the key; equal instances share entries, as in functools."""
+def test_methods_with_instances_kept_alive(in_memory: Any) -> None:
+    """With keep_alive=True the instance is a part of the key; equal instances share entries, as in functools."""
 
     class Number(int):
-        @in_memory()
+        @in_memory(keep_alive=True)
         def plus(self, x: int) -> Any:
             return self, self + x
 
@@ -213,10 +215,10 @@ def test_static_and_class_methods(in_memory: Any) -> None:
 
 
 def test_the_cache_keeps_an_instance_alive_until_it_is_cleared(in_memory: Any, plain_gc: None) -> None:
-    """An entry of a method refers to its instance; cache_clear drops it at once."""
+    """With keep_alive=True an entry of a method refers to its instance; cache_clear drops it at once."""
 
     class Reader:
-        @in_memory()
+        @in_memory(keep_alive=True)
         def read(self) -> int:
             return 1
 
@@ -242,6 +244,42 @@ def test_a_cached_function_in_a_cycle_is_collected(in_memory: Any) -> None:
     del node
     gc.collect()
     assert [one() for one in alive] == [None, None]
+
+
+@pytest.mark.parametrize("decorator", [bytecache.fill_once, bytecache.lru_cache])
+def test_a_maxsize_that_looks_like_bytes_is_asked_about(decorator: Any) -> None:
+    """So many entries fit in no memory: a warning at the line of the decorator names maxbytes=; plausible ones pass."""
+    for maxsize in 4 << 30, 1 << 24, np.int64(10**9):
+        with pytest.warns(RuntimeWarning, match=f"if bytes are meant, give maxbytes={maxsize}") as caught:
+            decorator(maxsize)
+        assert [one.filename for one in caught] == [__file__]
+    for quiet in {"maxsize": 14_000_000}, {"maxsize": sys.maxsize}, {"maxsize": 4 << 30, "maxbytes": "1 GiB"}, {}:
+        decorator(**quiet)
+
+
+def test_limits_may_be_numpy_ints(in_memory: Any, stores: Any) -> None:
+    """maxsize, maxbytes and threads take what numpy computes, and keep plain ints."""
+    f = in_memory(np.int32(3), maxbytes=np.uint64(1000))(lambda x: x)
+    parameters = f.cache_parameters()
+    assert parameters == {"maxsize": 3, "typed": False, "maxbytes": 1000}
+    assert {type(parameters["maxsize"]), type(parameters["maxbytes"])} == {int}
+    assert f.map([1, 2], threads=np.int8(2)) == [1, 2]
+    assert f.warm([3], np.int16(1)).misses == 3
+    assert type(stores(maxbytes=np.int64(1 << 20)).maxbytes) is int
+    for wrong in np.float64(3), "3", [3]:
+        with pytest.raises(TypeError):
+            in_memory(wrong)
+        with pytest.raises(TypeError):
+            f.map([1], threads=wrong)
+
+
+def test_an_unhashable_argument_asks_for_key(in_memory: Any) -> None:
+    """The TypeError names the type and key=, for arguments and for what key= has returned; key= is the way out."""
+    for f in in_memory()(lambda x: x), in_memory(key=lambda x: x)(lambda x: x):
+        for call in f, lambda x, f=f: f.map([x]):
+            with pytest.raises(TypeError, match=r"unhashable type: 'list'.*key="):
+                call([1])
+    assert in_memory(key=tuple)(len)([1, 2]) == 2
 
 
 # Budgets in bytes

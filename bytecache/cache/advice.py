@@ -9,6 +9,7 @@ from typing import Any
 
 from ..stores.base import MISSING, Partition, Snapshot
 from ..system.caller import warn_caller
+from .instances import is_of_instance
 
 _SAMPLE, _AGAIN = 64, 16  # calls that are remembered; the fewest that must come again
 # The types of arguments that calls are remembered by: no user's code runs, and nothing large is kept alive.
@@ -59,7 +60,7 @@ class Advice:
         elif _len(self._calls) < _SAMPLE and call is not MISSING:
             self._calls[call] = hash(key), args
         if not self._misses % _EVERY:
-            self._look_if_full(args)
+            self._look_if_full(key, args)
 
     def _start(self) -> None:
         if self._is_new:
@@ -101,13 +102,17 @@ class Advice:
             "own; cache_clear() empties it"
         )
 
-    def _look_if_full(self, args: tuple[Any, ...]) -> None:
+    def _look_if_full(self, key: Any, args: tuple[Any, ...]) -> None:
         snapshot = self._snapshot()
         if snapshot is None or not snapshot.counts.rejected + snapshot.counts.evicted:
             return
         if not snapshot.currsize:
             self._tell("budget", self._partition.why_nothing_fits())
         elif self._misses >= max(_MANY, _PASSES * snapshot.currsize):
+            if is_of_instance(key) and not self._partition.full:  # so nothing had to make room
+                gone = "each instance is gone before its method is called again, and what was stored for it with it"
+                self._tell("instances", f"{gone}: keep the instance, or give keep_alive=True, or key=")
+                return
             changing = self._changing_argument(args)
             what = "no call has come again so far" if changing is None else f"argument {changing} changes in each call"
             self._tell("new", f"{what}; unless your data has more than {self._misses:,} items, its keys never repeat")

@@ -8,6 +8,7 @@ from operator import length_hint
 from typing import Any
 
 from ..stores.base import MISSING
+from ..stores.structures import copy_containers
 from ..system.arguments import check_threads
 from ..system.caller import warn_caller
 from ..system.progress import progress_bar
@@ -21,13 +22,23 @@ _DEFAULT_READ_THREADS = min(32, cpu_count() + 4)  # reading waits more than it c
 class BulkReader:
     """``map`` and ``warm`` for one cached function of one argument.
 
-    key_of: from the argument to the key of the cache. views: whether bytes come as views with ``copy=False``.
+    key_of: from the argument to the key of the cache. miss: answers a call that was not found, like ReadThrough.miss.
+    bound: what the function gets before the argument: a method's instance. views: whether the values are the store's,
+    so that each caller gets containers of its own, and bytes come as views with ``copy=False``.
     """
 
-    __slots__ = ("_cache", "_key_of", "_views")
+    __slots__ = ("_bound", "_cache", "_key_of", "_miss", "_views")
 
-    def __init__(self, cache: ReadThrough, key_of: Callable[[Any], Hashable], *, views: bool = False) -> None:
-        self._cache, self._key_of, self._views = cache, key_of, views
+    def __init__(
+        self,
+        cache: ReadThrough,
+        key_of: Callable[[Any], Hashable],
+        miss: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
+        *,
+        bound: tuple[Any, ...] = (),
+        views: bool = False,
+    ) -> None:
+        self._cache, self._key_of, self._miss, self._bound, self._views = cache, key_of, miss, bound, views
 
     def map(
         self,
@@ -107,12 +118,12 @@ class BulkReader:
         run_on_threads(load, [first for first, *_ in positions.values()], min(threads, len(positions)))
         for first, *others in positions.values():
             for position in others:
-                results[position] = results[first]
+                results[position] = copy_containers(results[first]) if self._views else results[first]
             if others:
                 self._cache.partition.counters.hit(len(others))
 
     def _load(self, cache_key: Hashable, key: Any) -> Any:
-        return self._cache.miss(cache_key, (key,), {})
+        return self._miss(cache_key, (*self._bound, key), {})
 
     def warm(self, keys: Iterable[Any], threads: int | None = None, *, progress: bool = False) -> CacheStats:
         """Read `keys` ahead until all are stored or the cache is full (one more of the mean size would not fit).

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..stores.base import Lease
+from ..stores.structures import copy_containers
 from ..system.fork import at_fork
 from ..system.threads import caller_of, next_tick
 from .singleflight import Flight
@@ -22,6 +23,8 @@ class LeasedFlight(Flight):
     waits_for_process: whether its leader is waiting for another process. must_not_wait: whether it must not, since
     another process may wait for a thread that waits for this flight. Each side writes its own before it reads the
     other's, so at least one of the two sees the other.
+
+    As from the store, each caller gets containers of its own.
     """
 
     __slots__ = ("must_not_wait", "waits_for_process")
@@ -39,6 +42,15 @@ class LeasedFlight(Flight):
             return True
         self.must_not_wait = True
         return not self.waits_for_process
+
+    def set_result(self, value: Any) -> None:
+        super().set_result(copy_containers(value))
+
+    def result(self) -> Any:
+        try:
+            return copy_containers(super().result())
+        finally:
+            del self  # the exception's traceback keeps this frame alive
 
 
 def run_with_lease(lease: Lease, flight: LeasedFlight, work: Callable[[], T]) -> T:

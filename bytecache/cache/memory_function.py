@@ -7,11 +7,15 @@ from collections.abc import Callable, Hashable
 from time import perf_counter
 from typing import Any
 
-from ..keys.call_key import identity_of, make_key
+from ..keys.call_key import arguments_of, identity_of, make_key
 from ..stores.memory import FillOncePartition, LRUPartition
 from ..stores.memory_partition import MemoryPartition
+from .bound_methods import InstanceCache
+from .instances import Instances, Owner, is_of_instance
 from .methods import CacheMethods
 from .read_through import ReadThrough
+from .singleflight import Flight
+from .stats import CacheInfo, CacheStats
 
 
 class NoArgument:
@@ -27,8 +31,8 @@ class MemoryFunction(CacheMethods):
     """
 
     __slots__ = (
-        "__weakref__", "_arguments", "_key",
-        "counters", "entries", "function", "load", "partition", "plain", "run", "tick",
+        "__weakref__", "_arguments", "_keep_alive", "_key",
+        "counters", "entries", "evicts", "function", "instances", "load", "partition", "plain", "run", "tick",
     )  # fmt: skip
 
     def __init__(
@@ -40,9 +44,10 @@ class MemoryFunction(CacheMethods):
         sizeof: Callable[[Any], int] | None,
         typed: bool,
         key: Callable[..., Hashable] | None,
-        once: bool,
+        once: bool = True,
+        keep_alive: bool = False,
     ) -> None:
-        self._arguments = function, evicts, maxsize, maxbytes, sizeof, typed, key, once
+        self._arguments = function, evicts, maxsize, maxbytes, sizeof, typed, key, once, keep_alive
         self.plain: type = str if key is None else NoArgument  # the type whose values are their own keys
         self.function = function
         limits = maxsize, maxbytes, sizeof
@@ -55,13 +60,39 @@ class MemoryFunction(CacheMethods):
         cache = ReadThrough(function, self.partition, once=once, reentrant=evicts)
         cache.follow_after_fork = weakref.WeakMethod(self._follow)
         self.run, self.load, self._key = cache.run, cache.load, key
-        super().__init__(cache, _make_key_of(self.plain, typed, key), typed)
+        self.evicts, self._keep_alive, self.instances = evicts, keep_alive, Instances()
+        super().__init__(cache, _make_key_of(self.plain, typed, key), cache.miss, typed)
 
     def key(self, args: tuple[Any, ...], kwds: dict[str, Any]) -> Hashable:
         """Return the key under which a call's result is stored."""
         if self._key is None:
             return make_key(args, kwds, self._typed)
         return make_key((self._key(*args, **kwds),), {}, self._typed)
+
+    def _key_of_call(self, args: tuple[Any, ...], kwds: dict[str, Any]) -> Hashable:
+        return self.key(args, kwds)
+
+    def cache_keys(self) -> list[Any]:
+        keys = self.partition.keys()
+        if self._key is None:
+            return [self._arguments_of(key) for key in keys]
+        return [key[0] if isinstance(key, tuple) else key for key in keys]
+
+    def _arguments_of(self, key: Hashable) -> Any:
+        if not (isinstance(key, tuple) and is_of_instance(key)):
+            return arguments_of(key, self._typed)
+        arguments = arguments_of(key[1], self._typed)
+        call = (key[0](), *(arguments if isinstance(arguments, tuple) else (arguments,)))
+        return call if len(call) > 1 else call[0]
+
+    def _keys_of(self, instance: Any) -> list[Any]:
+        """Return what cache_keys returns for the calls of one instance, and without it; all with ``key=``."""
+        keys = self.cache_keys()
+        if self._key is not None:
+            return keys
+        calls = [key if isinstance(key, tuple) else (key,) for key in keys]
+        rest = [call[1:] for call in calls if call and call[0] is instance]
+        return [key[0] if len(key) == 1 and type(key[0]) is not tuple else key for key in rest]
 
     def cache_clear(self) -> None:
         super().cache_clear()
@@ -95,6 +126,66 @@ class MemoryFunction(CacheMethods):
         if self.partition.maxsize == 0:
             return self.run_uncached((key,), {})
         return super()._load(cache_key, key)
+
+    # Methods: an instance stands before the key of each of its calls, as its Owner. It is held weakly.
+
+    def is_held_weakly(self, instance: Any) -> bool:
+        """Return whether an Owner stands for `instance`; else it is an argument like the others.
+
+        In lru_cache it is one if somebody could tell the difference, but by how long it lives.
+        """
+        if self._key is not None or self._keep_alive or self.partition.maxsize == 0:
+            return False
+        by_identity: Any = type(instance).__eq__
+        return not self.evicts or by_identity is object.__eq__
+
+    def cache_of(self, instance: Any, owner: Owner | None) -> InstanceCache:
+        """Return the cache as one instance has it. owner: stands for it in keys; None: it is an argument."""
+        self.forget_dead()
+        stores_nothing = self.partition.maxsize == 0
+        load = self.load if owner is None else self.load_for(owner)
+
+        def key_of_call(args: tuple[Any, ...], kwds: dict[str, Any]) -> Hashable:
+            if owner is not None:
+                return owner, self.key(args, kwds)
+            return self.key(args if stores_nothing else (instance, *args), kwds)
+
+        def miss(key: Hashable, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
+            if stores_nothing:
+                return self.run_uncached(args, kwds)
+            return self.run(key, self.partition.generation, self.counters, load, args, kwds)
+
+        return InstanceCache(self._cache, key_of_call, miss, instance, lambda: self._keys_of(instance))
+
+    def load_for(self, owner: Owner) -> Callable[..., Any]:
+        """Return what ``load`` is for the instance that `owner` stands for: it notes what is stored."""
+
+        def load(flight: Flight, key: Hashable, counters: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
+            try:
+                self.forget_dead()
+                most = 2 * self.counters.currsize + 64
+                owner.note(key, self.entries, most)  # before: an interrupt may come at any time
+                value = self.load(flight, key, counters, args, kwds)
+                owner.note(key, self.entries, most)  # again: another thread may have forgotten it as not stored
+                return value
+            finally:
+                del flight  # its exception's traceback keeps this frame alive
+
+        return load
+
+    def forget_dead(self) -> None:
+        """Remove what was stored for instances that are gone."""
+        for owner in self.instances.take_dead():
+            for key in list(owner.keys):
+                self.partition.discard(key)
+
+    def cache_info(self, scope: str = "process") -> CacheInfo:
+        self.forget_dead()
+        return super().cache_info(scope)
+
+    def cache_stats(self, scope: str = "process") -> CacheStats:
+        self.forget_dead()
+        return super().cache_stats(scope)
 
     def __reduce__(self) -> Any:
         return MemoryFunction, self._arguments

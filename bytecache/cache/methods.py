@@ -9,7 +9,10 @@ from .bulk import BulkReader
 from .read_through import ReadThrough
 from .stats import CacheInfo, CacheStats
 
-METHODS = ("cache_info", "cache_stats", "cache_clear", "cache_parameters", "map", "warm")
+METHODS = (
+    "cache_info", "cache_stats", "cache_clear", "cache_parameters", "cache_contains", "cache_discard", "cache_keys",
+    "map", "warm",
+)  # fmt: skip
 
 
 class CacheMethods(BulkReader):
@@ -18,9 +21,15 @@ class CacheMethods(BulkReader):
     __slots__ = ("_typed",)
 
     def __init__(
-        self, cache: ReadThrough, key_of: Callable[[Any], Hashable], typed: bool, *, views: bool = False
+        self,
+        cache: ReadThrough,
+        key_of: Callable[[Any], Hashable],
+        miss: Callable[..., Any],
+        typed: bool,
+        *,
+        views: bool = False,
     ) -> None:
-        super().__init__(cache, key_of, views=views)
+        super().__init__(cache, key_of, miss, views=views)
         self._typed = typed
 
     def cache_info(self, scope: str = "process") -> CacheInfo:
@@ -34,6 +43,21 @@ class CacheMethods(BulkReader):
     def cache_clear(self) -> None:
         """Empty the cache and set its counters to zero, for all processes that share the values."""
         self._cache.clear()
+
+    def cache_contains(self, /, *args: Any, **kwds: Any) -> bool:
+        """Return whether there is a value for a call with these arguments; neither a use nor counted."""
+        return self._key_of_call(args, kwds) in self._cache.partition
+
+    def cache_discard(self, /, *args: Any, **kwds: Any) -> bool:
+        """Remove the value of a call with these arguments, and return whether there was one; see CachedFunction."""
+        return self._cache.discard(self._key_of_call(args, kwds))
+
+    def cache_keys(self) -> list[Any]:
+        """Return the keys of all values, see CachedFunction; raise TypeError if they are in a store."""
+        return self._cache.partition.keys()
+
+    def _key_of_call(self, args: tuple[Any, ...], kwds: dict[str, Any]) -> Hashable:
+        raise NotImplementedError
 
     def cache_parameters(self) -> dict[str, Any]:
         """Return maxsize and typed, as in functools; with a budget also maxbytes, in bytes."""

@@ -57,21 +57,25 @@ class ReadThrough:
     def load(self, flight: Flight, key: Any, counters: Counters, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         """Answer a call that no other one answers: look again, or run the function and store its value."""
         partition, generation = self.partition, flight.generation
-        del flight  # its exception's traceback keeps this frame alive
-        value = partition.get(key)
-        if value is not MISSING:  # stored between the caller's look-up and this flight
-            return value
-        counters.miss()
-        ended, error, started = 0.0, True, perf_counter()
         try:
-            value = self.function(*args, **kwds)
-            ended, error = perf_counter(), False
-            value = partition.put(key, value, generation).value
-        except Exception:  # a value that cannot be stored is an error too; an interrupt in put is not
-            error = True
-            raise
+            value = partition.get(key)
+            if value is not MISSING:  # stored between the caller's look-up and this flight
+                return value
+            counters.miss()
+            ended, error, started = 0.0, True, perf_counter()
+            try:
+                value = self.function(*args, **kwds)
+                ended, error = perf_counter(), False
+                value, stored = partition.put(key, value, flight.generation)
+                if stored and flight.generation != generation:  # it was discarded after put had looked
+                    partition.discard(key)
+            except Exception:  # a value that cannot be stored is an error too; an interrupt in put is not
+                error = True
+                raise
+            finally:
+                counters.load((ended or perf_counter()) - started, error)
         finally:
-            counters.load((ended or perf_counter()) - started, error)
+            del flight  # its exception's traceback keeps this frame alive
         self.advice.look(key, args, kwds)
         return value
 
@@ -104,6 +108,14 @@ class ReadThrough:
         """
         self.partition.clear()
         self.flights.drop_before(self.partition.generation)
+
+    def discard(self, key: Any) -> bool:
+        """Remove the value of a key, and return whether there was one.
+
+        What a flight of this process is reading for the key is not stored, as after a clear.
+        """
+        self.flights.drop(key, self.partition.generation)
+        return self.partition.discard(key)
 
 
 _registry: weakref.WeakValueDictionary[int, ReadThrough] = weakref.WeakValueDictionary()  # by id

@@ -16,6 +16,7 @@ from ..system.fork import at_fork
 from ..system.threads import helpers_working_for, next_tick
 from .patience import Patience
 
+_NO_GENERATION = -1
 _waiting_on: dict[int, Flight] = {}  # thread identifier -> the flight that it waits for
 
 
@@ -165,6 +166,12 @@ class SingleFlight:
                 if answered:
                     counters.hit()
                 del flight
+
+    def drop(self, key: Hashable, generation: int) -> None:
+        """Drop the flight of a key: nobody joins it any more, and what it reads is of no generation."""
+        flight = self._flights.pop((generation, key), None)
+        if flight is not None:
+            flight.generation = _NO_GENERATION
 
     def drop_before(self, generation: int) -> None:
         """Drop the flights of other generations: nobody joins them any more, and they may keep a value alive."""

@@ -25,10 +25,11 @@ class CacheStats:
     difference is what was counted since then.
 
     hits: calls answered without running the function. misses: calls that ran it, also if it raised. errors: runs that
-    raised. stored: values that were stored. rejected: values that did not fit. evicted: values removed to make room.
-    load_s: seconds spent in the function, summed over threads. currsize and currbytes (None if sizes are not measured)
-    are what is stored now, maxsize and maxbytes the limits (None: no limit), warnings how many reasons this process was
-    told why the cache does not help; a difference keeps these five from the later snapshot.
+    raised. stored: values that were stored. rejected: values that did not fit. evicted: values removed to make room,
+    discarded, replaced by a newer version, or gone with their instance. load_s: seconds spent in the function, summed
+    over threads. currsize and currbytes (None if sizes are not measured) are what is stored now, maxsize and maxbytes
+    the limits (None: no limit), warnings how many reasons this process was told why the cache does not help; a
+    difference keeps these five from the later snapshot.
     """
 
     hits: int

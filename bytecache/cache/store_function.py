@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import functools
-import sys
-import types
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from ..keys.encoding import make_digests
+from ..keys.encoding import ENCODABLE, make_digests
 from ..stores.base import MISSING, Store
+from ..system.function_like import PickledAsFunction, make_carrier, shows_annotations_of_function
+from .bound_methods import CachedDescriptor, InstanceCache, refusal
+from .cached_object import CachedObject, make_uncached, needs_object
+from .hit_path import make_wrapper
+from .instances import Instances
 from .methods import METHODS, CacheMethods
 from .read_through import ReadThrough
 
 
-class StoreFunction(CacheMethods):
+@shows_annotations_of_function
+class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
     """What ``fill_once(store=...)`` and ``fill_once(shared=True)`` return; see CachedFunction for what it offers.
 
-    Pickles by its name if that leads to it; else as the function and the store, which finds the same values. For dill
-    and cloudpickle a name in a script or a notebook leads nowhere: they take the function and the store.
+    By value it pickles as the function and the store, which finds the same values.
     """
 
     # In __dict__ is only what a function has, which another decorator may copy.
-    __slots__ = ("__dict__", "__weakref__", "_arguments", "_carrier", "_digest_of", "_get", "_miss", "_store")
+    __slots__ = (
+        "_arguments", "_carrier", "_digest_of", "_get", "_store", "_unbound", "attribute",
+        "instances", "uncached",
+    )  # fmt: skip
 
     __wrapped__: Callable[..., Any]
     __qualname__: str
@@ -39,67 +45,62 @@ class StoreFunction(CacheMethods):
     ) -> None:
         """Wrap `function`. identity: its fingerprint, and its name for people."""
         functools.update_wrapper(self, function)
-        for name in METHODS:  # of a cached function inside, if there is one
+        for name in (*METHODS, "uncached"):  # of a cached function inside, if there is one
             self.__dict__.pop(name, None)
         if not hasattr(function, "__qualname__"):  # a partial, or an object that can be called
             self.__module__, self.__qualname__ = type(function).__module__, type(function).__qualname__
         self._arguments = function, store, maxsize, typed, key, identity, once
-        self._carrier = _make_carrier(self.__module__, self.__qualname__, self._arguments)
+        self._carrier = make_carrier(self.__module__, self.__qualname__, self._arguments)
         self._store = store
         partition = store.partition(*identity, maxsize)
         # With functions, not methods of this object: without a cycle a store that is dropped is closed at once.
         self._digest_of, digest_of_one = make_digests(identity[0], typed, key)
         cache = ReadThrough(function, partition, once=once)
-        self._get, self._miss = partition.get, cache.miss
-        super().__init__(cache, digest_of_one, typed, views=True)
+        self._get, self._unbound, self.instances = partition.get, None, Instances()
+        if not hasattr(self, "attribute"):  # unless it is in its class already
+            self.attribute = getattr(self, "__name__", self.__qualname__)
+        kind = CachedObject if needs_object(function) else make_wrapper
+        self.uncached = make_uncached(function, self.__module__, self.__qualname__, kind)
+        super().__init__(cache, digest_of_one, cache.miss, typed, views=True)
 
     def __call__(self, /, *args: Any, **kwds: Any) -> Any:
         digest = self._digest_of(args, kwds)
         value = self._get(digest)
         return self._miss(digest, args, kwds) if value is MISSING else value
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else types.MethodType(self, instance)
+    def cache_parameters(self) -> dict[str, Any]:
+        path = self._store.path
+        return {**super().cache_parameters(), **({} if path is None else {"path": str(path)})}
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        if _named(self.__module__, self.__qualname__) is not self:
-            return StoreFunction, self._arguments
-        return self.__qualname__ if protocol < 4 else (_restore, (self._carrier,))
+    def _key_of_call(self, args: tuple[Any, ...], kwds: dict[str, Any]) -> Hashable:
+        return self._digest_of(args, kwds)
+
+    def function_for(self, instance: Any) -> Any:
+        if self._arguments[4] is not None or isinstance(instance, ENCODABLE):
+            return self
+        return refusal(
+            f"{self.__qualname__} is a method whose values processes share, and the instance cannot be a part of the "
+            "key: give key=, a function of the call's arguments such as key=lambda self, path: (self.root, path)"
+        )
+
+    def cache_of(self, instance: Any) -> InstanceCache:
+        function = self.function_for(instance)
+        if function is not self:
+            function()  # raises
+        digest_of = self._digest_of
+        return InstanceCache(
+            self._cache,
+            lambda args, kwds: digest_of((instance, *args), kwds),
+            self._miss,
+            instance,
+            self.cache_keys,
+            views=True,
+        )
 
     def _is_copy(self, arguments: tuple[Any, ...]) -> bool:
-        """Return whether a function with these arguments, which has this one's name, finds the same values."""
         _, store, maxsize, typed, _, identity, once = self._arguments
         _, other, *rest = arguments
         return rest[:2] + rest[3:] == [maxsize, typed, identity, once] and store.__reduce__() == other.__reduce__()
 
     def __repr__(self) -> str:
         return f"<{self.__module__}.{self.__qualname__} through {self._store!r}>"
-
-
-def _make_carrier(module: str, qualname: str, arguments: tuple[Any, ...]) -> Callable[[], tuple[Any, ...]]:
-    """Return a function that returns `arguments` and pickles as any function does.
-
-    That is by its name, as the attribute ``_carrier`` of the function with this name, or by value, with `arguments`, if
-    dill or cloudpickle finds that its name leads nowhere. An object of a class cannot know which of the two is wanted.
-    """
-
-    def carrier() -> tuple[Any, ...]:
-        return arguments
-
-    carrier.__module__, carrier.__qualname__ = module, f"{qualname}._carrier"
-    return carrier
-
-
-def _restore(carrier: Callable[[], tuple[Any, ...]]) -> StoreFunction:
-    """Return the function that a pickled carrier belongs to: the one of its name, or else a new one."""
-    found = _named(carrier.__module__, carrier.__qualname__.rpartition(".")[0])
-    if isinstance(found, StoreFunction) and (found._carrier is carrier or found._is_copy(carrier())):
-        return found
-    return StoreFunction(*carrier())
-
-
-def _named(module: str, qualname: str) -> Any:
-    found: Any = sys.modules.get(module)
-    for name in qualname.split("."):
-        found = getattr(found, name, None)
-    return found

@@ -12,13 +12,13 @@ from .. import __version__
 from ..stores.shared.admin import StoreNotFound
 from .check import add_check_arguments, check
 from .simulate import add_simulate_arguments, simulate
-from .store import add_runs_arguments, add_store_arguments, clear, info, ls, sweep, verify
+from .store import add_clear_arguments, add_runs_arguments, add_store_arguments, clear, info, ls, sweep, verify
 
 Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]
 COMMANDS: dict[str, Command] = {
     "info": ("show what a store contains and how each process has used it", add_store_arguments, info),
     "verify": ("read every entry of a store and check it against its checksum", add_store_arguments, verify),
-    "clear": ("remove the values and reset the counters of all functions of a store", add_store_arguments, clear),
+    "clear": ("remove the values and reset the counters of a store's functions", add_clear_arguments, clear),
     "ls": ("list the stores of runs, in use or left behind, on this machine", add_runs_arguments, ls),
     "sweep": ("remove the stores of runs of which no process is left", add_runs_arguments, sweep),
     "simulate": ("predict the hit rate of each policy on the files of a folder", add_simulate_arguments, simulate),

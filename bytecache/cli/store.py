@@ -18,6 +18,18 @@ def add_store_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print all fields as JSON")
 
 
+def add_clear_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``clear``."""
+    add_store_arguments(parser)
+    parser.add_argument("--function", metavar="NAME", help="only the functions of this name, as info shows it")
+    parser.add_argument(
+        "--stale",
+        action="store_true",
+        help="only functions that no running process uses (those of other containers cannot be seen); if no process "
+        "uses any, all but the version of each name that was used last",
+    )
+
+
 def info(args: argparse.Namespace) -> int:
     """Print what a store contains and how it was used; return the exit status."""
     report = admin.describe(args.path)
@@ -40,8 +52,8 @@ def verify(args: argparse.Namespace) -> int:
 
 
 def clear(args: argparse.Namespace) -> int:
-    """Empty a store and print what was in it; return the exit status."""
-    report = admin.clear(args.path)
+    """Remove the values of all functions of a store, or of some, and print how many; return the exit status."""
+    report = admin.clear(args.path, args.function, args.stale)
     functions, freed = plural(report["functions"], "function"), format_bytes(report["freed_bytes"])
     print_report(report, [f"cleared {format_values(report)} of {functions}, freed {freed}"], args.json)
     return 0
@@ -94,7 +106,7 @@ def format_info(report: StoreReport) -> list[str]:
 
 def format_function(function: FunctionReport) -> list[str]:
     """Return a function's report as text: the last processes that called it one by one, and all together."""
-    lines = [f"{function['name']}: {format_values(function)}"]
+    lines = [f"{function['name']}: {format_values(function)}, {'in use' if function['in_use'] else 'not in use'}"]
     if function["problem"]:
         lines.append(f"  its files cannot be read: {function['problem']}")
     called = [process for process in function["processes"] if process["hits"] + process["misses"]]

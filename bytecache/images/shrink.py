@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import simplejpeg
 
+from ..system.arguments import as_int
 from .arrays import Image
 from .exif import orientation_segment
 from .formats import ImageDecoder, ImageSpec
@@ -28,9 +29,9 @@ def shrink_jpeg(data: JpegData, *, max_side: int, quality: int = 90, strict: boo
     Raises JpegError if the data is not a valid image, ValueError if `max_side` or `quality` is out of range,
     ImportError without Pillow.
     """
-    if not isinstance(max_side, int) or max_side < 1:
+    if (as_int(max_side) or 0) < 1:
         raise ValueError(f"max_side must be an int of 1 pixel or more, got {max_side!r}")
-    if not isinstance(quality, int) or not 1 <= quality <= 100:
+    if not 1 <= (as_int(quality) or 0) <= 100:
         raise ValueError(f"quality must be an int from 1 to 100, got {quality!r}")
     data = as_bytes(data)
     spec = ImageDecoder(orient=True).spec(data)
@@ -40,7 +41,7 @@ def shrink_jpeg(data: JpegData, *, max_side: int, quality: int = 90, strict: boo
     orientation, spec = spec.orientation, spec._replace(orientation=1)
     factor = min(1.0, max_side / longest)
     small = _resized(data, spec, strict, [max(1, round(side * factor)) for side in spec.size])
-    shrunk: bytes = simplejpeg.encode_jpeg(small, quality, "GRAY" if spec.gray else "RGB", _subsampling(spec))
+    shrunk: bytes = simplejpeg.encode_jpeg(small, int(quality), "GRAY" if spec.gray else "RGB", _subsampling(spec))
     if orientation != 1:
         shrunk = shrunk[:2] + orientation_segment(orientation) + shrunk[2:]
     return shrunk if len(shrunk) < len(data) else bytes(data)

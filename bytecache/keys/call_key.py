@@ -22,7 +22,13 @@ class HashedKey(tuple[Any, ...]):
 
     def __new__(cls, parts: tuple[Any, ...]) -> HashedKey:
         key = super().__new__(cls, parts)
-        key._hash = hash(parts)
+        try:
+            key._hash = hash(parts)
+        except TypeError as exc:
+            raise TypeError(
+                f"{exc}: a result is stored under the arguments of its call, which must be hashable, or else under "
+                "what key= makes of them: give a function that returns something hashable"
+            ) from None
         return key
 
     def __hash__(self) -> int:
@@ -84,6 +90,25 @@ def make_key(args: tuple[Any, ...], kwds: dict[str, Any], typed: bool = False) -
     if typed:
         key += tuple([type(value) for value in (*args, *kwds.values())])
     return HashedKey(key) if hashed else key
+
+
+def arguments_of(key: Hashable, typed: bool = False) -> Any:
+    """Return the arguments of the call that has a key: a single positional one as it is, unless it is a tuple.
+
+    Else they are a tuple of the positional ones, and a tuple (name, value) for each that was given by keyword.
+    """
+    if not isinstance(key, tuple):
+        return key
+    keywords = next((place for place, part in enumerate(key) if part is _KEYWORDS), _len(key))
+    count = (_len(key) - keywords - 1) // 2  # of keywords
+    if typed and keywords < _len(key):  # the types behind them: one for each argument
+        count = (_len(key) - keywords - 1 - keywords) // 3
+    elif typed:
+        keywords //= 2
+    named = key[keywords + 1 : keywords + 1 + 2 * max(count, 0)]
+    if not named and keywords == 1 and type(key[0]) is not tuple:
+        return key[0]
+    return (*key[:keywords], *zip(named[::2], named[1::2], strict=True))
 
 
 def file_key(path: str | os.PathLike[str]) -> VersionedKey:

@@ -14,6 +14,7 @@ from .call_key import identity_of, plain_scalar
 _len = len  # bound early: a user may cache builtins.len itself
 
 
+ENCODABLE = (str, bytes, int, float, tuple, os.PathLike)  # what a key may be made of, beside None
 Digest = Callable[[tuple[Any, ...], dict[str, Any]], bytes]
 
 

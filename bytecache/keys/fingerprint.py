@@ -98,7 +98,7 @@ class _Fingerprinter:
         if isinstance(value, type):
             return name, ()
         if hasattr(value, "cache_info") and hasattr(value, "__wrapped__"):  # a cached function, without its cache
-            return [], (value.__wrapped__,)
+            return [], (value.__wrapped__, value.__self__) if hasattr(value, "__self__") else (value.__wrapped__,)
         if isinstance(value, types.FunctionType):
             code = _code(value.__code__) if self._with_code or value.__name__ == "<lambda>" else []
             cells = tuple(_cell(cell) for cell in value.__closure__ or ())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 MISSING: Any = object()  # what a look-up returns for a key without a value; None is a value
@@ -85,9 +86,10 @@ class Lease(ABC):
 class Partition(ABC):
     """The values of one function, by key: for a store 16-byte digests, in memory any hashable.
 
-    Values are whatever the store can keep. What is returned never changes, even if the caller changes the object that
-    was put. If the store cannot be reached, look-ups return MISSING, and put returns the value as not stored; it warns
-    once. Safe for threads; works on in a forked child.
+    Values are whatever the store can keep. What a store returns never changes, even if the caller changes the object
+    that was put: its lists, dicts and bytearrays are made anew for each caller. Partitions in memory return the object
+    itself, whose arrays they have made read-only, and nothing else. If the store cannot be reached, look-ups return
+    MISSING, and put returns the value as not stored; it warns once. Safe for threads; works on in a forked child.
 
     Subclasses set ``maxsize`` (the most entries) and ``maxbytes`` (None: no limit), ``counters``, ``generation``, and
     ``lock``, which is re-entrant. It guards what the partition changes in this process's memory. A signal handler may
@@ -159,6 +161,19 @@ class Partition(ABC):
         """Store several (key, value), in order; by default one by one."""
         return [self.put(key, value, generation) for key, value in items]
 
+    def discard(self, key: Any) -> bool:
+        """Remove the value of a key, for all processes that share it, count it as evicted, and return whether there
+        was one. A value that is being put at the same time may be there afterwards.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot remove one value: cache_clear() removes all")
+
+    def keys(self) -> list[Any]:
+        """Return the keys of all values, of one moment. Raise TypeError if only digests of them are known."""
+        raise TypeError(
+            "cache_keys is for caches in memory, since a store has only digests of the keys: ask cache_contains for "
+            "each of your own"
+        )
+
     def lease(self, key: Any, generation: int) -> Lease | None:
         """Return what keeps other processes from reading this key at the same time; asked for if ``has_leases``.
 
@@ -188,12 +203,18 @@ class Store(ABC):
     if TYPE_CHECKING:  # read-only to the cache; a subclass may have plain attributes
 
         @property
+        def path(self) -> Path | None:
+            """The folder of the values; None for a store that has none, and says nothing of it."""
+
+        @property
         def maxbytes(self) -> int | None:
             """The most bytes of values, of all functions together."""
 
         @property
         def currbytes(self) -> int | None:
             """The bytes that the values of all functions take."""
+    else:
+        path = None
 
     @abstractmethod
     def partition(self, function_id: bytes, name: str, maxsize: int | None) -> Partition:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
-BYTES, MEMORYVIEW, NDARRAY = range(3)
-_PLAIN_KINDS = frozenset("?biufcmMSU")  # of dtypes whose bytes are the values: no objects, no fields
+from .arrays import decode_array, encode_array, is_plain
+from .structures import MAX_DEPTH, Unsupported, decode_structure, encode_structure
+
+BYTES, MEMORYVIEW, NDARRAY, STRUCTURE = range(4)
 
 
 class Encoded(NamedTuple):
-    """A value as bytes. payload: C-contiguous. description: of an ndarray, its dtype and shape as text."""
+    """A value as bytes. payload: C-contiguous. description: what :func:`decode` needs to know of it, as text."""
 
     kind: int
     payload: memoryview
@@ -20,55 +21,53 @@ class Encoded(NamedTuple):
 
 
 def encode(value: Any) -> Encoded:
-    """Return a bytes-like object or an ndarray in the form that :func:`decode` reads.
+    """Return a value in the form that :func:`decode` reads.
 
-    Raises TypeError for anything else: objects, arrays of objects or with fields, subclasses of ndarray, typed buffers.
+    That is a bytes-like object; an ndarray or scalar of a plain dtype (numbers, bool, text, dates); None, a bool, int,
+    float, complex or str; or a tuple, list or dict with keys of str of all these, at most MAX_DEPTH deep.
+
+    Raises TypeError for anything else, and says where in the value it is: objects, sets, named tuples and other
+    subclasses, arrays of objects or with fields, typed buffers.
     """
-    if isinstance(value, np.ndarray):
-        return _encode_array(value)
+    kind = type(value)
+    if kind is bytes or kind is bytearray:
+        return Encoded(BYTES, memoryview(value), b"")
+    if kind is np.ndarray and is_plain(value):
+        return Encoded(NDARRAY, *encode_array(value))
     try:
-        view = memoryview(value)
+        view = None if isinstance(value, (bytes, bytearray, np.generic, np.ndarray)) else memoryview(value)
+        if view is not None and view.ndim == 1 and view.contiguous and view.format == "B":
+            return Encoded(MEMORYVIEW, view, b"")
+        if view is not None:
+            value = view  # is refused with its format and shape
     except TypeError:
-        raise _unsupported(f"got {_name(value)}") from None
-    if view.ndim != 1 or not view.contiguous or view.format != "B":
-        raise _unsupported(f"got a buffer of format {view.format!r} and shape {view.shape}: give it as an ndarray")
-    return Encoded(BYTES if isinstance(value, (bytes, bytearray)) else MEMORYVIEW, view.cast("B"), b"")
-
-
-def _encode_array(array: np.ndarray[Any, Any]) -> Encoded:
-    if type(array) is not np.ndarray or array.dtype.kind not in _PLAIN_KINDS:
-        raise _unsupported(f"got {_name(array)} with dtype {array.dtype}")
-    description = f"{array.dtype.str} {' '.join(map(str, array.shape))}".encode()
-    plain: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8) if array.size else b""
-    return Encoded(NDARRAY, memoryview(plain).cast("B"), description)
+        pass
+    try:
+        return Encoded(STRUCTURE, *encode_structure(value))
+    except Unsupported as exc:
+        raise TypeError(
+            f"{exc}; the codec of a shared store takes bytes-like objects, ndarrays of plain dtypes (numbers, bool, "
+            "text, dates), None, bool, int, float, complex, str, and tuples, lists and dicts with keys of str of "
+            f"these, at most {MAX_DEPTH} deep, no subclasses: return such a value, or cache the function that reads "
+            "the bytes instead"
+        ) from None
 
 
 def decode(kind: int, view: memoryview, description: bytes = b"") -> Any:
     """Return the value: bytes (also for a bytearray) as a copy, any other bytes-like object as `view`, arrays over it.
 
-    view: read-only, and so are the arrays. Raises ValueError or TypeError for bytes that :func:`encode` did not make.
+    Containers are made anew at each call, with copies of the bytes in them. view: read-only, and so are the arrays and
+    memoryviews over it. Raises ValueError for bytes that :func:`encode` did not make.
     """
     if kind == BYTES:
         return bytes(view)
     if kind == MEMORYVIEW:
         return view
-    if kind != NDARRAY:
-        raise ValueError(f"the kind of a value must be {BYTES}, {MEMORYVIEW} or {NDARRAY}, got {kind}")
-    text, *dimensions = description.decode().split(" ")
-    dtype, shape = np.dtype(text), [int(dimension) for dimension in dimensions if dimension]
-    if dtype.kind not in _PLAIN_KINDS or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != view.nbytes:
-        raise ValueError(f"{view.nbytes} bytes do not fit the array {description!r}")
-    array = np.ndarray(shape, dtype, view if view.nbytes else None)
-    array.flags.writeable = False
-    return array
-
-
-def _name(value: Any) -> str:
-    return f"a {type(value).__module__}.{type(value).__qualname__}"
-
-
-def _unsupported(what: str) -> TypeError:
-    return TypeError(
-        "the codec of a shared store takes bytes, bytearrays, memoryviews and ndarrays of plain dtypes (numbers, bool, "
-        f"text, dates), {what}: return such a value, or cache the function that reads the bytes instead"
-    )
+    try:
+        if kind == NDARRAY:
+            return decode_array(view, description)
+        if kind == STRUCTURE:
+            return decode_structure(view, description)
+    except Exception as exc:  # numpy, json and struct have many words for it; the bytes may be anybody's
+        raise ValueError(f"the bytes are not a value that was encoded here: {exc!r:.200}") from None
+    raise ValueError(f"the kind of a value must be one of {BYTES} to {STRUCTURE}, got {kind}")

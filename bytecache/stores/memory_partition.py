@@ -51,6 +51,9 @@ class MemoryPartition(Partition):
     def __contains__(self, key: Hashable) -> bool:
         return key in self.entries
 
+    def keys(self) -> list[Hashable]:
+        return list(self.entries)
+
     @property
     def full(self) -> bool:
         count, nbytes = self.counters.currsize, self.counters.currbytes
@@ -99,23 +102,40 @@ class MemoryPartition(Partition):
 class Contents:
     """What a partition has from one clear to the next."""
 
-    __slots__ = ("changing", "counters", "entries", "latest", "queue")
+    __slots__ = ("changing", "counters", "entries", "latest", "queue", "sizes")
 
     def __init__(self, lock: threading.RLock) -> None:
         self.counters = MemoryCounters(lock)
         self.entries: dict[Hashable, Any] = {}
-        # Of FillOncePartition: the key and bytes of what is stored, by what the key is a version of; and by key the
-        # claims of the threads that store a value or remove it: whether it has room.
-        self.latest: dict[Hashable, tuple[Hashable, int]] = {}
-        self.changing: dict[Hashable, list[bool]] = {}
+        # Of FillOncePartition: the key that is stored, by what it is a version of; the bytes of each value that may be
+        # measured otherwise another time; and by key the claims of the threads that store a value or remove it.
+        self.latest: dict[Hashable, Hashable] = {}
+        self.sizes: dict[Hashable, int] = {}
+        self.changing: dict[Hashable, Claim] = {}
         self.queue: list[tuple[int, Entry]] = []  # of LRUPartition
 
 
-class Entry:
-    """A value in an LRU store. used: the stamp of its last use. counted: whether it has room."""
+class Claim:
+    """A change of an entry of FillOncePartition by one thread.
 
-    __slots__ = ("counted", "key", "nbytes", "used", "value")
+    counted: whether the entry, with its bytes, is in the counters; None if this thread has not begun to change it.
+    """
+
+    __slots__ = ("counted", "nbytes")
+
+    def __init__(self, counted: bool | None, nbytes: int) -> None:
+        self.counted, self.nbytes = counted, nbytes
+
+
+class Entry:
+    """A value in an LRU store.
+
+    used: the stamp of its last use. queued: the stamp that it has in the queue. counted: whether it has room.
+    """
+
+    __slots__ = ("counted", "key", "nbytes", "queued", "used", "value")
 
     def __init__(self, key: Hashable, value: Any, nbytes: int) -> None:
         self.key, self.value, self.nbytes = key, value, nbytes
-        self.used, self.counted = 0, False
+        self.used = self.queued = 0
+        self.counted = False

@@ -84,7 +84,8 @@ def _is_closed(file: Any) -> bool:
 def make_read_only(value: Any) -> list[np.ndarray[Any, Any]]:
     """Make every ndarray in `value` read-only, also inside tuples, lists and dicts, but not the base of a view.
 
-    Return those that were writable.
+    Nothing else can be made so in place without becoming another type: not a bytearray, a list or a tensor. Return
+    those that were writable.
     """
     if type(value) in PLAIN:
         return []

@@ -7,6 +7,7 @@ from fractions import Fraction
 from operator import index
 from typing import Any
 
+from .arguments import as_int
 from .memory_limit import available_memory
 
 _UNITS = {
@@ -25,9 +26,9 @@ def parse_size(size: int | str, name: str = "maxbytes") -> int:
 
     Raises ValueError for anything but a size above zero, TypeError for another type.
     """
-    if isinstance(size, bool) or not isinstance(size, (int, str)):
+    nbytes = _parse_text(size) if isinstance(size, str) else as_int(size)
+    if nbytes is None and not isinstance(size, str):
         raise TypeError(f"{_expected(name)}, got {size!r} of type {type(size).__name__}")
-    nbytes = _parse_text(size) if isinstance(size, str) else size
     if nbytes is None or nbytes <= 0:
         nothing_left = nbytes == 0 and "%" in str(size) and available_memory() == 0
         hint = ": the limits of this process leave no memory at all" if nothing_left else ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
+import types
 import warnings
 import weakref
 from collections.abc import Callable
@@ -19,10 +21,21 @@ _editions: dict[tuple[str, str], _Edition] = {}  # by call site and file
 
 def warn_caller(message: str) -> None:
     """Give a RuntimeWarning at the line that called the library."""
-    level, frame = 1, sys._getframe()
+    warnings.warn(message, RuntimeWarning, stacklevel=_caller()[0])
+
+
+def is_caller_a_class_body() -> bool:
+    """Return whether the line that called the library is one of a class, outside of its functions."""
+    _, frame = _caller()
+    return not frame.f_code.co_flags & inspect.CO_OPTIMIZED and "__qualname__" in frame.f_locals
+
+
+def _caller() -> tuple[int, types.FrameType]:
+    """Return the frame that called the library, and how many frames it is above the function that asks."""
+    level, frame = 0, sys._getframe()
     while frame.f_back is not None and os.path.abspath(frame.f_code.co_filename).startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, RuntimeWarning, stacklevel=level)
+    return level, frame
 
 
 def module_name(names: dict[str, Any]) -> str:

@@ -29,6 +29,8 @@ def resolve_folder(path: str | os.PathLike[str]) -> Path:
     FileNotFoundError for a link that leads nowhere, as to a disk that is not mounted.
     """
     text = os.fsdecode(path)
+    if not text or "\0" in text:
+        raise ValueError(f"path must be a folder of this machine, got {text!r}: give a name, without a NUL in it")
     expanded = os.path.expanduser(text)
     if _URL.match(text) or expanded.startswith(("~", "$")):
         raise ValueError(
@@ -38,7 +40,9 @@ def resolve_folder(path: str | os.PathLike[str]) -> Path:
     folder = Path(os.path.abspath(expanded))
     for link in (folder, *folder.parents):
         if link.is_symlink() and not link.exists():
-            raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere: is its disk mounted?", str(link))
+            raise FileNotFoundError(
+                errno.ENOENT, "a link that leads nowhere, or in a circle: is its disk mounted?", str(link)
+            )
     return Path(os.path.realpath(folder))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .mounts import Mount, read_mounts
 
@@ -16,18 +18,42 @@ def available_memory(proc: Path = _PROC) -> int:
     """Return how many bytes this process can still allocate: the least headroom of all limits that bind it.
 
     These are the machine's memory, those of its control groups (v1 and v2), and its own limits of address space and of
-    data (``ulimit -v`` and ``-d``). Page cache that the kernel would reclaim counts as headroom. Off Linux it is the
-    machine's whole memory.
+    data (``ulimit -v`` and ``-d``). Page cache that the kernel would reclaim counts as headroom. On Windows it is the
+    memory that is free, on macOS and others the machine's whole memory.
 
     Raises OSError if the platform does not report its memory; give the budget in bytes there.
     """
     headrooms = [*_machine_available(proc), *_cgroup_headrooms(proc), *_process_headrooms(proc)]
     if headrooms:
         return max(0, min(headrooms))
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        raise OSError('this platform does not report its memory: give the budget in bytes or as "2 GiB"') from None
+    for ask in _ask_windows, _ask_posix, _ask_macos:
+        try:
+            return ask()
+        except (AttributeError, ValueError, OSError):  # another system
+            continue
+    raise OSError('this platform does not report its memory: give the budget in bytes or as "2 GiB"')
+
+
+def _ask_windows() -> int:
+    """Return the free memory, from the structure MEMORYSTATUSEX: two words of 4 bytes, then seven of 8."""
+    status = (ctypes.c_uint64 * 8)()
+    status[0] = ctypes.sizeof(status)  # the first word, as Windows is little-endian
+    kernel: Any = getattr(ctypes, "windll").kernel32  # noqa: B009
+    if not kernel.GlobalMemoryStatusEx(ctypes.byref(status)):
+        raise OSError("GlobalMemoryStatusEx has failed")
+    return int(status[2])  # of length and load, total and available physical memory
+
+
+def _ask_posix() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _ask_macos() -> int:
+    nbytes, length = ctypes.c_uint64(), ctypes.c_size_t(8)
+    arguments = b"hw.memsize", ctypes.byref(nbytes), ctypes.byref(length), None, ctypes.c_size_t(0)
+    if ctypes.CDLL(None).sysctlbyname(*arguments):
+        raise OSError("sysctlbyname has failed")
+    return nbytes.value
 
 
 def _machine_available(proc: Path) -> Iterator[int]:

@@ -88,6 +88,25 @@ def test_an_argument_that_changes(told: Callable[[], list[str]]) -> None:
     assert "argument 2 changes in each call; unless your data has more than 1,024 items" in message
 
 
+def test_instances_that_are_gone_before_they_are_asked_again(told: Callable[[], list[str]]) -> None:
+    """A method of an instance that is made for each call never hits; one that is kept says nothing."""
+
+    class Reader:
+        @fill_once(maxbytes="1 MiB")
+        def read(self, item: int) -> int:
+            return item
+
+    kept = Reader()
+    for item in range(2000):
+        kept.read(item % 500)
+    assert told() == []
+    Reader.read.cache_clear()
+    for item in range(2000):
+        Reader().read(item % 10)
+    (message,) = told()
+    assert "each instance is gone before its method is called again" in message and "keep_alive=True" in message
+
+
 def test_keys_that_never_repeat(told: Callable[[], list[str]]) -> None:
     """A full cache that nothing has hit in ten times as many calls as it has entries."""
     read = fill_once(200)(lambda item: item)

@@ -38,6 +38,10 @@ class Model:
                 self.sizes.popitem(last=False)
                 self.counts["evicted"] += 1
 
+    def discard(self, key: int) -> bool:
+        self.counts["evicted"] += key in self.sizes
+        return self.sizes.pop(key, None) is not None
+
     def _fits(self, sizes: dict[int, int]) -> bool:
         return len(sizes) <= self.maxsize and sum(sizes.values()) <= self.maxbytes
 
@@ -77,6 +81,11 @@ class CacheMachine(RuleBasedStateMachine):
     def map_one(self, key: int, size: int) -> None:
         self._call(lambda key: self.read.map([key], threads=1)[0], key, size)
 
+    @rule(key=st.integers(0, 7))
+    def discard(self, key: int) -> None:
+        assert self.read.cache_contains(key) is (key in self.model.sizes)
+        assert self.read.cache_discard(key) is self.model.discard(key)
+
     @rule()
     @precondition(lambda self: self.model.sizes)
     def clear(self) -> None:
@@ -87,6 +96,7 @@ class CacheMachine(RuleBasedStateMachine):
     def counters_agree(self) -> None:
         stats = self.read.cache_stats()
         assert {name: getattr(stats, name) for name in self.model.counts} == self.model.counts
+        assert sorted(self.read.cache_keys()) == sorted(self.model.sizes)
         assert (stats.currsize, stats.currbytes) == (len(self.model.sizes), sum(self.model.sizes.values()))
 
 

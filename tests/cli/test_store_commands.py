@@ -21,6 +21,7 @@ from bytecache import SharedStore, fill_once
 from bytecache.cli import store as store_commands
 from bytecache.cli.main import main
 from bytecache.stores.shared import admin
+from bytecache.stores.shared.counters import CounterRow
 from bytecache.stores.shared.locks import OFD_LOCKS_AVAILABLE
 
 pytestmark = pytest.mark.skipif(not OFD_LOCKS_AVAILABLE, reason="shared stores are for Linux")
@@ -104,7 +105,7 @@ def test_info_is_readable(store: SharedStore, call: Any) -> None:
     assert lines[0] == str(store.path)
     assert lines[1] == "  used        7.8 KiB of 1.0 MiB (0.8 %), 8 values"
     assert [line.split()[0] for line in lines[2:5]] == ["overhead", "created", "filesystem"]
-    at = lines.index(f"{__name__}.plain: 8 values (7.8 KiB)")
+    at = lines.index(f"{__name__}.plain: 8 values (7.8 KiB), in use")
     assert lines[at + 1].split() == ["process", "since", "hits", "misses", "hit", "rate", "load", "s"]
     assert lines[at + 2].split()[:4] == ["all", "10", "8", "0.556"]
     assert lines[at + 3].split()[0] == str(os.getpid()) and lines[at + 4].split()[4:7] == ["8", "0", "1.000"]
@@ -276,6 +277,108 @@ def test_clear_empties_the_store_for_all(store: SharedStore, call: Any) -> None:
 
 
 # No store
+
+
+def version(store: SharedStore, number: int, function: Any = plain) -> Any:
+    """Return a version of a function."""
+    return fill_once(store=store, version=number)(function)
+
+
+def names_in_use(report: Any) -> list[tuple[str, int, bool]]:
+    return [(one["name"].rpartition(".")[2], one["entries"], one["in_use"]) for one in report["functions"]]
+
+
+def test_a_function_is_in_use_while_a_process_that_has_called_it_runs(store: SharedStore, call: Any) -> None:
+    """Not one whose processes have ended, nor one that this process has never called, nor once the store is closed."""
+    version(store, 1)(1)
+    in_child(lambda: version(store, 2)(1))
+    assert names_in_use(admin.describe(store.path)) == [("plain", 1, True), ("plain", 1, False)]
+    lines = call("info", store.path)[1].splitlines()
+    assert [line.rpartition(", ")[2] for line in lines if "plain" in line] == ["in use", "not in use"]
+    path = store.path
+    store.close()
+    assert names_in_use(json.loads(call("info", path, "--json")[1])) == [("plain", 1, False)] * 2
+
+
+def test_a_number_that_another_process_has_got_is_not_in_use(store: SharedStore) -> None:
+    """As in a container that is started again: the process with this number began after the function was used."""
+    version(store, 1)(1)
+    handle = store.handle()
+    row = next(handle.header.function_rows())
+    handle.counters.claim_locked(0, row, handle.header.counted_since(row))[CounterRow.STARTED_NS] = 10**18
+    assert names_in_use(admin.describe(store.path)) == [("plain", 1, False)]
+
+
+def test_clear_of_one_function(store: SharedStore, call: Any) -> None:
+    """All its versions are gone, with their rows, and their room is usable at once; the others stay."""
+    old, new, other = version(store, 1), version(store, 2), version(store, 1, bytes)
+    assert [f(3) for f in (old, new, other)] == [plain(3), plain(3), bytes(3)]
+    assert new.cache_info("all")[:2] == (0, 1)
+    status, out, _ = call("clear", store.path, "--function", f"{__name__}.plain")
+    assert status == 0 and out.startswith("cleared 2 values (2.0 KiB) of 2 functions, freed ")
+    assert names_in_use(admin.describe(store.path)) == [("bytes", 1, True)] and store.currbytes == 3
+    assert new.cache_info("all")[:2] == (0, 0) and not old.cache_contains(3)
+    assert new(3) == plain(3) and in_child(lambda: new(3)) == plain(3) and new.cache_info("all")[:2] == (1, 1)
+    assert other.cache_info() == (0, 1, None, 1)
+    assert names_in_use(admin.describe(store.path))[0] == ("plain", 1, True)  # in the first row again
+    assert admin.verify(store.path)["damaged"] == []
+
+
+def test_clear_of_a_function_that_is_not_there(store: SharedStore, call: Any) -> None:
+    """The status is 2, stderr lists the names, and nothing is cleared."""
+    version(store, 1)(1), version(store, 1, bytes)(1)
+    status, out, err = call("clear", store.path, "--function", "plain")
+    assert (status, out) == (2, "") and err.endswith(f"no function 'plain'; it has builtins.bytes, {__name__}.plain\n")
+    assert admin.describe(store.path)["entries"] == 2
+
+
+def test_clear_of_what_no_process_uses(store: SharedStore, call: Any) -> None:
+    """While a process uses a function, all others go that none uses; what it uses stays, also its counters."""
+    for number in 1, 2:
+        in_child(lambda number=number: version(store, number)(1))
+    in_child(lambda: version(store, 1, bytes)(1))
+    current = version(store, 3)
+    current(1), current(1)
+    assert json.loads(call("clear", store.path, "--stale", "--json")[1])["functions"] == 3
+    assert names_in_use(admin.describe(store.path)) == [("plain", 1, True)]
+    assert current(1) == plain(1) and current.cache_info() == (2, 1, None, 1)
+    assert json.loads(call("clear", store.path, "--stale", "--json")[1])["functions"] == 0
+
+
+def test_clear_of_old_versions_between_two_runs(store: SharedStore, call: Any) -> None:
+    """If no process uses anything, the version of each name that was used last stays."""
+    path = store.path
+    for number in 1, 2:
+        version(store, number)(1), version(store, number, bytes)(number)
+    rows = list(store.handle().header.function_rows())
+    started = 1 + store.handle().header.counter_rows
+    store.handle().counters.claim_locked(started, rows[0], store.handle().header.counted_since(rows[0]))[
+        CounterRow.STARTED_NS
+    ] = 3 * 10**18
+    store.handle().header.counter_rows = started + 1
+    store.close()
+    call("clear", path, "--stale", "--function", "builtins.bytes")
+    assert names_in_use(admin.describe(path)) == [("plain", 1, False), ("plain", 1, False), ("bytes", 1, False)]
+    report = json.loads(call("clear", path, "--stale", "--json")[1])
+    assert (report["functions"], report["entries"], report["currbytes"]) == (1, 1, 1000)
+    fresh = SharedStore(path, maxbytes="1 MiB")
+    assert version(fresh, 1).cache_contains(1) and not version(fresh, 2).cache_contains(1)
+    assert version(fresh, 2, bytes).cache_contains(2) and fresh.currbytes == 1002
+    fresh.close()
+
+
+def test_rows_of_functions_are_used_again(store: SharedStore) -> None:
+    """However many versions come and go, there is a row for the next one, and each process finds its own."""
+    for number in range(1200):
+        assert version(store, number)(1) == plain(1)
+        if number % 100 == 99:
+            admin.clear(store.path, function=f"{__name__}.plain")
+    assert admin.describe(store.path)["functions"] == []
+    path = store.path
+    store.close()
+    again = SharedStore(path, maxbytes="1 MiB")
+    assert version(again, 5)(1) == plain(1) and again.currbytes == 1000
+    again.close()
 
 
 @pytest.mark.parametrize("command", ["info", "verify", "clear"])

@@ -170,6 +170,48 @@ class PartitionTests:
         assert partition.counters.snapshot("process") == partition.counters.snapshot("all") == (0, 0, 0, 0, 0, 0, 0.0)
         self.fill(partition)
 
+    def test_discard(self, partition: Partition) -> None:
+        """A value that was discarded is not found, and counts as evicted; what is put later is found."""
+        for n in range(3):
+            self.put(partition, n)
+        assert partition.discard(self.key(1)) is True
+        assert partition.get(self.key(1)) is MISSING and self.key(1) not in partition and len(partition) == 2
+        assert partition.discard(self.key(1)) is partition.discard(self.key(7)) is False
+        assert self.counts(partition, "stored", "rejected", "evicted") == (3, 0, 1)
+        assert partition.put(self.key(1), b"another 1.", partition.generation).stored
+        assert partition.get_many([self.key(n) for n in range(3)]) == [value_of(0), b"another 1.", value_of(2)]
+        assert self.counts(partition, "stored", "rejected", "evicted") == (4, 0, 1)
+
+    def test_what_was_discarded_makes_room(self, partition: Partition) -> None:
+        """A full partition whose values were all discarded takes as many again, sooner or later."""
+        self.fill(partition)
+        for n in range(self.capacity):
+            assert partition.discard(self.key(n))
+        assert len(partition) == 0
+        for n in (*range(2 * self.capacity), *range(self.capacity)):
+            self.put(partition, n)
+        counts = partition.snapshot("process").counts
+        assert len(partition) == self.capacity == counts.stored - counts.evicted
+        assert (partition.currbytes or 0) <= (partition.maxbytes or 0)
+
+    def test_discards_by_threads(self, make: Callable[..., Partition]) -> None:
+        """Of simultaneous discards of one value one removes it; puts and discards leave the counts exact."""
+        partition, interval = make(), sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+
+        def work() -> int:
+            return sum(self.put(partition, n % 3) and partition.discard(self.key(n % 3)) for n in range(200))
+
+        try:
+            self.put(partition, 5)
+            assert sorted(together(*[lambda: partition.discard(self.key(5))] * 4)) == [False] * 3 + [True]
+            removed = sum(together(*[work] * 4))
+        finally:
+            sys.setswitchinterval(interval)
+        counts = partition.snapshot("process").counts
+        assert removed + 1 <= counts.evicted and counts.stored - counts.evicted == len(partition)
+        assert len(partition) == sum(self.key(n) in partition for n in range(10))
+
     def test_what_was_read_before_a_clear(self, partition: Partition) -> None:
         """A value of an earlier generation is not wanted (but by LRU, which stores it as functools does)."""
         before = partition.generation

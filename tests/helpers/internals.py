@@ -14,19 +14,23 @@ from bytecache.cache import leased_flight, singleflight
 from bytecache.stores.memory import LRUPartition
 from bytecache.stores.shared.handle import StoreHandle
 from bytecache.stores.shared.locks import WRITER_BYTE, ByteRangeLocks
-from bytecache.stores.shared.segment import Segment
+from bytecache.stores.shared.segments.segment import Segment
 
 # Modules that run when a key is missed, and those that change a store's files.
 MISS_PATH_MODULES = {
-    *(f"bytecache.stores.{name}" for name in ("memory", "counters")),
+    *(f"bytecache.stores.{name}" for name in ("memory", "lru", "counters")),
     *(f"bytecache.cache.{name}" for name in ("read_through", "singleflight", "leased_flight")),
 }
 SHARED_MISS_PATH_MODULES = {
     *(f"bytecache.cache.{name}" for name in ("read_through", "singleflight", "leased_flight")),
-    *(f"bytecache.stores.shared.{name}" for name in ("index", "locks", "segment", "handle", "partition", "counters")),
+    *(
+        f"bytecache.stores.shared.{name}"
+        for name in ("segments.index", "locks", "segments.segment", "handle", "partition", "counters", "writing")
+    ),
 }
 STORE_WRITE_MODULES = {
-    f"bytecache.stores.shared.{name}" for name in ("segment", "index", "handle", "header", "counters", "partition")
+    f"bytecache.stores.shared.{name}"
+    for name in ("segments.segment", "segments.index", "handle", "header", "counters", "partition", "writing")
 }
 
 # Cached functions
@@ -127,6 +131,7 @@ def assert_sound(store: SharedStore) -> None:
         generation = header.generation_of(row)
         if Segment.exists(store.path, generation):
             segment = Segment(store.path, generation)
-            entries = [segment.index.entry(number) for number in range(1, segment.index.count + 1)]
+            alive = [number for number in range(1, segment.index.count + 1) if not segment.index.is_dead(number)]
+            entries = [segment.index.entry(number) for number in alive]
             assert all(segment.verify(entry) and entry.digest in segment for entry in entries)
     assert header.used_bytes <= store.maxbytes

@@ -25,6 +25,7 @@ class PickledFunction:
         self._cached = cached = decorate(as_bytes)
         self.cache_info, self.cache_stats = cached.cache_info, cached.cache_stats
         self.cache_clear, self.cache_parameters = cached.cache_clear, cached.cache_parameters
+        self.cache_contains, self.cache_discard = cached.cache_contains, cached.cache_discard
 
     def __call__(self, /, *args: Any, **kwds: Any) -> Any:
         return pickle.loads(self._cached(*args, **kwds))

@@ -190,6 +190,20 @@ def reader_of_a_partial(content: bytes) -> Any:
     return functools.partial(Archive.read, Archive(content))
 
 
+class CachedArchive(Archive):
+    @bytecache.fill_once
+    def read(self, name: str) -> bytes:
+        return self.content
+
+
+def reader_of_a_cached_method(content: bytes) -> Any:
+    return CachedArchive(content).read
+
+
+def reader_of_an_uncached_method(content: bytes) -> Any:
+    return CachedArchive(content).read.uncached
+
+
 class CallableArchive(Archive):
     def __call__(self, name: str) -> bytes:
         return self.content
@@ -197,7 +211,14 @@ class CallableArchive(Archive):
 
 @pytest.mark.parametrize(
     "reader",
-    [reader_of_a_method, reader_that_closes_over, reader_of_a_partial, CallableArchive],
+    [
+        reader_of_a_method,
+        reader_of_a_cached_method,
+        reader_of_an_uncached_method,
+        reader_that_closes_over,
+        reader_of_a_partial,
+        CallableArchive,
+    ],  # fmt: skip
     ids=lambda f: f.__name__,
 )
 def test_methods_of_two_objects_do_not_share_values(tmp_path: Path, reader: Any) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
+import typing
+from types import FunctionType
+
+import bytecache
 
 HEAVY = {"keras", "tensorflow", "torch", "redis", "matplotlib", "PIL", "cv2", "tqdm"}
 
@@ -25,7 +30,17 @@ def test_import_is_light() -> None:
 
 def test_public_names_are_there_and_sorted() -> None:
     """Every name in __all__ can be imported, and the list is in order."""
-    import bytecache
-
     assert [name for name in bytecache.__all__ if not hasattr(bytecache, name)] == []
     assert bytecache.__all__ == sorted(bytecache.__all__)
+
+
+def test_public_functions_have_type_hints_and_texts() -> None:
+    """typing.get_type_hints finds every name, outside of type checkers too, and help says what each is."""
+    for name in bytecache.__all__:
+        public = getattr(bytecache, name)
+        parts = list(vars(public).items()) if isinstance(public, type) else []
+        functions = [(part, of.fget if isinstance(of, property) else of) for part, of in parts]
+        for part, function in [("", public), *functions]:
+            if part == "" or isinstance(function, FunctionType):
+                typing.get_type_hints(function)
+                assert part.startswith("_") or inspect.getdoc(function), (name, part)

@@ -96,6 +96,14 @@ class DictPartition(Partition):
             self.counters.stored += 1
             return PutResult(value, True)
 
+    def discard(self, key: Any) -> bool:
+        with self.lock:
+            value = self.values.pop(key, None)
+            if value is not None:
+                self.currbytes -= len(value)
+                self.counters.evicted += 1
+            return value is not None
+
     def clear(self) -> None:
         with self.lock:
             self.values.clear(), self.counters.reset()
@@ -117,7 +125,7 @@ def _find(number: int) -> StoreByName:
 
 
 class TestCustomStore(StoreTests):
-    """A dict of bytes with a budget, in under 60 lines, passes the contract and works under fill_once."""
+    """A dict of bytes with a budget, in under 70 lines, passes the contract and works under fill_once."""
 
     @pytest.fixture
     def store(self) -> Iterator[Store]:

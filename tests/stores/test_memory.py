@@ -6,10 +6,13 @@ import csv
 import io
 import itertools
 import os
+import random
 import sys
 import tempfile
 import threading
 import urllib.request
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -71,6 +74,100 @@ def test_versions_after_a_clear() -> None:
     f, _ = counting(bytecache.fill_once(key=VersionedKey))
     f(("a", 1)), f.cache_clear(), f(("a", 2)), f(("a", 3))
     assert stats_of(f, "stored", "evicted", "currsize") == (2, 1, 1)
+
+
+# Discards and keys
+
+
+@pytest.mark.parametrize("decorate", [bytecache.fill_once, bytecache.lru_cache])
+@pytest.mark.parametrize("typed", [False, True])
+def test_keys_are_what_a_user_knows(decorate: Any, typed: bool) -> None:
+    """A single argument is itself, several are a tuple, keywords are pairs; the list is a copy."""
+    f = decorate(None, typed=typed)(lambda *args, **kwds: 0)
+    f("a"), f(1), f(1.5), f((1, 2)), f("a", 2), f("a", b=2, c=3), f(b=2), f()
+    keys = f.cache_keys()
+    assert keys == ["a", 1, 1.5, ((1, 2),), ("a", 2), ("a", ("b", 2), ("c", 3)), (("b", 2),), ()]
+    keys.clear()
+    assert len(f.cache_keys()) == f.cache_info().currsize == 8
+    assert f.cache_discard("a", b=2, c=3) and len(f.cache_keys()) == 7
+
+
+def test_keys_are_those_of_the_key_function(tmp_path: Path) -> None:
+    """Also if they are tuples."""
+    f = bytecache.fill_once(key=lambda a, b: (a, b))(lambda a, b: 0)
+    g = bytecache.fill_once(key=bytecache.file_key)(lambda path: 0)
+    f(1, 2), g(tmp_path)
+    assert f.cache_keys() == [(1, 2)] and g.cache_keys() == [bytecache.file_key(tmp_path)]
+
+
+@pytest.mark.parametrize("decorate", [bytecache.fill_once, bytecache.lru_cache])
+def test_a_discarded_value_is_released_at_once(decorate: Any) -> None:
+    """Nothing keeps it alive, and its bytes are those that it had when it was stored."""
+    f = decorate(None, maxbytes=10_000)(lambda key: np.zeros(key, np.uint8))
+    array = weakref.ref(f(3000))
+    values = [f(key) for key in (100, 200)]
+    assert f.cache_discard(3000) and array() is None
+    assert f.cache_stats().currbytes == sum(map(bytecache.sizeof, values))
+    grown = decorate(None, maxbytes=10_000)(lambda key: [])
+    grown(1).extend(range(1000))
+    assert grown.cache_discard(1) and grown.cache_stats().currbytes == 0
+
+
+def test_discards_leave_the_order_of_use_exact() -> None:
+    """However many are discarded in between, the least recently used of the rest is evicted."""
+    f, ran = counting(bytecache.lru_cache(50), lambda key: key)
+    model: OrderedDict[int, None] = OrderedDict()
+    numbers = random.Random(3)
+    for _ in range(5000):
+        key = numbers.randrange(90)
+        if numbers.random() < 0.2:
+            assert f.cache_discard(key) is (model.pop(key, 0) is None)
+            continue
+        f(key)
+        model[key] = None
+        model.move_to_end(key)
+        if len(model) > 50:
+            model.popitem(last=False)
+    assert set(f.cache_keys()) == set(model)
+
+
+def test_discards_and_a_new_version() -> None:
+    """A version that was discarded is not removed, nor counted, again by the next one."""
+    f, _ = counting(bytecache.fill_once(maxbytes=10**6, key=VersionedKey))
+    f(("a", 1)), f.cache_discard(("a", 1)), f(("a", 1)), f(("a", 2))
+    assert stats_of(f, "stored", "evicted", "currsize") == (3, 2, 1)
+    assert f.cache_discard(("a", 2)) and stats_of(f, "currsize", "currbytes") == (0, 0)
+
+
+@pytest.mark.parametrize("decorate", [bytecache.fill_once, bytecache.lru_cache])
+def test_discards_calls_and_clears_by_threads(decorate: Any) -> None:
+    """With threads that switch all the time the counts add up, and the bytes are those of what is there."""
+    f = decorate(60, maxbytes=10**6)(lambda key: b"x" * key)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def work(seed: int) -> None:
+        numbers = random.Random(seed)
+        for n in range(4000):
+            key = numbers.randrange(100)
+            if numbers.random() < 0.3:
+                f.cache_discard(key)
+            elif f(key) != b"x" * key:
+                raise AssertionError(key)
+            if n == 2000 and seed == 0:
+                f.cache_clear()
+
+    try:
+        assert together(*[lambda seed=seed: work(seed) for seed in range(4)]) == [None] * 4
+    finally:
+        sys.setswitchinterval(interval)
+    stats, keys = f.cache_stats(), f.cache_keys()
+    assert stats.stored - stats.evicted == stats.currsize == len(keys) <= 60
+    assert stats.currbytes == sum(bytecache.sizeof(b"x" * key) for key in keys)
+    f.cache_clear()
+    for key in range(60):
+        f(key)
+    assert f.cache_info().currsize == 60  # nothing is left that is counted and not there
 
 
 # Values that can be used only once
@@ -236,3 +333,23 @@ def test_a_child_has_no_half_stored_value(kind: Any) -> None:
     ForkingKey.fork = None
     assert found and set(found) == {(1, 1, 10, 2, 15)}
     assert partition.snapshot("process").counts.stored == len(partition.entries) == 2 and partition.currbytes == 17
+
+
+@pytest.mark.parametrize("kind", [FillOncePartition, LRUPartition])
+@pytest.mark.parametrize("name", ["a", "b", "not there"])
+def test_a_child_has_no_half_removed_value(kind: Any, name: str) -> None:
+    """Wherever in a discard a fork comes: the child's numbers are those of the values that it has."""
+    partition = kind(None, 1000, len)
+    partition.put(ForkingKey("a"), b"x" * 10, 0), partition.put(ForkingKey("b"), b"y" * 7, 0)
+    found = []
+
+    def look() -> Any:
+        partition.after_fork_in_child()
+        counts, currsize, currbytes = partition.snapshot("process")
+        there = [value if isinstance(value, bytes) else value.value for value in partition.entries.values()]
+        return counts.stored - counts.evicted == currsize == len(there) and currbytes == sum(map(len, there))
+
+    ForkingKey.fork = lambda: found.append(in_child(look))
+    assert partition.discard(ForkingKey(name)) is (name != "not there")
+    ForkingKey.fork = None
+    assert found and set(found) == {True} and len(partition) == 1 + (name == "not there")

@@ -7,12 +7,14 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import bytecache
 from bytecache.stores.values import make_read_only, sizeof
 
 
@@ -130,3 +132,13 @@ def test_resident_memory_keeps_the_budget(tmp_path: Path, decorator: str, length
     assert used > 0.99 and 40_000 < count < 60_000
     assert min(grown) > 0.95
     assert max(grown) <= limit, grown
+
+
+def test_what_cannot_be_protected_is_the_stored_object() -> None:
+    """A list, dict, bytearray or object comes as it is stored, to every caller; the arrays in them are read-only."""
+    made: list[Any] = [[np.zeros(2)], {"a": np.zeros(2)}, bytearray(b"a"), types.SimpleNamespace(a=np.zeros(2))]
+    for value in made:
+        f = bytecache.fill_once(lambda value=value: value)
+        assert f() is f() is value
+    assert not made[0][0].flags.writeable and not made[1]["a"].flags.writeable
+    assert made[3].a.flags.writeable  # an attribute

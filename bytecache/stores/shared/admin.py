@@ -16,8 +16,10 @@ from ...system.filesystem import disk_bytes, filesystem_type, resolve_folder
 from .counters import CounterRow, counts_of
 from .handle import StoreHandle
 from .header import StoreHeader
+from .holders import is_in_use
+from .locks import check_available
 from .reports import ClearReport, CounterReport, DamagedEntry, FunctionReport, StoreReport, VerifyReport
-from .segment import Segment
+from .segments.segment import Segment
 
 
 class StoreNotFound(Exception):
@@ -74,28 +76,61 @@ def verify(path: str | os.PathLike[str]) -> VerifyReport:
         return {"path": str(files.folder), "entries": entries, "read_bytes": read_bytes, "damaged": damaged}
 
 
-def clear(path: str | os.PathLike[str]) -> ClearReport:
+def clear(path: str | os.PathLike[str], function: str | None = None, stale: bool = False) -> ClearReport:
     """Remove the values and reset the counters of all functions.
 
-    A process that uses the store keeps the memory of what it has mapped until its next call. Raises StoreNotFound.
+    function: of those of this name alone, whatever their version. stale: of those alone that no running process uses,
+    see FunctionReport; if none uses any, of all but the version of each name that was used last. Their room is free at
+    once, but a process that has mapped their files keeps that memory until its next call. Raises StoreNotFound, also
+    if there is no function of this name.
     """
     with _open_unattached(path) as files:
-        report = _describe(files)
+        functions = _functions(files)
+        of_name = functions if function is None else _of_name(functions, function, files.folder)
+        chosen = {key: of_name[key] for key in _stale(functions) if key in of_name} if stale else of_name
         before = disk_bytes(files.folder)
-        files.clear()
+        if function is None and not stale:
+            files.clear()
+        else:
+            files.remove(list(chosen))
         freed = before - disk_bytes(files.folder)
     return {
-        "path": report["path"],
-        "entries": report["entries"],
-        "currbytes": report["currbytes"],
-        "functions": len(report["functions"]),
+        "path": str(files.folder),
+        "entries": sum(report["entries"] for report in chosen.values()),
+        "currbytes": sum(report["currbytes"] for report in chosen.values()),
+        "functions": len(chosen),
         "freed_bytes": max(0, freed),
     }
+
+
+def _functions(files: StoreHandle) -> dict[bytes, FunctionReport]:
+    """Return the reports on all functions by their ids, in the order of their rows."""
+    header = files.header
+    return {header.function_id(row): _describe_function(files, row) for row in header.function_rows()}
+
+
+def _of_name(functions: dict[bytes, FunctionReport], name: str, folder: Path) -> dict[bytes, FunctionReport]:
+    chosen = {key: report for key, report in functions.items() if report["name"] == name}
+    if not chosen:
+        names = ", ".join(sorted({report["name"] for report in functions.values()})) or "none"
+        raise StoreNotFound(f"{folder} has no function {name!r}; it has {names}")
+    return chosen
+
+
+def _stale(functions: dict[bytes, FunctionReport]) -> list[bytes]:
+    if any(report["in_use"] for report in functions.values()):
+        return [key for key, report in functions.items() if not report["in_use"]]
+    by_last_use = sorted(
+        functions.items(), key=lambda item: max((one["started"] for one in item[1]["processes"]), default="")
+    )
+    latest = {report["name"]: key for key, report in by_last_use}
+    return [key for key, report in functions.items() if latest[report["name"]] != key]
 
 
 @contextmanager
 def _open_unattached(path: str | os.PathLike[str]) -> Iterator[StoreHandle]:
     """Open the store at a path without attaching to it: an inspection must not keep a run from being the first one."""
+    check_available()
     try:
         files = _open_files(StoreHeader.place(resolve_folder(path)))
     except (FileNotFoundError, NotADirectoryError, ValueError) as exc:
@@ -140,6 +175,7 @@ def _describe_function(files: StoreHandle, row: int) -> FunctionReport:
     counter_rows = files.counters.rows(header, row)
     return {
         "name": files.header.function_name(row),
+        "in_use": _is_in_use(files, counter_rows),
         "entries": entries,
         "currbytes": header.used_bytes_of(row),
         **_counters(counter_rows.sum(axis=0)),
@@ -149,6 +185,12 @@ def _describe_function(files: StoreHandle, row: int) -> FunctionReport:
             for one in counter_rows
         ],
     }
+
+
+def _is_in_use(files: StoreHandle, counter_rows: Any) -> bool:
+    status = os.stat(files.folder)
+    last_use = {int(row[CounterRow.PID]): int(row[CounterRow.STARTED_NS]) / 1e9 for row in counter_rows}
+    return any(is_in_use(files.folder, status, pid, since_s) for pid, since_s in reversed(last_use.items()))
 
 
 def _counters(counter_row: Any) -> CounterReport:
@@ -198,6 +240,8 @@ def _verify_entry(segment: Segment, number: int) -> tuple[int, str]:
     found = segment.index.find(entry.digest)
     if segment.verify(entry):
         return entry.end - entry.offset, "" if found or segment.index.is_dead(number) else "is not found under its key"
+    if not entry.entry_crc and segment.index.is_dead(number):  # it was discarded
+        return 0, ""
     replaced = entry.intact() and found is not None and found[0] != number
     return 0, "" if replaced else "does not match its checksum"
 

@@ -17,7 +17,9 @@ from pathlib import Path
 
 from .locks import fcntl, wait_for_flock
 
-_ROUNDS = 100  # of attach() while other processes use a folder that is not ready, before it is taken for damaged
+# Of attach(): while other processes use a folder that is not ready, before it is taken for damaged; and while there is
+# none, although it was just made, before it is taken for one that cannot be made.
+_ROUNDS = 100
 
 
 class Attachment:
@@ -66,15 +68,16 @@ def attach(
     Raise OSError if the folder cannot be created or opened, LockTimeout if a process was stopped while it prepared the
     folder, and what `prepare` raises.
     """
-    rounds = 0
+    rounds = vanished = 0
     while True:
         try:
             _make(folder)
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileExistsError, FileNotFoundError):
-            if (os.path.lexists(folder) and not folder.is_dir()) or not folder.parent.is_dir():
+            vanished += 1
+            if (os.path.lexists(folder) and not folder.is_dir()) or not folder.parent.is_dir() or vanished == _ROUNDS:
                 raise
-            continue  # the last process has just removed it
+            continue  # the last process has just removed it; or it cannot be made
         try:
             if _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_still_at(folder, fd):
                 prepare()

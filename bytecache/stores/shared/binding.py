@@ -10,7 +10,7 @@ from ...system.caller import warn_caller
 from .counters import CounterRow, Row, private_row
 from .handle import StoreHandle
 from .header import FunctionRow
-from .segment import Segment
+from .segments.segment import Segment
 
 _OPEN_ATTEMPTS = 3  # while a cleaner of files is at work
 

@@ -6,8 +6,9 @@ import errno
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ from .attachment import Attachment
 from .counters import CounterRows
 from .header import HEAD, StoreHeader
 from .locks import WRITER_BYTE, ByteRangeLocks, LockTimeout
-from .segment import Segment
+from .segments.segment import Segment
 
 T = TypeVar("T")
 _RESERVE_CHECKS = 256  # while as many bytes are written as the reserve has: what is free is asked for so often
@@ -180,7 +181,7 @@ class StoreHandle:
         names = ", ".join(sorted({self.header.function_name(other) for other in self.header.function_rows()}))
         warn_caller(
             f"{self.folder} is full of the values of {names}: those of {name} are read each time. A function whose "
-            f"code has changed is another one: clear the store (bytecache clear {self.folder})"
+            f"code has changed is another one: clear what nobody uses any more (bytecache clear --stale {self.folder})"
         )
 
     def clear(self, function_id: bytes | None = None) -> None:
@@ -202,6 +203,23 @@ class StoreHandle:
                 header.new_generation_locked(row, count_anew=True)
         if function_id is None:
             header.remove_functions_locked()  # makes space for others; users of a row see that its generation changed
-        # All generations but those in use: also what a process has left that was killed half way through a clear.
+        self._remove_files_locked()
+
+    def remove(self, function_ids: Iterable[bytes]) -> None:
+        """Remove functions, with their values and counters; one that is called again is added anew.
+
+        Raise HandleClosed.
+        """
+        self.with_writer_lock(partial(self._remove_locked, function_ids))
+
+    def _remove_locked(self, function_ids: Iterable[bytes]) -> None:
+        self.check_names_locked()
+        for row in map(self.header.find_function, function_ids):
+            if row is not None:
+                self.header.remove_function_locked(row)
+        self._remove_files_locked()
+
+    def _remove_files_locked(self) -> None:
+        """Remove all generations but those in use: also what a process has left that was killed during a clear."""
         with suppress(FileNotFoundError):  # the folder itself was removed
-            Segment.remove_all_but_locked(self.folder, header.generations())
+            Segment.remove_all_but_locked(self.folder, self.header.generations())

@@ -31,7 +31,7 @@ class FunctionRow:
     """The words of a function's row. The first row of the page is for the store's own words.
 
     INDEX_INODE, OF_GENERATION: of the index, and the generation whose files were created in full. COUNTED_SINCE: the
-    first generation since the last clear.
+    first generation since the last clear; 0 if the function was removed, and the row is free for another one.
     """
 
     ID, ID_END, GENERATION, USED_BYTES, INDEX_INODE, OF_GENERATION, COUNTED_SINCE, NAME = range(8)
@@ -126,7 +126,7 @@ class StoreHeader:
     def check(self, counter_rows: int) -> None:
         """Raise ValueError if its numbers are impossible. counter_rows: how many fit in the file of counters."""
         rows, generations = len(list(self.function_rows())), self.generations()
-        if self.words[Word.FUNCTIONS] != rows or self.counter_rows > counter_rows:
+        if self.words[Word.FUNCTIONS] > MAX_FUNCTIONS or self.counter_rows > counter_rows:
             raise ValueError(
                 f"the header has {self.words[Word.FUNCTIONS]} functions and {self.counter_rows} of {counter_rows} "
                 "rows of counters"
@@ -166,30 +166,37 @@ class StoreHeader:
 
     def function_rows(self) -> Iterator[int]:
         """Iterate over the rows of all functions."""
+        return (row for row in self._rows() if self.words[row + FunctionRow.COUNTED_SINCE])
+
+    def _rows(self) -> range:
         last = FunctionRow.WORDS * min(self.words[Word.FUNCTIONS], MAX_FUNCTIONS)
-        return iter(range(FunctionRow.WORDS, FunctionRow.WORDS + last, FunctionRow.WORDS))
+        return range(FunctionRow.WORDS, FunctionRow.WORDS + last, FunctionRow.WORDS)
 
     def find_function(self, function_id: bytes) -> int | None:
         """Return the row of a function, or None."""
-        low, high = int.from_bytes(function_id[:8], "little"), int.from_bytes(function_id[8:], "little")
-        for row in self.function_rows():
-            if self.words[row + FunctionRow.ID] == low and self.words[row + FunctionRow.ID_END] == high:
-                return row
-        return None
+        return next((row for row in self.function_rows() if self.function_id(row) == function_id), None)
 
     def add_function_locked(self, function_id: bytes, name: str) -> int:
         """Add a row for a function and return it; raise OSError if there are too many."""
-        count = self.words[Word.FUNCTIONS]
-        if count >= MAX_FUNCTIONS:
-            raise OSError(f"a shared store is for at most {MAX_FUNCTIONS} functions: clear it, or use another path")
-        row = FunctionRow.WORDS * (1 + count)
+        rows = self._rows()
+        row = next((row for row in rows if not self.words[row + FunctionRow.COUNTED_SINCE]), rows.stop)
+        if row >= FunctionRow.WORDS * (1 + MAX_FUNCTIONS):
+            raise OSError(
+                f"a shared store is for at most {MAX_FUNCTIONS} functions: clear it (bytecache clear --stale PATH "
+                "clears those that nobody uses), or use another path"
+            )
         name_bytes = 8 * (FunctionRow.WORDS - FunctionRow.NAME)
         data = function_id + bytes(40) + name.encode("utf-8", "replace")[:name_bytes].ljust(name_bytes, b"\0")
         for word in range(FunctionRow.WORDS):
             self.words[row + word] = int.from_bytes(data[8 * word : 8 * word + 8], "little")
         self.new_generation_locked(row, count_anew=True)
-        self.words[Word.FUNCTIONS] = count + 1
+        self.words[Word.FUNCTIONS] = max(len(rows), row // FunctionRow.WORDS)
         return row
+
+    def remove_function_locked(self, row: int) -> None:
+        """Remove a row; users of it see that its generation changed."""
+        self.new_generation_locked(row)
+        self.words[row + FunctionRow.COUNTED_SINCE] = 0
 
     def remove_functions_locked(self) -> None:
         """Remove all rows. Each must have a new generation first, by which its users notice."""
@@ -234,6 +241,11 @@ class StoreHeader:
     def set_used_bytes_locked(self, row: int, nbytes: int) -> None:
         """Record the bytes that a function's values take."""
         self.words[row + FunctionRow.USED_BYTES] = nbytes
+
+    def function_id(self, row: int) -> bytes:
+        """Return the 16 bytes that stand for a function."""
+        low, high = self.words[row + FunctionRow.ID], self.words[row + FunctionRow.ID_END]
+        return b"".join(word.to_bytes(8, "little") for word in (low, high))
 
     def function_name(self, row: int) -> str:
         """Return a function's name."""

@@ -15,6 +15,7 @@ from ...system.caller import warn_caller
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 20e-6, 20e-3
 _FIRST_LOOK_S = 1.25  # after which a waiter looks who has the lock; it looks again after twice the time
 _LONG_S, _TOO_LONG_S = 10.0, 640.0
+_CLOCK_ERROR_S = 2.0  # of the time at which a process is said to have started
 _PROC = Path("/proc")
 _STOPPED = "Tt"  # states of proc(5): stopped by a signal, or by a debugger
 # By controllers, v2 and v1: the file of a control group, and its line if the group is frozen.
@@ -108,13 +109,47 @@ def find_holder(name: str, status: os.stat_result, byte: int | None) -> Holder:
     return UNSEEN
 
 
+def is_in_use(folder: Path, status: os.stat_result, pid: int, since_s: float) -> bool:
+    """Return whether a process that has used a folder, of this status, since then, in seconds since 1970, still does.
+
+    One that cannot be looked at, as another user's, counts as using it; one of another container is not seen at all.
+    """
+    process = _PROC / str(pid)
+    try:
+        if _started_s(process) > since_s + _CLOCK_ERROR_S:  # another process, which has got the number since
+            return False
+        for fd in os.listdir(process / "fd"):
+            with suppress(FileNotFoundError):  # closed in the meantime
+                if _leads_to(process / "fd" / fd, folder.name, status):
+                    return True
+    except PermissionError:
+        return True
+    except OSError:  # it has ended
+        pass
+    return False
+
+
+def _started_s(process: Path) -> float:
+    """Return when a process started, in seconds since 1970."""
+    boot_s = next(int(line.split()[1]) for line in (_PROC / "stat").read_text().splitlines() if line[:5] == "btime")
+    ticks = int((process / "stat").read_text().rpartition(")")[2].split()[19])
+    return boot_s + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _leads_to(link: Path, name: str, status: os.stat_result) -> bool:
+    """Return whether a descriptor, by its link, is of the file of this name and status.
+
+    The name first: no other file is touched, which may be on a server that does not answer.
+    """
+    found = os.path.basename(os.readlink(link)).removesuffix(" (deleted)")
+    return found == name and os.path.samestat(os.stat(link), status)
+
+
 def _is_locked(process: Path, fd: str, name: str, status: os.stat_result, byte: int | None) -> bool:
     """Return whether a process has locked the byte of the file of this name and status through this descriptor."""
     link = process / "fd" / fd
-    try:  # the name first: no other file is touched, which may be on a server that does not answer
-        if os.path.basename(os.readlink(link)).removesuffix(" (deleted)") != name or not os.path.samestat(
-            os.stat(link), status
-        ):
+    try:
+        if not _leads_to(link, name, status):
             return False
         lines = (process / "fdinfo" / fd).read_text().splitlines()
     except FileNotFoundError:  # closed in the meantime

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -18,9 +20,20 @@ try:
 except ImportError:  # not on Windows, where shared stores are refused
     fcntl = None  # type: ignore[assignment]
 
-OFD_LOCKS_AVAILABLE = hasattr(fcntl, "F_OFD_SETLKW")
+# macOS has locks of this name whose structure is another one.
+OFD_LOCKS_AVAILABLE = sys.platform == "linux" and hasattr(fcntl, "F_OFD_SETLKW")
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock
 WRITER_BYTE = 0  # the byte that a writer locks; the others are for keys
+
+
+def check_available() -> None:
+    """Raise OSError if this system cannot have shared stores."""
+    if not OFD_LOCKS_AVAILABLE:
+        raise OSError(
+            errno.ENOSYS,
+            f"shared stores are for Linux only, whose open file description locks they need; this is {sys.platform}: "
+            "leave out shared= and store=, and each process has a cache of its own",
+        )
 
 
 def wait_for_flock(fd: int, kind: int, path: Path) -> None:

@@ -11,21 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ...system.collection import no_collection
 from ..base import MISSING, Counters, Partition, PutResult, Snapshot
 from ..codec import BYTES, Encoded, encode
-from .binding import (
-    Binding,
-    begin_anew_locked,
-    bind_locked,
-    bind_readonly,
-    replace_damaged_locked,
-    replace_if_damaged_locked,
-    unbacked,
-)
+from .binding import Binding, bind_locked, bind_readonly, replace_if_damaged_locked, unbacked
 from .counters import CounterRow, SharedCounters, add_counts
 from .handle import HandleClosed, ReentrantWrite, StoreHandle
 from .header import HEAD
 from .locks import ByteRangeLocks, KeyLease, LockTimeout
-from .room import is_full, is_mostly_dead, is_refused, make_room_locked
-from .segment import Segment
+from .writing import discard_locked, is_full, is_refused, put_locked
 
 if TYPE_CHECKING:
     from .store import SharedStore
@@ -120,12 +111,9 @@ class SharedPartition(Partition):
         if is_refused(binding, segment, key, encoded, self.maxsize):
             return False
         try:
-            return handle.with_writer_lock(partial(self._put_locked, binding, segment, key, encoded))
+            return handle.with_writer_lock(partial(put_locked, binding, segment, key, encoded, self.maxsize))
         except HandleClosed:
-            if handle.lost:
-                self._store.handle()  # opens another one, to which the next call binds
-            elif self._binding is binding:  # bound while another thread closed the store
-                self._binding = None
+            self._look_again(binding)
             return None
         except (ReentrantWrite, LockTimeout):
             return None
@@ -133,39 +121,30 @@ class SharedPartition(Partition):
             handle.warn_not_stored(exc, encoded.payload.nbytes)
             return False
 
-    def _put_locked(self, binding: Binding, segment: Segment, key: bytes, encoded: Encoded) -> bool | None:
-        if binding.is_stale() or segment.get(key, copy=False) is not MISSING:
-            return None
-        header, row, index = binding.handle.header, binding.function_row, segment.index
-        header.set_used_bytes_locked(row, segment.currbytes)  # a killed writer may have left more
-        entries, dead = index.count, index.dead
-        if index.is_full:  # it will need a larger table, which is another file
-            binding.handle.check_names_locked()
-        try:
-            if not make_room_locked(binding, segment, key, encoded, self.maxsize):
-                return self._begin_anew_if_dead_locked(binding, segment)
-            # before the write: never too little
-            header.set_used_bytes_locked(row, segment.currbytes + segment.stored_size(encoded))
-            segment.append_locked(key, encoded)
-        except (ValueError, FileNotFoundError):  # a file was removed, replaced or cut short
-            replace_damaged_locked(binding.handle, row)
-            return None
-        finally:
-            if not binding.is_stale():
-                header.set_used_bytes_locked(row, segment.currbytes)
-            # Also if an interrupt struck once the entry counted. Guarded by the writer's mutex, not by `lock`: a signal
-            # handler that stores a value, in a thread that has `lock`, would take the two in the other order.
-            binding.counters[CounterRow.STORED] += index.count - entries
-            binding.counters[CounterRow.EVICTED] += index.dead - dead
-        return True
+    def _look_again(self, closed: Binding) -> None:
+        """Have the next call bind to another handle than the one of a binding, which was closed."""
+        if closed.handle.lost:
+            self._store.handle()  # opens another one
+        elif self._binding is closed:  # bound while another thread closed the store
+            self._binding = None
 
-    def _begin_anew_if_dead_locked(self, binding: Binding, segment: Segment) -> bool | None:
-        """Begin the function's values anew if that makes most of the room; return what became of a value."""
-        if not is_mostly_dead(segment):
-            return False
-        binding.counters[CounterRow.EVICTED] += len(segment)
-        begin_anew_locked(binding.handle, binding.function_row)
-        return None
+    def discard(self, key: bytes) -> bool:
+        while True:
+            binding = self.bound()
+            if binding.segment is None:
+                return False
+            try:
+                found = binding.handle.with_writer_lock(partial(discard_locked, binding, binding.segment, key))
+            except HandleClosed:
+                self._look_again(binding)
+            except ReentrantWrite:
+                raise RuntimeError(
+                    "cache_discard was called by a signal handler while this thread was writing to the store: call it "
+                    "outside the handler"
+                ) from None
+            else:
+                if found is not None:
+                    return found
 
     def lease(self, key: bytes, generation: int) -> KeyLease | None:
         binding = self.bound()

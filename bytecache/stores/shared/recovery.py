@@ -7,16 +7,17 @@ import os
 import re
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...system.caller import warn_caller
-from ...system.filesystem import check_not_network
-from .attachment import exclusive
+from ...system.filesystem import check_not_network, resolve_folder
+from .attachment import exclusive, remove_if_orphaned
 from .counters import CounterRows
 from .header import HEAD, VERSION, StoreHeader
 from .locks import WRITER_BYTE, ByteRangeLocks
-from .segment import FILE_PATTERN, Segment
+from .segments.segment import FILE_PATTERN, Segment
 
 _STORE_FILES = re.compile(rf"{HEAD}|{FILE_PATTERN.pattern}")
 _RESTORING = f"{HEAD}.restore.part"  # locked by the process that makes a header in the place of a lost one
@@ -26,6 +27,11 @@ _EXPLANATIONS = {
     errno.ENODEV: "its file system cannot map files into memory, as a FUSE pool without a page cache: give a path on a "
     "local disk or in /dev/shm",
     errno.ENAMETOOLONG: "the path is too long for its file system: give a shorter one",
+    errno.ENOENT: "no folder can be made there, as in /proc: give a path on a local disk or in /dev/shm",
+    errno.ENOTDIR: "a part of the path is a file, or a link to one: give a path of folders alone",
+    errno.EROFS: "the file system is read-only: give a path on another one",
+    errno.ELOOP: "links lead to one another in a circle: give a path without them",
+    errno.EPERM: "this process may not make a folder or a file there: give a path on a local disk or in /dev/shm",
     errno.EACCES: "this process may not read and write there: give it the permission (group=True makes a store for "
     "the users of a group), open the store with readonly=True if it is only to be read, or give another path",
     errno.ENOSPC: "the file system has no space left: give a path on another one",
@@ -35,16 +41,45 @@ _EXPLANATIONS = {
 }
 
 
-def explained(exc: OSError, folder: Path) -> OSError:
+def explained(exc: Exception, folder: Path) -> Exception:
     """Return the error with the path of the store and the way out, if it is one of those that users meet."""
-    explanation = _EXPLANATIONS.get(exc.errno or 0)
+    if not isinstance(exc, OSError) or isinstance(exc, TimeoutError):
+        return exc
+    reason = exc.strerror or str(exc)
+    explanation = _EXPLANATIONS.get(exc.errno or 0) if reason == os.strerror(exc.errno or 0) else None
     if explanation is None:
-        return (
-            exc
-            if exc.filename or isinstance(exc, TimeoutError)
-            else OSError(exc.errno, exc.strerror or str(exc), str(folder))
-        )
-    return OSError(exc.errno, f"{os.strerror(exc.errno or 0)}: {explanation}", str(folder))
+        return exc if exc.filename else OSError(exc.errno, reason, str(folder))
+    return OSError(exc.errno, f"{reason}: {explanation}", str(folder))
+
+
+def is_passing(exc: Exception, folder: Path | None) -> bool:
+    """Return whether the store could not be opened because somebody has just removed a file, or the folder."""
+    passing = isinstance(exc, (ValueError, FileNotFoundError))
+    return passing and folder is not None and folder.parent.is_dir()
+
+
+@contextmanager
+def leaving_nothing(path: str | None) -> Iterator[None]:
+    """Remove the folders that are made for the store at `path` if it cannot be opened, unless others use them."""
+    wanted = [] if path is None else [Path(path), *Path(path).parents]
+    missing = [folder for folder in wanted if not os.path.lexists(folder)]
+    try:
+        yield
+    except (OSError, ValueError):
+        for folder in missing[:1]:
+            remove_if_orphaned(folder)
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def resolve(path: str | os.PathLike[str]) -> Path:
+    """Return the folder that a user's path means; raise OSError or ValueError, with the way out, if it means none."""
+    try:
+        return resolve_folder(path)
+    except OSError as exc:
+        raise explained(exc, Path(os.fsdecode(path))) from None
 
 
 def place_of(path: Path) -> Path:

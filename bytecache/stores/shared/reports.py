@@ -26,9 +26,14 @@ class ProcessReport(CounterReport):
 
 
 class FunctionReport(CounterReport):
-    """One function's values, and its counters over all processes. problem: why its files cannot be read."""
+    """One function's values, and its counters over all processes.
+
+    A function whose code has changed is another one of the same name. in_use: whether a running process has called it
+    and has the store open; those of other containers cannot be seen. problem: why its files cannot be read.
+    """
 
     name: str
+    in_use: bool
     entries: int
     currbytes: int
     problem: str | None
@@ -95,7 +100,7 @@ class VerifyReport(TypedDict):
 
 
 class ClearReport(TypedDict):
-    """What was in a store before it was cleared. freed_bytes: of its files, on disk."""
+    """What was removed from a store. freed_bytes: of its files, on disk."""
 
     path: str
     entries: int

@@ -15,6 +15,7 @@ from ...system.caller import warn_caller
 from ...system.filesystem import RESERVED_FRACTION, SHARED_MEMORY, disk_bytes, free_bytes, is_on_network, reserved_bytes
 from ...system.launcher import batch_job, launched_group
 from .attachment import Attachment, exclusive, is_attached, remove_dangling, remove_if_orphaned
+from .locks import check_available
 from .reports import RunStoreReport, RunStoresReport, SweepReport
 
 RUN_VARIABLE = "BYTECACHE_RUN"
@@ -90,6 +91,7 @@ def _remove_leftover(path: Path) -> None:
 
 def list_runs() -> RunStoresReport:
     """Return the stores of all runs, live and dead; the values of a dead run take memory until they are swept."""
+    check_available()
     return {"stores": [_describe_run(folder) for folder in _run_folders()]}
 
 

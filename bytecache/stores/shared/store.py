@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import sys
 import threading
 import weakref
@@ -16,15 +15,14 @@ from typing import Any
 from ...system.byte_sizes import parse_size
 from ...system.caller import call_site_name, warn_caller
 from ...system.collection import no_collection
-from ...system.filesystem import resolve_folder
 from ...system.fork import at_fork
 from ..base import Store
+from . import recovery
 from .attachment import Attachment, after_fork_in_child, attach, detach_on_signals
 from .handle import HandleClosed, StoreHandle
 from .header import StoreHeader
-from .locks import OFD_LOCKS_AVAILABLE
+from .locks import check_available
 from .partition import SharedPartition
-from .recovery import explained, initialize, open_to_group, place_of, recover, restore, tidy
 from .run_folder import attach_run_folder
 
 _OPEN_ATTEMPTS = 10  # while a cleaner of files is at work
@@ -42,8 +40,11 @@ class SharedStore(Store):
     folder's group may use the store at `path`. readonly: use the values at `path` and store nothing, for another user's
     store, or one in an image; on a read-only file system that is so without it, with a RuntimeWarning.
 
-    Several functions may use one store: they share its budget and nothing else. Values are bytes-like, or ndarrays of
-    plain dtypes; keys are made of str, bytes, int, float, bool, None, PathLike and tuples. Nothing is pickled.
+    Several functions may use one store: they share its budget and nothing else. Values are bytes-like, ndarrays of
+    plain dtypes, None, bool, int, float, complex, str, or tuples, lists and dicts of these with keys of str, up to 32
+    deep; keys are made of str, bytes, int, float, bool, None, PathLike and tuples. Nothing is pickled, and what would
+    come back as another type is a TypeError; but a bytearray alone comes back as bytes. Lists and dicts are made anew
+    at each call, so the caller may change them; arrays in them are read-only views of the store's memory.
 
     What was written is never moved, so a value may be handed out as a view of the store's memory. Values that an
     earlier run wrote are checked against their checksums when a process first reads them; one that fails is read again.
@@ -52,9 +53,9 @@ class SharedStore(Store):
     has made its next call. If a file of the store is removed or replaced while it is in use, values are lost, with a
     RuntimeWarning, but no value is wrong; a file that is cut short ends the processes that have mapped it, by SIGBUS.
 
-    Safe for threads and processes; keeps working in forked children; unpickled, it opens the same store. Linux only.
-    Raises OSError for a folder that cannot be created or written to, or if the system lacks the locks it needs;
-    ValueError for a folder on a network file system, and for a path at which there is something else.
+    Safe for threads and processes; keeps working in forked children; unpickled, it opens the same store. Raises OSError
+    off Linux, and for a folder that cannot be created or written to; ValueError for a folder on a network file system,
+    and for a path at which there is something else.
     """
 
     def __init__(
@@ -85,12 +86,8 @@ class SharedStore(Store):
     def _init(
         self, path: str | os.PathLike[str] | None, name: str, maxbytes: int | str, folder: str | None, mode: str
     ) -> None:
-        if not OFD_LOCKS_AVAILABLE:
-            raise OSError("a shared store needs open file description locks, which this system lacks: use Linux")
-        try:
-            self._arguments = None if path is None else str(resolve_folder(path)), name, maxbytes
-        except OSError as exc:
-            raise explained(exc, Path(os.fsdecode(path or ""))) from None
+        check_available()
+        self._arguments = None if path is None else str(recovery.resolve(path)), name, maxbytes
         self._mode = mode
         self._budget = min(parse_size(maxbytes), sys.maxsize)
         self._partitions: weakref.WeakSet[SharedPartition] = weakref.WeakSet()
@@ -128,28 +125,23 @@ class SharedStore(Store):
 
     def _open(self) -> StoreHandle:
         path, name, _ = self._arguments
-        for attempt in range(_OPEN_ATTEMPTS):
-            folder, is_new = self._folder, False
+        for attempt in range(1, _OPEN_ATTEMPTS + 1):
+            folder = self._folder
             try:
-                if path is not None:
-                    folder = place_of(Path(path))
-                    is_new = not folder.exists()
-                if self._mode == "readonly" and folder is not None:
-                    return StoreHandle(folder, readonly=True)
-                attachment = self._attach_to(folder)
-                handle = self._open_files(attachment)
+                with recovery.leaving_nothing(path):
+                    if path is not None:
+                        folder = recovery.place_of(Path(path))
+                    if self._mode == "readonly" and folder is not None:
+                        return StoreHandle(folder, readonly=True)
+                    attachment = self._attach_to(folder)
+                    handle = self._open_files(attachment)
                 break
-            except (ValueError, FileNotFoundError):  # somebody has removed a file in the meantime
-                if attempt == _OPEN_ATTEMPTS - 1 or folder is None or not folder.parent.is_dir():
-                    raise
-            except OSError as exc:
-                if exc.errno == errno.EROFS and folder is not None and StoreHeader.is_readable(folder):
+            except (OSError, ValueError) as exc:
+                if getattr(exc, "errno", 0) == errno.EROFS and folder is not None and StoreHeader.is_readable(folder):
                     warn_caller(f"{folder} is on a read-only file system: its values are used, and nothing is stored")
                     self._mode = "readonly"
-                    continue
-                if is_new and exc.errno == errno.ENODEV:
-                    shutil.rmtree(folder or "", ignore_errors=True)
-                raise explained(exc, folder or Path(path or name)) from None
+                elif not recovery.is_passing(exc, folder) or attempt == _OPEN_ATTEMPTS:
+                    raise recovery.explained(exc, folder or Path(path or name)) from None
         weakref.finalize(self, attachment.detach).atexit = False
         self._folder = attachment.folder
         return handle
@@ -157,12 +149,12 @@ class SharedStore(Store):
     def _attach_to(self, folder: Path | None) -> Attachment:
         if folder is not None:
             if self._mode == "group":
-                open_to_group(folder)
+                recovery.open_to_group(folder)
             return self._attach(folder)
         return attach_run_folder(self._arguments[1], self._budget, self._attach)
 
     def _open_files(self, attachment: Attachment) -> StoreHandle:
-        attachment.remove_when_last, attachment.tidy_when_last = self._arguments[0] is None, tidy
+        attachment.remove_when_last, attachment.tidy_when_last = self._arguments[0] is None, recovery.tidy
         if attachment.remove_when_last:
             detach_on_signals()
         try:
@@ -172,10 +164,10 @@ class SharedStore(Store):
             raise
 
     def _attach(self, folder: Path) -> Attachment:
-        prepare = initialize if self._arguments[0] is None else recover
+        prepare = recovery.initialize if self._arguments[0] is None else recovery.recover
         arguments = folder, self._budget
         is_ready = partial(StoreHeader.is_ready, folder)
-        return attach(folder, partial(prepare, *arguments), is_ready, partial(restore, *arguments))
+        return attach(folder, partial(prepare, *arguments), is_ready, partial(recovery.restore, *arguments))
 
     def partition(self, function_id: bytes, name: str, maxsize: int | None = None) -> SharedPartition:
         """Return the partition of one function, by the 16 bytes that stand for it. name: for people."""

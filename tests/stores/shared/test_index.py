@@ -15,9 +15,10 @@ from hypothesis import given, settings, strategies as st
 
 from bytecache.stores.base import MISSING
 from bytecache.stores.codec import encode
-from bytecache.stores.shared import index
-from bytecache.stores.shared.index import BITS, COUNT, DEAD, TAIL, UNVERIFIED, HashIndex, IndexEntry
-from bytecache.stores.shared.segment import Segment
+from bytecache.stores.shared.segments import index
+from bytecache.stores.shared.segments.index import BITS, COUNT, DEAD, TAIL, UNVERIFIED, HashIndex
+from bytecache.stores.shared.segments.index_entry import IndexEntry
+from bytecache.stores.shared.segments.segment import Segment
 
 MAXBYTES = 1 << 20
 
@@ -54,6 +55,56 @@ def test_growth_loses_nothing(tmp_path: Path, digest_of: Any) -> None:
         assert all(opened.entry(number).intact() for number in range(1, keys + 1))
     assert len(list(tmp_path.glob("1.slots*"))) == 1
     index.check()
+
+
+@pytest.mark.parametrize("digest_of", [digest, crowded], ids=["spread", "crowded"])
+def test_what_was_discarded_is_found_by_no_reader(tmp_path: Path, digest_of: Any) -> None:
+    """Neither by one whose table is from before it has grown; what is added under the key later all of them find."""
+    HashIndex.create_locked(tmp_path / "1")
+    writer, early = HashIndex(tmp_path / "1"), HashIndex(tmp_path / "1")
+    for key in range(400):
+        writer.append_locked(IndexEntry(digest_of(key), key, 1, 0, 0, 0))
+    assert all(early.find(digest_of(key)) for key in range(400))
+    for key in range(0, 400, 2):
+        assert writer.discard_locked(digest_of(key))
+        assert not writer.discard_locked(digest_of(key)) and early.find(digest_of(key)) is None
+    for key in range(400, 1000):
+        writer.append_locked(IndexEntry(digest_of(key), key, 1, 0, 0, 0))
+    assert early.header[BITS] > early._mapped[0]  # it still has the small table
+    assert early.find(digest_of(1))[1][1] == 1  # type: ignore[index]
+    assert writer.discard_locked(digest_of(1))
+    assert early.header[BITS] > early._mapped[0] and early.find(digest_of(1)) is None
+    for key in range(0, 20, 4):
+        writer.append_locked(IndexEntry(digest_of(key), 5000 + key, 1, 0, 0, 0))
+    gone = {1, *range(0, 400, 2)} - set(range(0, 20, 4))
+    for opened in early, writer, HashIndex(tmp_path / "1"):
+        assert {key for key in range(1000) if opened.find(digest_of(key)) is None} == gone
+        assert len(opened) == 1000 - len(gone)
+        assert [opened.find(digest_of(key))[1][1] for key in (0, 4)] == [5000, 5004]  # type: ignore[index]
+    writer.check()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("ard"), st.integers(0, 9)), max_size=60))
+def test_any_order_of_changes(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]) -> None:
+    """After appends, retirements and discards each key leads to the entry that a dict has, and the count is its."""
+    stem = tmp_path_factory.mktemp("index") / "1"
+    HashIndex.create_locked(stem)
+    index, model, dead = HashIndex(stem), dict[int, int](), set[int]()
+    for number, (step, key) in enumerate(steps):
+        if step == "a" and key not in model:
+            index.append_locked(IndexEntry(digest(key), number, 1, 0, 0, 0))
+            model[key] = number
+            dead.discard(key)
+        elif step == "r":
+            index.retire_locked(digest(key))
+            dead |= {key} & set(model)
+        elif step == "d":
+            assert index.discard_locked(digest(key)) is (model.pop(key, None) is not None)
+            dead.discard(key)
+        assert len(index) == len(model) - len(dead)
+    assert {key: index.find(digest(key))[1][1] for key in model} == model  # type: ignore[index]
+    assert not any(index.find(digest(key)) for key in range(10) if key not in model)
 
 
 def append_and_be_killed(segment: Segment, key: int, value: Any) -> None:

@@ -888,7 +888,7 @@ def test_a_value_is_the_same_on_a_miss_and_on_a_hit(opened: Any) -> None:
 
 def test_errors_for_values_and_keys_name_the_way_out(opened: Any) -> None:
     """A value or key that cannot be shared raises TypeError; a value's counts as an error, a key's as nothing."""
-    (f,) = cached(opened(), lambda x: "text")
+    (f,) = cached(opened(), lambda x: {"text"})
     with pytest.raises(TypeError, match="codec of a shared store"):
         f(1)
     with pytest.raises(TypeError, match="key="):

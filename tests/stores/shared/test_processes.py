@@ -179,17 +179,22 @@ def test_a_child_whose_parent_ended_before_its_call_makes_the_store_again(run_of
 # Processes that are killed
 
 
-@pytest.mark.parametrize("what", ["first value", "last value that fits", "value that needs a larger table", "clear"])
+@pytest.mark.parametrize(
+    "what", ["first value", "last value that fits", "value that needs a larger table", "clear", "discard"]
+)
 def test_a_process_may_be_killed_at_any_line(tmp_path: Path, what: str) -> None:
     """Wherever a writer is killed, others go on, no lock stays, no value is wrong, no part of the budget is lost."""
-    count, stored = {"first value": (8, 0), "last value that fits": (8, 7), "clear": (8, 8)}.get(what, (520, 512))
+    count, stored = {
+        "first value": (8, 0), "last value that fits": (8, 7), "clear": (8, 8), "discard": (9, 8)
+    }.get(what, (520, 512))  # fmt: skip
     line = 1
     while True:
         store = SharedStore(tmp_path / str(line), maxbytes=count * 100)
         f = bytecache.fill_once(store=store)(lambda key: b"%100d" % key)
         f.map(range(stored), threads=1)
         assert f.cache_info().currsize == stored
-        died = killed_at(line, STORE_WRITE_MODULES, f.cache_clear if what == "clear" else lambda: f(stored))  # noqa: B023
+        works = {"clear": f.cache_clear, "discard": lambda: f.cache_discard(3)}  # noqa: B023
+        died = killed_at(line, STORE_WRITE_MODULES, works.get(what, lambda: f(stored)))  # noqa: B023
         assert start(lambda: [f(key) for key in range(count)])() == [b"%100d" % key for key in range(count)]  # noqa: B023
         assert_sound(store)
         stats = f.cache_stats()

@@ -149,8 +149,40 @@ def test_bytes_like_values_cannot_be_changed(shared: Any, value: Any) -> None:
         assert bytes(got) == b"abc" and memoryview(got).readonly
 
 
-@pytest.mark.parametrize("value", ["text", 5, None, [b"a"], np.array([object()]), memoryview(np.zeros((2, 2)))])
-def test_a_value_that_is_not_bytes_is_refused(shared: Any, value: Any) -> None:
+@pytest.mark.parametrize("value", ["text", 5, None, (b"a", 3), [[1.5], {"a": None}], {"label": np.int64(3)}])
+def test_a_plain_value_is_stored(shared: Any, value: Any) -> None:
+    """None, numbers, text and containers of them come back from a hit as they were, in other processes too."""
+    f, ran = counting(shared(), lambda x: value)
+    assert f("a") == f("a") == in_child(lambda: f("a")) == value and type(f("a")) is type(value)
+    assert ran == ["a"]
+
+
+def test_a_container_that_is_handed_out_is_the_users(shared: Any) -> None:
+    """Whoever gets a list may change it, also the caller that has read it, one that waited, and one of map."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def read(key: str) -> Any:
+        entered.set()
+        assert leave.wait(PATIENCE_S)
+        return [1, (np.arange(3), [2])]
+
+    f, _ = counting(shared(), read)
+    leader = start(lambda: f("a"))
+    assert entered.wait(PATIENCE_S)
+    waiter = start(lambda: f("a"))
+    until(waiting_threads)
+    leave.set()
+    lists = [leader(), waiter(), f("a"), *f.map(["a", "b", "b"], threads=1)]
+    for found in lists:
+        found.append(3)
+        found[1][1].append(4)
+        assert not found[1][0].flags.writeable
+    assert [len(found) for found in lists] == [3] * 6 and [len(found[1][1]) for found in lists] == [2] * 6
+    assert f("a")[1][1] == [2]
+
+
+@pytest.mark.parametrize("value", [{1}, {"a": [1, {2: 3}]}, np.array([object()]), memoryview(np.zeros((2, 2)))])
+def test_a_value_that_is_not_plain_is_refused(shared: Any, value: Any) -> None:
     """Any other value is a TypeError that names the codec, and counts as an error."""
     f, _ = counting(shared(), lambda x: value)
     with pytest.raises(TypeError, match="the codec of a shared store takes bytes"):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers.counting import counting, stats_of
 from helpers.internals import store_of
@@ -184,3 +186,141 @@ def test_any_order_of_versions(tmp_path_factory: pytest.TempPathFactory, keys: l
     assert 0 <= stats.currsize <= room and stats.currbytes <= 100 * room
     assert is_sound(store.path)
     store.close()
+
+
+# Discarded values
+
+
+def test_a_discarded_value_is_found_by_no_process(stores: Stores) -> None:
+    """Processes that have the store open miss it at once; the store stays sound, and the counts of all are exact."""
+    store = stores(1 << 20)
+    f, ran = counting(bytecache.fill_once(store=store), lambda key: f"{key} {len(ran)}".encode())
+    for key in range(1500):
+        f(key)
+    other = Children(lambda: [f(0) != b"", f.cache_discard(7), [f.cache_contains(n) for n in (5, 6, 7)]])
+    assert other.answers() == [[True, True, [True, True, False]]]
+    assert not f.cache_contains(7) and f.cache_discard(6) and not in_child(lambda: f.cache_contains(6))
+    assert is_sound(store.path) and describe(store.path)["entries"] == 1498
+    assert f(7) == b"7 1501" and in_child(lambda: f(7)) == b"7 1501"
+    stats = f.cache_stats("all")
+    assert (stats.stored, stats.evicted, stats.currsize) == (1501, 2, 1499)
+    assert is_sound(store.path)
+
+
+def test_damage_of_a_structure_is_never_a_wrong_value(tmp_path: Path) -> None:
+    """With any byte of value or entry changed by the time of the next run, it is the value, or it is read again."""
+    value = {"image": np.arange(6, dtype=np.uint8), "boxes": [(1, 2.5), "ä"], "data": b"abc", "none": None}
+
+    def opened(name: str) -> tuple[SharedStore, Any, list[Any]]:
+        store = SharedStore(tmp_path / name, maxbytes=10_000)
+        return store, *counting(bytecache.fill_once(store=store, version="1"), lambda key: value)
+
+    store, f, _ = opened("store")
+    f("a")
+    generation, tail = store.handle().header.generation_of(16), store.currbytes
+    store.close()
+    reads = 0
+    for name, places in [("arena", range(0, tail, 9)), ("index", range(4096, 4144, 3))]:
+        file = tmp_path / "store" / f"{generation}.{name}"
+        whole = file.read_bytes()
+        for place in places:
+            shutil.copytree(tmp_path / "store", tmp_path / "copy")
+            damaged = tmp_path / "copy" / file.name
+            damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+            again, f, ran = opened("copy")
+            for _ in range(2):
+                found = f("a")
+                assert found["image"].tolist() == value["image"].tolist() and list(found) == list(value)
+                assert [found[key] for key in ("boxes", "data", "none")] == [[(1, 2.5), "ä"], b"abc", None]
+            reads += len(ran)
+            del found, f  # the array keeps the file open
+            again.close()
+            shutil.rmtree(tmp_path / "copy")
+    assert reads == len(range(0, tail, 9)) + 15  # all but one, which is padding
+
+
+def test_a_discarded_value_is_gone_in_the_next_run(stores: Stores) -> None:
+    """What a kept store has lost it does not find again after it was closed, checked and opened."""
+    store = stores(1 << 20)
+    f, ran = counting(bytecache.fill_once(store=store), lambda key: f"{key}".encode())
+    f(1), f(2), f.cache_discard(1)
+    path = store.path
+    store.close()
+    assert is_sound(path) and describe(path)["entries"] == 1
+    f(1), f(2)
+    assert ran == [1, 2, 1]
+
+
+def test_processes_discard_and_store_all_the_time(stores: Stores) -> None:
+    """No value is ever wrong, the counts add up, and of the entries none is damaged."""
+    store = stores(100_000)
+    f, _ = counting(bytecache.fill_once(store=store), lambda key: f"{key}".encode().ljust(100, b"."))
+
+    def work() -> list[int]:
+        numbers, discarded = random.Random(os.getpid()), 0
+        for _ in range(3000):
+            key = numbers.randrange(700)
+            if numbers.random() < 0.3:
+                discarded += f.cache_discard(key)
+            elif f(key) != f"{key}".encode().ljust(100, b"."):
+                return [-1, key]
+        return [discarded, 0]
+
+    answers = Children(work, work, work).answers()
+    stats = f.cache_stats("all")
+    assert all(answer[0] > 0 for answer in answers)
+    assert stats.evicted >= sum(answer[0] for answer in answers) > 500
+    assert stats.stored - stats.evicted == stats.currsize == sum(f.cache_contains(key) for key in range(700))
+    assert is_sound(store.path)
+
+
+def test_an_old_version_may_be_discarded(stores: Stores) -> None:
+    """It was counted as evicted when it died, and is not counted again."""
+    store = stores()
+    f, ran = versioned(store)
+    f(("a", 1)), f(("a", 2))
+    assert f.cache_discard(("a", 1)) in (True, False)
+    assert stats_of(f, *FIELDS) == (0, 2, 2, 0, 1, 1) and f.cache_contains(("a", 2))
+    assert f.cache_discard(("a", 2)) and stats_of(f, "evicted", "currsize") == (2, 0)
+    f(("a", 2))
+    assert len(ran) == 3 and is_sound(store.path)
+
+
+def test_no_value_can_be_discarded_through_a_store_that_is_only_read(stores: Stores) -> None:
+    """It raises OSError, as a clear does; what is in it can be asked for."""
+    store = stores()
+    f, _ = versioned(store)
+    f(("a", 1))
+    readonly = SharedStore(store.path, readonly=True)
+    g, _ = versioned(readonly)
+    assert g.cache_contains(("a", 1))
+    with pytest.raises(OSError, match="reading alone"):
+        g.cache_discard(("a", 1))
+    readonly.close()
+
+
+def test_a_shared_function_tells_where_its_store_is_and_no_keys(stores: Stores) -> None:
+    """cache_parameters has the path; cache_keys raises with the reason and the way out."""
+    store = stores()
+    f, _ = versioned(store)
+    assert f.cache_parameters()["path"] == str(store.path)
+    own = bytecache.fill_once(shared=True, maxbytes=1000)(len)
+    assert own.cache_parameters()["path"] == str(store_of(own).path)
+    assert "path" not in bytecache.fill_once(maxbytes=1000)(len).cache_parameters()
+    with pytest.raises(TypeError, match="only digests of the keys: ask cache_contains"):
+        f.cache_keys()
+    store_of(own).close()
+
+
+def test_bytes_of_another_kind_are_a_miss(stores: Stores) -> None:
+    """An entry that this version cannot decode, though it is as it was written, is read and stored anew."""
+    store = stores()
+    f, ran = counting(bytecache.fill_once(store=store), lambda key: [key])
+    f(1)
+    segment = f._cache.partition.bound().segment
+    entry = segment.index.entry(1)
+    segment.index.append_locked(entry._replace(kind=9))
+    for _ in range(2):
+        assert f(1) == [1]
+    assert ran == [1, 1] and is_sound(store.path)
+    assert f.cache_discard(1) and not f.cache_contains(1)

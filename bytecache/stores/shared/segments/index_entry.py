@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 ENTRY = struct.Struct("<16sQQIHHI4x")
 DEAD_BYTE = ENTRY.size - 4  # the first of the padding: not zero once the entry is dead
+CRC_BYTE = DEAD_BYTE - 4  # where the entry's own checksum is
+DISCARDED = b"\0\0\0\0\1"  # from there on, of an entry that was discarded: no checksum, and dead
 
 
 class IndexEntry(NamedTuple):

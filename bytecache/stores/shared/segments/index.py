@@ -5,6 +5,8 @@ a key's hash to a number in that list (Hettinger's compact dict). An entry is va
 one store of eight bytes, after everything else was written: a writer that is killed leaves nothing visible. Entries are
 never moved or changed, so readers need no lock; but one byte, which they do not read, says that an entry is dead: that
 of another version of the key was asked for since then (see :class:`bytecache.VersionedKey`), or its value is damaged.
+And one that was discarded loses its checksum in one write: from then on it is not found, not by a reader either that
+still has a table from before the last one grew, and what is stored under the key later is another entry.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from ...system.file_io import create_file, inode_at, map_words, open_owned, pwrite_all
-from ...system.filesystem import overwrites_in_place
-from .index_entry import DEAD_BYTE, ENTRY, IndexEntry
+from ....system.file_io import create_file, inode_at, map_words, open_owned, pwrite_all
+from ....system.filesystem import overwrites_in_place
+from .index_entry import CRC_BYTE, DEAD_BYTE, DISCARDED, ENTRY, IndexEntry
 from .slots import build_table, capacity, table_path
 
 # Words of the header. ALLOCATED: how much of the arena was set aside. The last two are the inodes of the files that
@@ -147,7 +149,7 @@ class HashIndex:
         while number:
             if number <= self.header[COUNT]:
                 fields = _fields_at(entries, _ENTRY_0 + _ENTRY_BYTES * number)
-                if fields[0] == digest:
+                if fields[0] == digest and fields[6]:  # without a checksum it was discarded, or cut off the end
                     return number, fields
             slot = (slot + 1) & mask
             number = table[slot]
@@ -190,6 +192,18 @@ class HashIndex:
         """Mark the entry of the latest version of this key as dead, if there is one."""
         self._recover_locked()
         self._mark_dead_locked(self._mapped[2][self._slot_of(digest)])
+
+    def discard_locked(self, digest: bytes) -> bool:
+        """Have no process find the entry of this key any more, by any table; return whether there was one."""
+        self._recover_locked()
+        found, any_found = self.find(digest), False
+        while found is not None:  # a damaged one may come to light behind it
+            number, any_found = found[0], True
+            was_dead = self.is_dead(number)
+            pwrite_all(self._fd, DISCARDED, _ENTRY_0 + _ENTRY_BYTES * number + CRC_BYTE)
+            self.header[DEAD] += not was_dead
+            found = self.find(digest)
+        return any_found
 
     def _mark_dead_locked(self, number: int) -> None:
         if number and not self.is_dead(number):

@@ -15,16 +15,16 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from ...system.file_io import create_file, inode_at, open_owned, pwrite_all
-from ...system.filesystem import is_memory_backed
-from ..base import MISSING
-from ..codec import BYTES, NDARRAY, Encoded, decode
+from ....system.file_io import create_file, inode_at, open_owned, pwrite_all
+from ....system.filesystem import is_memory_backed
+from ...base import MISSING
+from ...codec import BYTES, NDARRAY, STRUCTURE, Encoded, decode
+from ...structures import ALIGNMENT
 from .index import ALLOCATED, ARENA_INODE, HashIndex
 from .index_entry import IndexEntry
 
 FILE_PATTERN = re.compile(r"([0-9]+)\.(?:arena|index|index\.part|slots[0-9]+)")
 _MAX_ARENA_BYTES = 8 << 40  # what every file system can do
-_ALIGNMENT = 64  # of arrays, in bytes: a cache line
 _LAST_OF_PAGE = mmap.PAGESIZE - 1
 _ALLOCATED_AHEAD = 1 << 16  # bytes
 _VALID, _CORRUPT = 1, 2
@@ -119,12 +119,12 @@ class Segment:
         found = self._find(digest)
         if found is None:
             return MISSING
-        number, (_, offset, length, _, kind, description_length, entry_crc) = found
+        number, (_, offset, length, _, kind, description_length, _) = found
         if number < self._unverified and not self._verified(number):
             return MISSING
         arena, end = self._bytes, offset + length
         guard = (end + description_length | _LAST_OF_PAGE) + 1
-        if guard >= self._nbytes or not entry_crc:  # of an entry that was cut off the end is zero
+        if guard >= self._nbytes:
             return MISSING
         if self._on_disk:
             self._read_ahead(offset, end + description_length)
@@ -132,7 +132,10 @@ class Segment:
         if kind == BYTES:
             value = arena[offset:end] if copy else self._view[offset:end]
         else:
-            value = decode(kind, self._view[offset:end], arena[end : end + description_length])
+            try:
+                value = decode(kind, self._view[offset:end], arena[end : end + description_length])
+            except ValueError:  # of another version of the library
+                return MISSING
         # Of an arena that was cut short in the value's last page, the rest of that page reads as zeros. The page behind
         # it is gone then, and to touch it ends the process by SIGBUS: better than a wrong value.
         arena[guard]
@@ -144,8 +147,7 @@ class Segment:
 
     def stored_size(self, encoded: Encoded) -> int:
         """Return the bytes of the arena that a value would take now, with the gap that aligns it."""
-        gap = -self.currbytes % _ALIGNMENT if encoded.kind == NDARRAY else 0
-        return gap + encoded.payload.nbytes + len(encoded.description)
+        return self._gap(encoded) + encoded.payload.nbytes + len(encoded.description)
 
     def append_locked(self, digest: bytes, encoded: Encoded) -> None:
         """Write a value behind the last one; raise OSError if the file system does not accept it.
@@ -212,10 +214,13 @@ class Segment:
 
     def _next_entry(self, digest: bytes, encoded: Encoded) -> IndexEntry:
         offset = self.currbytes
-        if encoded.kind == NDARRAY:
-            offset += -offset % _ALIGNMENT
+        offset = self.currbytes + self._gap(encoded)
         crc = _crc(encoded.payload, encoded.description)
         return IndexEntry(digest, offset, encoded.payload.nbytes, crc, encoded.kind, len(encoded.description))
+
+    def _gap(self, encoded: Encoded) -> int:
+        """Return the bytes to be left free behind the last value, so that arrays are aligned."""
+        return -self.currbytes % ALIGNMENT if encoded.kind in (NDARRAY, STRUCTURE) else 0
 
     def _verified(self, number: int) -> bool:
         """Return whether an entry of an earlier run is as that run wrote it; each process verifies it once."""
