@@ -16,8 +16,8 @@ from .images.jpeg import MAX_PIXELS
 from .loading.batches import BatchLoader
 from .loading.epoch_stats import EpochStats
 from .loading.epochs import EpochTracker
+from .loading.failures import SampleError, log_skipped
 from .loading.prefetch import Prefetcher
-from .loading.samples import SampleError, log_skipped
 from .system.arguments import check_int
 
 __all__ = ["CacheReport", "ImageDataset", "SampleError"]
@@ -55,7 +55,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __init__(
         self,
-        paths: Sequence[Any],
+        paths: Any,
         targets: Any,
         *,
         batch_size: int,
@@ -68,7 +68,10 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         shuffle: bool = True,
         seed: int = 0,
         dtype: str = "uint8",
+        sample_weight: Any = None,
         transform: Callable[[Array], Array] | None = None,
+        transforms: Callable[[Any, Any], Any] | None = None,
+        masks: int | Sequence[int] = (),
         on_error: str = "raise",
         colorspace: str = "RGB",
         fast: bool = False,
@@ -126,7 +129,8 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
             raise
         self.skipped += len(batch.skipped)
         log_skipped(batch.skipped, self._skipped_paths)
-        return (batch.images,) if batch.targets is None else (batch.images, batch.targets)
+        parts = (batch.images, batch.targets, batch.weights)
+        return parts[: 1 if batch.targets is None else 2 if batch.weights is None else 3]
 
     def __reduce__(self) -> Any:
         return _rebuild, (type(self), self._arguments)

@@ -19,15 +19,22 @@ from .images.arrays import Array
 from .images.batch import map_indexed
 from .images.crops import CROP_RATIO, CROP_SCALE, DRAWS, make_fit
 from .images.jpeg import MAX_PIXELS
+from .loading.augmentation import Augmentation
 from .loading.buffers import BufferPool
 from .loading.collate import collate
 from .loading.epoch_stats import EpochStats
+from .loading.failures import SampleError, check_skipped
 from .loading.lookahead import Cursor, Key, Lookahead
+from .loading.paths import check_paths
 from .loading.sampler import EpochSampler
-from .loading.samples import SampleError, SampleLoader, check_samples, check_skipped, log_skipped
+from .loading.samples import SampleLoader
+from .loading.skip_counter import SkipCounter
+from .loading.targets import as_targets
+from .loading.tensors import as_tensors, take_tensors
 from .system.threads import cpu_count
 
-_Decoded: TypeAlias = tuple[dict[int, Any], dict[int, Exception]]  # images, and what failed, by position in the batch
+# The pictures of each sample, and what failed, by position in the batch.
+_Decoded: TypeAlias = tuple[dict[int, list[Tensor]], dict[int, Exception]]
 
 __all__ = ["CacheReport", "EpochSampler", "ImageDataset", "SampleError", "collate"]
 
@@ -60,7 +67,7 @@ class ImageDataset(Dataset[Any]):
 
     def __init__(
         self,
-        paths: Sequence[Any],
+        paths: Any,
         targets: Any,
         *,
         load: Callable[[Any], Any],
@@ -70,6 +77,8 @@ class ImageDataset(Dataset[Any]):
         crop_scale: tuple[float, float] = CROP_SCALE,
         crop_ratio: tuple[float, float] = CROP_RATIO,
         transform: Callable[[Tensor], Any] | None = None,
+        transforms: Callable[[Any, Any], Any] | None = None,
+        masks: int | Sequence[int] = (),
         on_error: str = "raise",
         colorspace: str = "RGB",
         fast: bool = False,
@@ -77,14 +86,14 @@ class ImageDataset(Dataset[Any]):
         orient: bool = False,
         max_pixels: int | None = MAX_PIXELS,
     ) -> None:
-        self._paths, self._targets = list(paths), None if targets is None else _as_tensor(targets)
-        check_samples(self._paths, self._targets, load, transform, on_error)
+        self._paths = check_paths(paths, load, on_error)
+        self._targets = as_tensors(as_targets(targets, len(self._paths)))
         fit = make_fit(size, resize, pad_value, crop_scale, crop_ratio)
         self._samples = SampleLoader(
-            load, fit, colorspace=colorspace, fast=fast, strict=strict, orient=orient, max_pixels=max_pixels
+            load, fit, masks, colorspace=colorspace, fast=fast, strict=strict, orient=orient, max_pixels=max_pixels
         )
-        self._transform = transform
-        self._skips = _SkipCounter() if on_error == "skip" else None
+        self._augment = Augmentation(transform, transforms, targets is not None, self._samples.masks)
+        self._skips = SkipCounter() if on_error == "skip" else None
         self._buffers, self._pid = BufferPool(), os.getpid()
         self._lookahead = Lookahead[_Decoded]()
         self._cursor: Callable[[], Cursor | None] = _no_cursor
@@ -119,19 +128,16 @@ class ImageDataset(Dataset[Any]):
         return cursor
 
     def _samples_of(self, key: Key, decoded: _Decoded, skip: bool) -> list[Any]:
-        images, failed = decoded
+        pictures, failed = decoded
+        targets = [None] * len(key) if self._targets is None else take_tensors(self._targets, key)
         try:
-            if self._transform is not None:
-                images = map_indexed(self._transform, images, failed)
+            samples = map_indexed(lambda i: self._augment(pictures[i], targets[i]), {i: i for i in pictures}, failed)
             skipped = check_skipped([self._paths[i] for i in key], failed, skip)
-        finally:  # the exceptions' tracebacks refer to frames that refer to this: break the cycle
+        finally:  # the exceptions' tracebacks refer to frames that refer to these: break the cycle
             failed.clear()
         if skipped and self._skips is not None:
             self._skips.record(skipped)
-        if self._targets is None:
-            return list(images.values())
-        targets = self._targets[[key[position] for position in images]].unbind()
-        return list(zip(images.values(), targets, strict=True))
+        return [sample if len(sample) == 2 else sample[0] for sample in samples.values()]
 
     def _check_index(self, index: int) -> int:
         try:
@@ -154,37 +160,18 @@ class ImageDataset(Dataset[Any]):
     def _decode(self, paths: list[Any], draws: Array | None) -> _Decoded:
         samples, failed = self._samples.load(paths)
         try:
-            decoded, batch = self._samples.decode_all(samples, failed, self._batch_buffer, _decode_threads(), draws)
+            columns = self._samples.decode_all(samples, failed, self._batch_buffer, _decode_threads(), draws)
         finally:
             samples.clear()
-        if batch is None:
-            images: dict[int, Any] = {i: torch.from_numpy(image).permute(2, 0, 1) for i, image in decoded.items()}
-        else:
-            images = dict(zip(decoded, torch.from_numpy(batch).permute(0, 3, 1, 2).unbind(), strict=True))
-        return {i: image for i, image in images.items() if i not in failed}, failed
+        tensors = [_as_tensors(*column) for column in columns]
+        good = [i for i in tensors[0] if i not in failed]
+        return {i: [column[i] for column in tensors if i in column] for i in good}, failed
 
     def _batch_buffer(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Return an array that is reused later; each process has its own."""
         if self._pid != os.getpid():
             self._buffers, self._pid = BufferPool(), os.getpid()
         return self._buffers.borrow(shape, dtype)
-
-
-class _SkipCounter:
-    """A counter of skipped samples, common to all worker processes; it logs each path once per process."""
-
-    def __init__(self) -> None:
-        # A slot for this process and one for each worker, so that none overwrites another's.
-        self._counts = torch.zeros(1024, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
-        self._logged: set[Any] = set()
-
-    def record(self, skipped: list[tuple[Any, str]]) -> None:
-        worker = get_worker_info()
-        self._counts[0 if worker is None else 1 + worker.id % 1023] += len(skipped)
-        log_skipped(skipped, self._logged)
-
-    def total(self) -> int:
-        return int(self._counts.sum())
 
 
 class CacheReport:
@@ -219,15 +206,10 @@ def _decode_threads() -> int:
     return cpu_count() if worker is None else max(1, cpu_count() // worker.num_workers)
 
 
-def _as_tensor(targets: Any) -> Tensor:
-    if isinstance(targets, np.ndarray) and not targets.flags.writeable:
-        targets = targets.copy()  # torch warns about read-only arrays
-    try:
-        if not isinstance(targets, Tensor):
-            np.asarray(targets)  # torch takes the shape of the first entry: if that is empty, all others would be
-        return torch.as_tensor(targets)
-    except (TypeError, ValueError) as exc:
-        raise TypeError(
-            f"targets must be numbers, of the same shape for every path, got what torch cannot convert ({exc}): for "
-            "other targets pass targets=range(len(paths)) and look them up in collate_fn"
-        ) from None
+def _as_tensors(pictures: dict[int, Array], batch: Array | None) -> dict[int, Tensor]:
+    """Return images as tensors (C, H, W), masks as (H, W); those in one array as views of one tensor."""
+    if batch is None:
+        tensors: Any = map(torch.from_numpy, pictures.values())
+    else:
+        tensors = torch.from_numpy(batch).unbind()
+    return {i: each if each.dim() == 2 else each.permute(2, 0, 1) for i, each in zip(pictures, tensors, strict=True)}

@@ -73,7 +73,7 @@ def test_skipped_samples_keep_no_batch_alive(files, cached, plain_gc):
     for epoch in range(10):
         for position in range(3):
             loader.load(epoch, position)
-    assert len(loader._buffers._arrays) <= 2  # one, and one of the smaller last batch
+    assert len(loader._writer._buffers._arrays) <= 2  # one, and one of the smaller last batch
 
 
 def test_one_odd_image_does_not_make_the_others_odd(files):

@@ -10,7 +10,8 @@ from helpers.batches import batch_loader, file_numbers, read
 from helpers.images import flat_jpeg
 
 import bytecache
-from bytecache.loading.samples import SampleError, SampleLoader
+from bytecache.loading.failures import SampleError
+from bytecache.loading.samples import SampleLoader
 
 
 def test_a_bad_sample_raises_with_its_path(files):
