@@ -13,12 +13,19 @@ from .cache.stats import CacheStats
 from .images.arrays import Array
 from .images.crops import CROP_RATIO, CROP_SCALE
 from .images.jpeg import MAX_PIXELS
-from .loading.batches import BatchLoader
+from .loading.batches import Batch, BatchLoader
 from .loading.epoch_stats import EpochStats
 from .loading.epochs import EpochTracker
 from .loading.failures import SampleError, log_skipped
+from .loading.first_batches import FirstBatches
 from .loading.prefetch import Prefetcher
 from .system.arguments import check_int
+
+if tuple(int(part) for part in keras.__version__.split(".")[:2]) < (3, 6):
+    raise ImportError(
+        f"bytecache.keras needs Keras 3.6 or later, this is {keras.__version__}, which repeats, drops or reorders the "
+        "batches of a dataset: pip install --upgrade keras"
+    )
 
 __all__ = ["CacheReport", "ImageDataset", "SampleError"]
 
@@ -67,6 +74,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         crop_ratio: tuple[float, float] = CROP_RATIO,
         shuffle: bool = True,
         seed: int = 0,
+        endless: bool = False,
         dtype: str = "uint8",
         sample_weight: Any = None,
         transform: Callable[[Array], Array] | None = None,
@@ -85,8 +93,10 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         self._arguments = _without(locals(), "self", "__class__")
         # With one worker, Keras requests one batch after the other; the actual workers run here.
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=max_queue_size)
-        self._loader = BatchLoader(**_without(self._arguments, "workers", "use_multiprocessing", "max_queue_size"))
+        own = ("endless", "workers", "use_multiprocessing", "max_queue_size")
+        self._loader = BatchLoader(**_without(self._arguments, *own))
         self._epochs = EpochTracker(len(self._loader), in_request_order=shuffle)
+        self._endless, self._first = endless, FirstBatches()
         self._prefetcher: Prefetcher | None = None
         depth = check_int(max_queue_size, "max_queue_size", 1)
         if check_int(workers, "workers", 0) > 0:
@@ -98,14 +108,19 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         self.error: BaseException | None = None
 
     def __len__(self) -> int:
-        """The number of batches; the last one may be smaller."""
+        """The number of batches of a pass over the data; the last one may be smaller."""
         return len(self._loader)
 
     @property
-    def num_batches(self) -> int:
-        """The number of batches. Reading it STARTS A PASS, as Keras reads it before each one; ``len()`` does not."""
-        self._epochs.start_pass()
+    def num_batches(self) -> int | None:
+        """The number of batches, None if endless. Reading it STARTS A PASS, as Keras reads it before each one.
+
+        ``len()`` does not.
+        """
         self.error = None
+        if self._endless:
+            return None
+        self._epochs.start_pass()
         return len(self._loader)
 
     @property
@@ -118,19 +133,24 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         self._epochs.epoch = epoch
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        if not -len(self) <= index < len(self):
+        if not self._endless and not -len(self) <= index < len(self):
             raise IndexError(f"batch {index} is out of range: the dataset has {len(self)} batches")
         epoch, position = self._epochs.locate(index % len(self))
+        batch = self._first.take(epoch, position) or self._load(epoch, position)
+        parts = (batch.images, batch.targets, batch.weights)
+        return parts[: 1 if batch.targets is None else 2 if batch.weights is None else 3]
+
+    def _load(self, epoch: int, position: int) -> Batch:
         load = self._prefetcher.get if self._prefetcher is not None else self._loader.load
         try:
             batch = load(epoch, position)
         except BaseException as exc:
             self.error = exc  # TensorFlow raises an error of its own instead
             raise
+        self._first.keep(epoch, position, batch)
         self.skipped += len(batch.skipped)
         log_skipped(batch.skipped, self._skipped_paths)
-        parts = (batch.images, batch.targets, batch.weights)
-        return parts[: 1 if batch.targets is None else 2 if batch.weights is None else 3]
+        return batch
 
     def __reduce__(self) -> Any:
         return _rebuild, (type(self), self._arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import operator
 import os
 import weakref
@@ -171,6 +172,8 @@ class ImageDataset(Dataset[Any]):
         """Return an array that is reused later; each process has its own."""
         if self._pid != os.getpid():
             self._buffers, self._pid = BufferPool(), os.getpid()
+            if get_worker_info() is not None:
+                gc.freeze()  # a collection would write to all objects that a forked worker shares, and so copy them
         return self._buffers.borrow(shape, dtype)
 
 

@@ -16,8 +16,8 @@ def collate(samples: Sequence[Any]) -> Any:
     A ``collate_fn`` that copies nothing if the samples are consecutive in one array, as ImageDataset's are unless its
     transform made new ones; ``default_collate`` transposes all pixels into another memory format. Tuples, and dicts of
     the same keys, are batched field by field. What has no common shape, such as the boxes of each image, is the list of
-    the samples' own, as are strings, lists and None. Of tensors, arrays, numbers, and tuples and dicts of them, the
-    results are equal to those of ``default_collate``, which also gets objects of any other class.
+    the samples' own, as are lists and None. Of tensors, arrays, numbers, strings, and tuples and dicts of them,
+    the results are equal to those of ``default_collate``, which also gets objects of any other class.
     """
     first = samples[0]
     if isinstance(first, tuple) and _same_length(samples):
@@ -38,7 +38,7 @@ def _is_batchable(samples: Sequence[Any], first: Any) -> bool:
     if isinstance(first, (int, float, np.number, np.bool_)):
         return all(isinstance(sample, (int, float, np.number, np.bool_)) for sample in samples)
     # Not a list: of labels or boxes, whose number differs, it would be transposed wherever that number is the same.
-    return not isinstance(first, (Tensor, tuple, dict, list, str, bytes, type(None)))
+    return not isinstance(first, (Tensor, tuple, dict, list, type(None)))
 
 
 def _same_length(samples: Sequence[Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import multiprocessing
 import os
 import signal
@@ -99,6 +100,7 @@ def _init_worker(loader: BatchLoader) -> None:
     global _worker_loader
     # With locks of its own: after fork, those of the loader may be held by a thread that does not exist here.
     _worker_loader = copy.copy(loader)
+    gc.freeze()  # a collection would write to all objects that a forked worker shares, and so copy them
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops its workers
 
 

@@ -14,7 +14,7 @@ _NUMBERS = "biufc"
 
 
 class Fields:
-    """Targets of several fields with an entry per sample each; a sample's target is the dict, or tuple, of its entries."""
+    """Targets of several fields; a sample's target is the dict, or tuple, of its entry in each."""
 
     def __init__(self, fields: dict[str, Any] | tuple[Any, ...]) -> None:
         self.fields = fields
