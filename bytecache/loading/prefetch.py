@@ -6,10 +6,14 @@ import copy
 import gc
 import multiprocessing
 import os
+import random
 import signal
+import sys
 import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
+
+import numpy as np
 
 from .batches import Batch, BatchLoader
 
@@ -105,5 +109,15 @@ def _init_worker(loader: BatchLoader) -> None:
 
 
 def _load_in_worker(epoch: int, position: int) -> Batch:
+    _seed_generators(_worker_loader.seed, epoch, position)
     batch: Batch = _worker_loader.load(epoch, position)
     return batch
+
+
+def _seed_generators(*entropy: int) -> None:
+    """Seed the generators that a transform may draw from: forked workers would all draw the same."""
+    seeds = np.random.SeedSequence(entropy).generate_state(4)
+    random.seed(seeds.tobytes())
+    np.random.seed(seeds)
+    if "torch" in sys.modules:
+        sys.modules["torch"].default_generator.manual_seed(int(seeds[0]))

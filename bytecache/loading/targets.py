@@ -31,7 +31,8 @@ class Ragged:
     def __init__(self, arrays: Sequence[Array]) -> None:
         filled = [array for array in arrays if array.size] or arrays[:1]
         rest = filled[0].shape[1:]
-        rows = [array if array.size else np.empty((0, *rest), filled[0].dtype) for array in arrays]
+        dtype = np.result_type(*(array.dtype for array in filled))
+        rows = [array if array.size else np.empty((0, *rest), dtype) for array in arrays]
         self._values, self._ends = np.concatenate(rows), np.cumsum([0, *map(len, rows)])
 
     def __getitem__(self, index: int) -> Array:
@@ -124,7 +125,7 @@ def _ragged(targets: list[Any]) -> Ragged | None:
     except ValueError:
         return None
     filled = [array for array in arrays if array.size]
-    if any(array.ndim == 0 for array in arrays) or len({(array.shape[1:], array.dtype.kind) for array in filled}) > 1:
+    if any(array.ndim == 0 for array in arrays) or len({array.shape[1:] for array in filled}) > 1:
         return None
     return Ragged(arrays) if all(array.dtype.kind in _NUMBERS for array in filled) else None
 
@@ -177,7 +178,8 @@ def batched(entries: Sequence[Any]) -> Any:
     if isinstance(first, tuple) and all(isinstance(entry, tuple) and len(entry) == len(first) for entry in entries):
         return tuple(batched(parts) for parts in zip(*entries, strict=True))
     try:
-        array = np.asarray(entries) if not isinstance(first, (str, bytes)) else None
-    except (TypeError, ValueError, RuntimeError):
-        array = None
-    return list(entries) if array is None or array.dtype.kind not in _NUMBERS else array
+        arrays = [np.asarray(entry) for entry in entries]
+    except (TypeError, ValueError, RuntimeError):  # lists of unequal lengths, tensors that require gradients
+        return list(entries)
+    one_shape = len({array.shape for array in arrays}) == 1 and all(array.dtype.kind in _NUMBERS for array in arrays)
+    return np.stack(arrays) if one_shape else list(entries)
