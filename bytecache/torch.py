@@ -41,29 +41,38 @@ __all__ = ["CacheReport", "EpochSampler", "ImageDataset", "SampleError", "collat
 
 
 class ImageDataset(Dataset[Any]):
-    """A map-style dataset of samples ``(image, target)``, or of images alone if `targets` is None.
+    """A map-style dataset of samples ``(image, target)``, or of images alone if there is no target.
 
     image: a uint8 tensor of shape (C, H, W) in channels-last memory, a view of the decoded array (of `load`'s dtype if
     that returns arrays). A batch is one cache look-up and is decoded on threads into one array, which lives
-    as long as any of its samples; without `size`, samples of different shapes get an array each. target: a tensor.
+    as long as any of its samples; without `size`, samples of different shapes get an array each. If `load` returns
+    several pictures, the last is the target, and the image a tuple if more than one is left; with `targets`, the image
+    is the tuple of all. A mask is a tensor (H, W).
 
-    paths: the arguments of `load`, one per sample. targets: array-like with one entry per path, or None. load: the
-    read function, cached or not; returns the bytes of an image of any format, which are decoded here, or an array (H,
-    W, C). If it is cached, a batch's misses are read on threads. size: (height, width) in pixels to resize images to,
-    with ``bytecache[images]``. resize, pad_value: "stretch", "crop" or "pad", as for :func:`bytecache.decode_batch`,
-    or "random_crop", a new box for each sample as ``random_crops`` draws them with crop_scale and crop_ratio, from
-    torch's generator of the process. colorspace, fast, strict, orient, max_pixels: as for
-    :func:`bytecache.decode_image`. transform: a function of one image (C, H, W), as in torchvision; its result
-    replaces the image.
+    paths: the arguments of `load`, one per sample: a list, an array of numpy or Arrow, any sequence. Lists of str or
+    paths are packed, so that a worker copies none. targets: anything with one entry per path, or None; a dict of such
+    fields makes each target a dict, a tuple of arrays a tuple. Numbers and arrays of numbers, of any shape each, come
+    as tensors, None, str and dicts as they are; all are copies. load: the read function, cached or not; returns the
+    bytes of an image of any format, which are decoded here, an array (H, W, C), or a tuple of such pictures. If it is
+    cached, a batch's misses are read on threads. masks: the position in that tuple, or several, of pictures whose
+    pixels are class numbers, which are kept as the file has them (palette indices, or gray of up to 16 bits): resized
+    to the nearest pixel in the image's box, padded with 0, turned as the image is. size: (height, width) in pixels to
+    resize images to, with ``bytecache[images]``. resize, pad_value: "stretch", "crop" or "pad", as for
+    :func:`bytecache.decode_batch`, or "random_crop", a new box for each sample as ``random_crops`` draws them with
+    crop_scale and crop_ratio, from torch's generator of the process. Boxes of objects in `targets` are not moved.
+    colorspace, fast, strict, orient, max_pixels: as for :func:`bytecache.decode_image`.
+    transform: a function of one image (C, H, W), as in torchvision; its result replaces the image. transforms: a
+    function of (image, target) that returns both, as in torchvision, after that. Both work on copies, and draw from
+    generators that torch seeds in each worker.
     on_error: "raise" raises SampleError, which names the path; "skip" leaves the sample out of its batch, counts it in
     ``skipped`` and logs its path once per process. A batch without a single good sample raises nevertheless, and so
     does a sample that is requested alone: ``data[i]``, ``batch_size=None``, ``ConcatDataset``.
 
-    For any DataLoader; ``collate_fn=bytecache.torch.collate`` makes channels-last batches without a copy. Pickles as
-    its arguments. A worker process decodes on its share of the processors, and has a cache of its own unless `load`'s
-    is shared. With ``num_workers=0`` and an ``EpochSampler`` of this dataset, the next batch is made while the last
-    one is used; `transform` is then applied to it when it is requested. Safe for threads if `load` and `transform`
-    are.
+    For any DataLoader; ``collate_fn=bytecache.torch.collate`` makes channels-last batches without a copy, and lists of
+    targets of unequal shape. Pickles as its arguments. A worker process decodes on its share of the processors, and has
+    a cache of its own unless `load`'s is shared. With ``num_workers=0`` and an ``EpochSampler`` of this dataset, the
+    next batch is made while the last one is used; its transforms are then applied when it is requested. Safe for
+    threads if `load` and the transforms are.
     """
 
     def __init__(

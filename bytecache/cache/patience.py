@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Callable
 from reprlib import Repr
 from typing import Any
 
 from ..system.caller import warn_caller
+from ..system.threads import LONG_WAIT_S, describe_thread
 
-FIRST_S = 10.0  # after which the first call of a function speaks; each further one waits twice as long
 _repr = Repr()
 _repr.maxstring = _repr.maxother = 200
 
@@ -22,7 +20,7 @@ class Patience:
     """
 
     def __init__(self, function: Callable[..., Any], may_run_alone: bool) -> None:
-        self.seconds = FIRST_S
+        self.seconds = LONG_WAIT_S
         self._function, self._may_run_alone = function, may_run_alone
 
     def warn(self, leader: int, waited_s: float, args: tuple[Any, ...], kwds: dict[str, Any]) -> None:
@@ -32,7 +30,7 @@ class Patience:
         if self._may_run_alone:
             remedy += ", or have every call run the function itself: fill_once(..., once=False)"
         warn_caller(
-            f"{_describe_call(self._function, args, kwds)} has waited {waited_s:.0f} s for {_describe_thread(leader)}, "
+            f"{_describe_call(self._function, args, kwds)} has waited {waited_s:.0f} s for {describe_thread(leader)}, "
             "which runs the function with the same arguments. It may just take long. But if the caller holds a lock "
             "that the function needs (its own, a library's, an import's), the two wait for each other forever, in the "
             f"wrong lock order: {remedy}"
@@ -42,11 +40,3 @@ class Patience:
 def _describe_call(function: Callable[..., Any], args: tuple[Any, ...], kwds: dict[str, Any]) -> str:
     arguments = [*map(_repr.repr, args), *(f"{name}={_repr.repr(value)}" for name, value in kwds.items())]
     return f"{getattr(function, '__qualname__', None) or _repr.repr(function)}({', '.join(arguments)})"
-
-
-def _describe_thread(ident: int) -> str:
-    """Return a thread's name, and where it is."""
-    name = next((thread.name for thread in threading.enumerate() if thread.ident == ident), str(ident))
-    frame = sys._current_frames().get(ident)
-    place = "" if frame is None else f" (now at {frame.f_code.co_filename}:{frame.f_lineno})"
-    return f"thread {name!r}{place}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..images.arrays import Array
+from ..system.collection import no_collection
 
 _MAX_ARRAYS = 16
 
@@ -30,7 +31,7 @@ class BufferPool:
 
         The pool keeps a limited number of arrays; one beyond that is freed after use.
         """
-        with self._lock:
+        with no_collection, self._lock:
             for index in range(len(self._arrays)):
                 if sys.getrefcount(self._arrays[index]) == _references_when_free():
                     if self._arrays[index].shape != shape or self._arrays[index].dtype != dtype:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..system.collection import no_collection
 from .batches import Batch, BatchLoader
 
 
@@ -47,7 +48,7 @@ class Prefetcher:
             return self._loader.load(epoch, position)  # here, so that all workers start with the same shape
         executor = future = None
         try:
-            with self._lock:
+            with no_collection, self._lock:
                 executor = self._start_locked()
                 future = self._submit_locked(executor, epoch, position)
             return future.result()
@@ -87,7 +88,7 @@ class Prefetcher:
             self._close(self._executor)
 
     def _close(self, executor: Executor | None) -> None:
-        with self._lock:
+        with no_collection, self._lock:
             if executor is None or self._executor is not executor:  # another thread closed it, and started a new one
                 return
             self._executor = None

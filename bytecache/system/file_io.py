@@ -21,10 +21,11 @@ def open_owned(owner: object, path: str | Path, flags: int = os.O_RDWR) -> int:
 
 def pwrite_all(fd: int, data: bytes | memoryview, offset: int) -> None:
     """Write all of `data`, which the system may accept in parts; raise OSError if it does not accept it."""
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, offset)
-        view, offset = view[written:], offset + written
+    while data:
+        written = os.pwrite(fd, data, offset)
+        if written == len(data):
+            return
+        data, offset = memoryview(data)[written:], offset + written
 
 
 def create_file(path: Path, data: bytes, nbytes: int = 0) -> int:

@@ -10,16 +10,19 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from .caller import warn_caller
 from .fork import at_fork
 
 T = TypeVar("T")
 _MAX_HELPERS = 128
+LONG_WAIT_S = 10.0  # for another thread, after which whoever waits says so
 
 
 def cpu_count() -> int:
@@ -66,6 +69,14 @@ def caller_of(helper: int) -> tuple[int, int] | None:
     return _callers.get(helper)
 
 
+def describe_thread(ident: int) -> str:
+    """Return a thread's name, and where it is."""
+    name = next((thread.name for thread in threading.enumerate() if thread.ident == ident), str(ident))
+    frame = sys._current_frames().get(ident)
+    place = "" if frame is None else f" (now at {frame.f_code.co_filename}:{frame.f_lineno})"
+    return f"thread {name!r}{place}"
+
+
 _callers: dict[int, tuple[int, int]] = {}  # helper -> (the thread it works for, when that began its loop)
 _running: set[_ParallelRun[Any]] = set()  # the calls of run_on_threads that have not ended
 
@@ -77,7 +88,7 @@ class _ParallelRun(Generic[T]):
         self._work, self._items, self._caller = work, enumerate(items), (threading.get_ident(), next_tick())
         self._next = threading.Lock()  # guards _items: a generator runs in one thread at a time
         self._changed = threading.Condition()  # guards _helping, and _stopped while a helper starts
-        self._stopped, self._helping = False, 0
+        self._stopped, self._helping, self._warned = False, 0, False
         self.failures: list[tuple[float, BaseException]] = []
 
     def work(self) -> None:
@@ -132,7 +143,22 @@ class _ParallelRun(Generic[T]):
 
     def _wait(self) -> None:
         with self._changed:
+            if self._changed.wait_for(lambda: not self._helping, LONG_WAIT_S):
+                return
+        self._warn()
+        with self._changed:
             self._changed.wait_for(lambda: not self._helping)
+
+    def _warn(self) -> None:
+        """Say whom the loop waits for: whether in vain cannot be seen, as a lock tells nobody who waits for it."""
+        helpers = [helper for helper, caller in list(_callers.items()) if caller == self._caller]
+        if helpers and not self._warned:
+            self._warned = True
+            warn_caller(
+                f"waited {LONG_WAIT_S:.0f} s for {' and '.join(map(describe_thread, helpers))}, to finish "
+                "the last items. They may just take long. But if the caller holds a lock that they need (its own, a "
+                "library's, an import's), they wait for it forever: make the call without that lock, or with threads=1"
+            )
 
 
 class _Pool:

@@ -86,7 +86,20 @@ def test_no_collection_starts_under_the_lock(decorate: Any, collecting: None) ->
 
 @pytest.mark.parametrize("threshold", [None, 1])
 def test_a_destructor_may_wait_for_a_thread_that_calls_the_cache(in_memory: Any, threshold: int | None) -> None:
-    """A destructor that needs a lock, and a thread that has it and reads, misses and clears: both go on."""
+    """A destructor that needs a lock, and a thread that has it and reads and misses: both go on."""
+    destroy_while_another_thread_calls(in_memory(), threshold)
+
+
+@pytest.mark.parametrize("threshold", [None, 1])
+def test_a_destructor_may_wait_for_a_thread_that_calls_a_shared_cache(
+    stores: Callable[..., bytecache.SharedStore], threshold: int | None
+) -> None:
+    """The same over a store in files: the collector stands still while a thread writes."""
+    destroy_while_another_thread_calls(bytecache.fill_once(store=stores()), threshold)
+
+
+def destroy_while_another_thread_calls(decorate: Any, threshold: int | None) -> None:
+    """Read much whose destructor needs a lock, while another thread has that lock and calls the cached function."""
     lock, destroyed, ended = threading.RLock(), threading.Event(), threading.Event()
     entered, left = [], []
 
@@ -95,10 +108,10 @@ def test_a_destructor_may_wait_for_a_thread_that_calls_the_cache(in_memory: Any,
         with lock:
             left.append(1)
 
-    @in_memory()
+    @decorate
     def f(key: Any) -> Any:
         Garbage(destroy)
-        return [key]
+        return b"value"
 
     def other() -> None:
         n = 0

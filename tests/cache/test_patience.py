@@ -14,6 +14,7 @@ from helpers.internals import assert_at_rest, patience_of, waiting_threads
 from helpers.threads import PATIENCE_S, start, until
 
 import bytecache
+from bytecache.system import threads
 
 
 @pytest.fixture
@@ -163,3 +164,42 @@ def test_processes_do_not_wait_with_once_false_either(stores: Any) -> None:
     finally:
         gate.open()
     assert leading() == b"1"
+
+
+def test_a_map_whose_helpers_need_the_callers_lock_says_so(warned: Any, monkeypatch: Any) -> None:
+    """The warning names the helper and where it is, and the line that waits; the map ends once the lock is released."""
+    monkeypatch.setattr(threads, "LONG_WAIT_S", 0.05)
+    lock, both, caller = threading.Lock(), threading.Barrier(2), []
+
+    @bytecache.fill_once
+    def read(key: int) -> int:
+        both.wait(PATIENCE_S)
+        if threading.get_ident() not in caller:
+            lock.acquire()
+        return key
+
+    def call() -> Any:
+        caller.append(threading.get_ident())
+        lock.acquire()
+        return read.map([1, 2], threads=2)
+
+    values = start(call)
+    until(lambda: warned)
+    lock.release()
+    assert values() == [1, 2]
+    (warning,) = warned
+    assert re.match(
+        r"waited 0 s for thread 'bytecache helper \d+' \(now at .*, to finish the last", str(warning.message)
+    )
+    assert "or with threads=1" in str(warning.message) and warning.filename == __file__
+
+
+def test_a_map_that_takes_long_itself_says_nothing(warned: Any, monkeypatch: Any) -> None:
+    """Helpers that have ended are not waited for, however long the caller's own reads took."""
+    monkeypatch.setattr(threads, "LONG_WAIT_S", 0.0)
+
+    @bytecache.fill_once
+    def read(key: int) -> int:
+        return key
+
+    assert read.map(list(range(50)), threads=1) == list(range(50)) and warned == []

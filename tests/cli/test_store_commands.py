@@ -300,7 +300,7 @@ def test_where_there_is_no_store(tmp_path: Path, call: Any, command: str, what: 
         "a file": "that is a file",
         "empty": "an empty folder",
         "other": "a folder without the file 'head', with 'photo.jpg' in it",
-        "version": "is not a shared store of format 2",
+        "version": "is not a shared store of format 1",
         "cut": "its header is not 65536 bytes long",
     }[what]
     assert came in err

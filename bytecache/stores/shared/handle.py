@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...system.caller import warn_caller
+from ...system.collection import no_collection
 from ...system.filesystem import RESERVED_FRACTION, SHARED_MEMORY, reserved_bytes
 from .attachment import Attachment
 from .counters import CounterRows
@@ -58,7 +59,7 @@ class StoreHandle:
 
     def close(self) -> None:
         """Release all locks, once no thread of this process writes; what is mapped stays."""
-        with self._mutex:
+        with no_collection, self._mutex:
             self._closing = True
             if not self._writing:  # else a signal handler has interrupted a write, which closes when it ends
                 self._close()
@@ -94,7 +95,7 @@ class StoreHandle:
     def _with_writer_lock(self, work: Callable[[], T]) -> T:
         if self.locks.closed:  # first: in a forked child the mutex may belong to a thread that does not exist there
             raise HandleClosed
-        with self._mutex:
+        with no_collection, self._mutex:
             if self._writing:
                 raise ReentrantWrite
             try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ...system.file_io import create_file, inode_at, map_words, open_owned, pwrite_all
 from ...system.filesystem import overwrites_in_place
 
-VERSION = 2
+VERSION = 1
 HEAD = "head"
 HEADER_BYTES = 1 << 16  # before the counters
 _MAGIC = int.from_bytes(b"bytecach", "little")

@@ -13,58 +13,26 @@ import errno
 import mmap
 import os
 import struct
-import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ...system.file_io import create_file, inode_at, map_words, open_owned, pwrite_all
 from ...system.filesystem import overwrites_in_place
+from .index_entry import DEAD_BYTE, ENTRY, IndexEntry
 from .slots import build_table, capacity, table_path
 
 # Words of the header. ALLOCATED: how much of the arena was set aside. The last two are the inodes of the files that
 # belong to the index; that of a table of 2**bits slots is at _TABLE_INODE + bits: a reader that sees its size finds it.
 COUNT, BITS, TAIL, UNVERIFIED, DEAD, _PENDING_SLOT, _PENDING_OLD, ALLOCATED, ARENA_INODE, _TABLE_INODE = range(10)
 _HEADER_BYTES = 4096  # before the first entry
-_ENTRY = struct.Struct("<16sQQIHHI4x")
-_DEAD_BYTE = _ENTRY.size - 4  # the first of the padding: not zero once the entry is dead
-_HASH = struct.Struct("<Q8x")  # the first half of a digest, which all versions of a key have
-_ENTRY_BYTES = _ENTRY.size
+_hash_of = struct.Struct("<Q8x").unpack  # of a digest, its first half, which all versions of a key have: a 1-tuple
+_fields_at = ENTRY.unpack_from
+_ENTRY_BYTES = ENTRY.size
 _ENTRY_0 = _HEADER_BYTES - _ENTRY_BYTES  # offset of an entry 0; there is none, they are numbered from 1
 _ENTRY_DTYPE = np.dtype({"names": ["hash"], "formats": ["<u8"], "itemsize": _ENTRY_BYTES})
 _FIRST_BITS = 10  # log2 of the slots of a new table
-
-
-class IndexEntry(NamedTuple):
-    """Where a value is in the arena.
-
-    offset, length: of the payload, in bytes. description_length: of the description behind it. crc: of payload and
-    description. entry_crc: of this entry itself.
-    """
-
-    digest: bytes
-    offset: int
-    length: int
-    crc: int
-    kind: int
-    description_length: int
-    entry_crc: int = 0
-
-    @property
-    def end(self) -> int:
-        return self.offset + self.length + self.description_length
-
-    def pack(self) -> bytes:
-        """Return the entry's bytes, with its checksum."""
-        return _ENTRY.pack(*self[:-1], self._computed_crc())
-
-    def intact(self) -> bool:
-        """Return whether the entry matches its checksum."""
-        return self.entry_crc == self._computed_crc()
-
-    def _computed_crc(self) -> int:
-        return zlib.crc32(_ENTRY.pack(*self[:-1], 0))
 
 
 class HashIndex:
@@ -131,6 +99,11 @@ class HashIndex:
         return self.header[COUNT]
 
     @property
+    def dead(self) -> int:
+        """The number of dead entries."""
+        return self.header[DEAD]
+
+    @property
     def tail(self) -> int:
         """The end of the last value in the arena."""
         return self.header[TAIL]
@@ -143,13 +116,9 @@ class HashIndex:
     def __len__(self) -> int:
         return self.header[COUNT] - self.header[DEAD]
 
-    @property
-    def is_mostly_dead(self) -> bool:  # whether more than half of the entries are
-        return 2 * self.header[DEAD] > self.header[COUNT]
-
     def is_dead(self, number: int) -> bool:
         """Return whether an entry was retired."""
-        return self._mapped[3][_ENTRY_0 + _ENTRY_BYTES * number + _DEAD_BYTE] != 0
+        return self._mapped[3][_ENTRY_0 + _ENTRY_BYTES * number + DEAD_BYTE] != 0
 
     def _remap(self) -> None:
         while True:
@@ -173,11 +142,11 @@ class HashIndex:
     def find(self, digest: bytes) -> tuple[int, tuple[Any, ...]] | None:
         """Return (number from 1, fields of the entry), or None."""
         bits, mask, table, entries = self._mapped
-        slot = _HASH.unpack(digest)[0] & mask
+        slot = _hash_of(digest)[0] & mask
         number = table[slot]
         while number:
             if number <= self.header[COUNT]:
-                fields = _ENTRY.unpack_from(entries, _ENTRY_0 + _ENTRY_BYTES * number)
+                fields = _fields_at(entries, _ENTRY_0 + _ENTRY_BYTES * number)
                 if fields[0] == digest:
                     return number, fields
             slot = (slot + 1) & mask
@@ -194,7 +163,7 @@ class HashIndex:
         """Return an entry by its number, 1 to ``count``."""
         if number > capacity(self._mapped[0]):
             self._remap()
-        return IndexEntry(*_ENTRY.unpack_from(self._mapped[3], _ENTRY_0 + _ENTRY_BYTES * number))
+        return IndexEntry(*_fields_at(self._mapped[3], _ENTRY_0 + _ENTRY_BYTES * number))
 
     def append_locked(self, entry: IndexEntry) -> None:
         """Add an entry, which takes the slot of an older version of its key; raise OSError if the disk is full."""
@@ -212,17 +181,20 @@ class HashIndex:
         self._mark_dead_locked(header[_PENDING_OLD])
         header[_PENDING_SLOT] = 0
 
-    def retire_locked(self, digest: bytes) -> bool:
-        """Mark the entry of a version of this key as dead, and return whether there was one that was not yet."""
-        self._recover_locked()
-        return self._mark_dead_locked(self._mapped[2][self._slot_of(digest)])
+    def holds_version(self, digest: bytes) -> bool:
+        """Return whether a version of this key is alive."""
+        number = self._mapped[2][self._slot_of(digest)]
+        return number != 0 and not self.is_dead(number)
 
-    def _mark_dead_locked(self, number: int) -> bool:
-        if not number or self.is_dead(number):
-            return False
-        pwrite_all(self._fd, b"\1", _ENTRY_0 + _ENTRY_BYTES * number + _DEAD_BYTE)
-        self.header[DEAD] += 1
-        return True
+    def retire_locked(self, digest: bytes) -> None:
+        """Mark the entry of the latest version of this key as dead, if there is one."""
+        self._recover_locked()
+        self._mark_dead_locked(self._mapped[2][self._slot_of(digest)])
+
+    def _mark_dead_locked(self, number: int) -> None:
+        if number and not self.is_dead(number):
+            pwrite_all(self._fd, b"\1", _ENTRY_0 + _ENTRY_BYTES * number + DEAD_BYTE)
+            self.header[DEAD] += 1
 
     def _recover_locked(self) -> None:
         """Map what there is now; restore the slot of an entry whose writer was killed before the entry became valid."""
@@ -235,9 +207,9 @@ class HashIndex:
 
     def _slot_of(self, digest: bytes) -> int:
         """Return the slot of the latest version of this key, or the empty one that it goes into."""
-        _, mask, table, _ = self._mapped
-        slot: int = _HASH.unpack(digest)[0] & mask
-        while table[slot] and _HASH.unpack(self.entry(table[slot]).digest) != _HASH.unpack(digest):
+        _, mask, table, entries = self._mapped
+        slot: int = _hash_of(digest)[0] & mask
+        while table[slot] and _fields_at(entries, _ENTRY_0 + _ENTRY_BYTES * table[slot])[0][:8] != digest[:8]:
             slot = (slot + 1) & mask
         return slot
 

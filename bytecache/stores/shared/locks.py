@@ -19,6 +19,7 @@ except ImportError:  # not on Windows, where shared stores are refused
     fcntl = None  # type: ignore[assignment]
 
 OFD_LOCKS_AVAILABLE = hasattr(fcntl, "F_OFD_SETLKW")
+_FLOCK = struct.Struct("hhqqi4x")  # struct flock
 WRITER_BYTE = 0  # the byte that a writer locks; the others are for keys
 
 
@@ -90,7 +91,7 @@ class ByteRangeLocks:
                 return False
             self._calls += 1
         try:
-            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
             return not self._closing
         except (BlockingIOError, PermissionError):
             return False

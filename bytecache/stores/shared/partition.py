@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ...system.collection import no_collection
 from ..base import MISSING, Counters, Partition, PutResult, Snapshot
 from ..codec import BYTES, Encoded, encode
 from .binding import (
@@ -23,10 +24,13 @@ from .counters import CounterRow, SharedCounters, add_counts
 from .handle import HandleClosed, ReentrantWrite, StoreHandle
 from .header import HEAD
 from .locks import ByteRangeLocks, KeyLease, LockTimeout
+from .room import is_full, is_mostly_dead, is_refused, make_room_locked
 from .segment import Segment
 
 if TYPE_CHECKING:
     from .store import SharedStore
+
+_HITS = CounterRow.HITS  # looked up at each hit
 
 
 class SharedPartition(Partition):
@@ -72,7 +76,7 @@ class SharedPartition(Partition):
 
     @property
     def full(self) -> bool:
-        return self._is_full(self.bound())
+        return is_full(self.bound(), self.maxsize)
 
     def get(self, key: bytes, copy: bool = True) -> Any:
         binding = self._binding
@@ -81,7 +85,7 @@ class SharedPartition(Partition):
         value = MISSING if binding.segment is None else binding.segment.get(key, copy)
         if value is not MISSING:
             with self.lock:
-                binding.counters[CounterRow.HITS] += 1
+                binding.counters[_HITS] += 1
         return value
 
     def get_many(self, keys: Sequence[bytes], copy: bool = True) -> list[Any]:
@@ -92,7 +96,7 @@ class SharedPartition(Partition):
         values = [get(key, copy) for key in keys]
         hits = sum([value is not MISSING for value in values])
         with self.lock:
-            binding.counters[CounterRow.HITS] += hits
+            binding.counters[_HITS] += hits
         return values
 
     def put(self, key: bytes, value: Any, generation: int) -> PutResult:
@@ -113,6 +117,8 @@ class SharedPartition(Partition):
         handle, segment = binding.handle, binding.segment
         if segment is None or handle.readonly or handle.is_hopeless(encoded.payload.nbytes):
             return False
+        if is_refused(binding, segment, key, encoded, self.maxsize):
+            return False
         try:
             return handle.with_writer_lock(partial(self._put_locked, binding, segment, key, encoded))
         except HandleClosed:
@@ -130,22 +136,16 @@ class SharedPartition(Partition):
     def _put_locked(self, binding: Binding, segment: Segment, key: bytes, encoded: Encoded) -> bool | None:
         if binding.is_stale() or segment.get(key, copy=False) is not MISSING:
             return None
-        header, row, nbytes = binding.handle.header, binding.function_row, segment.stored_size(encoded)
+        header, row, index = binding.handle.header, binding.function_row, segment.index
         header.set_used_bytes_locked(row, segment.currbytes)  # a killed writer may have left more
-        if segment.index.retire_locked(key):
-            binding.counters[CounterRow.EVICTED] += 1
-        at_most = self.maxsize is not None and len(segment) >= self.maxsize
-        if at_most or not binding.handle.has_room_locked(nbytes):
-            if not segment.index.is_mostly_dead:
-                return False
-            binding.counters[CounterRow.EVICTED] += len(segment)
-            begin_anew_locked(binding.handle, row)
-            return None
-        header.set_used_bytes_locked(row, segment.currbytes + nbytes)  # before the write: never too little
-        entries = segment.index.count
-        if segment.index.is_full:  # it will need a larger table, which is another file
+        entries, dead = index.count, index.dead
+        if index.is_full:  # it will need a larger table, which is another file
             binding.handle.check_names_locked()
         try:
+            if not make_room_locked(binding, segment, key, encoded, self.maxsize):
+                return self._begin_anew_if_dead_locked(binding, segment)
+            # before the write: never too little
+            header.set_used_bytes_locked(row, segment.currbytes + segment.stored_size(encoded))
             segment.append_locked(key, encoded)
         except (ValueError, FileNotFoundError):  # a file was removed, replaced or cut short
             replace_damaged_locked(binding.handle, row)
@@ -153,25 +153,24 @@ class SharedPartition(Partition):
         finally:
             if not binding.is_stale():
                 header.set_used_bytes_locked(row, segment.currbytes)
-            if segment.index.count > entries:  # also if an interrupt struck once the entry counted
-                # Guarded by the writer's mutex, not by `lock`: a signal handler that stores a value, in a thread that
-                # has `lock`, would take the two in the other order.
-                binding.counters[CounterRow.STORED] += 1
+            # Also if an interrupt struck once the entry counted. Guarded by the writer's mutex, not by `lock`: a signal
+            # handler that stores a value, in a thread that has `lock`, would take the two in the other order.
+            binding.counters[CounterRow.STORED] += index.count - entries
+            binding.counters[CounterRow.EVICTED] += index.dead - dead
         return True
 
-    def _is_full(self, binding: Binding) -> bool:
-        handle, segment = binding.handle, binding.segment
-        if segment is None or handle.readonly or handle.disk_full:
-            return True
-        if self.maxsize is not None and len(segment) >= self.maxsize:
-            return True
-        mean = segment.currbytes / len(segment) if len(segment) else 0
-        return handle.header.used_bytes + mean > handle.header.maxbytes
+    def _begin_anew_if_dead_locked(self, binding: Binding, segment: Segment) -> bool | None:
+        """Begin the function's values anew if that makes most of the room; return what became of a value."""
+        if not is_mostly_dead(segment):
+            return False
+        binding.counters[CounterRow.EVICTED] += len(segment)
+        begin_anew_locked(binding.handle, binding.function_row)
+        return None
 
     def lease(self, key: bytes, generation: int) -> KeyLease | None:
         binding = self.bound()
         key_locks = self._key_locks
-        if key_locks is None or self._is_full(binding):
+        if key_locks is None or is_full(binding, self.maxsize):
             return None
         return KeyLease(key_locks, key, generation)
 
@@ -188,7 +187,7 @@ class SharedPartition(Partition):
         """Return the binding to the values that are valid now."""
         binding = self._binding
         if binding is None or binding.is_stale():
-            with self._bind_lock:
+            with no_collection, self._bind_lock:
                 binding = self._binding
                 if binding is None or binding.is_stale():
                     binding = self._bind()

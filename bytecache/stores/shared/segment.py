@@ -19,7 +19,8 @@ from ...system.file_io import create_file, inode_at, open_owned, pwrite_all
 from ...system.filesystem import is_memory_backed
 from ..base import MISSING
 from ..codec import BYTES, NDARRAY, Encoded, decode
-from .index import ALLOCATED, ARENA_INODE, HashIndex, IndexEntry
+from .index import ALLOCATED, ARENA_INODE, HashIndex
+from .index_entry import IndexEntry
 
 FILE_PATTERN = re.compile(r"([0-9]+)\.(?:arena|index|index\.part|slots[0-9]+)")
 _MAX_ARENA_BYTES = 8 << 40  # what every file system can do
@@ -53,6 +54,7 @@ class Segment:
         """
         self._stem = folder / str(generation)
         self.index = HashIndex(self._stem, index_inode, readonly)
+        self._find = self.index.find
         self._fd = open_owned(self, f"{self._stem}.arena", os.O_RDONLY if readonly else os.O_RDWR)
         status = os.fstat(self._fd)
         if index_inode is not None:
@@ -114,7 +116,7 @@ class Segment:
 
     def get(self, digest: bytes, copy: bool = True) -> Any:
         """Return the value, or MISSING; with ``copy=False`` bytes are a view of the arena."""
-        found = self.index.find(digest)
+        found = self._find(digest)
         if found is None:
             return MISSING
         number, (_, offset, length, _, kind, description_length, entry_crc) = found
@@ -142,7 +144,8 @@ class Segment:
 
     def stored_size(self, encoded: Encoded) -> int:
         """Return the bytes of the arena that a value would take now, with the gap that aligns it."""
-        return self._next_entry(b"", encoded).end - self.currbytes
+        gap = -self.currbytes % _ALIGNMENT if encoded.kind == NDARRAY else 0
+        return gap + encoded.payload.nbytes + len(encoded.description)
 
     def append_locked(self, digest: bytes, encoded: Encoded) -> None:
         """Write a value behind the last one; raise OSError if the file system does not accept it.
@@ -162,7 +165,7 @@ class Segment:
             pwrite_all(self._fd, encoded.description, entry.offset + entry.length)
             if self._bytes.size() < nbytes:  # it was cut short meanwhile, and the write has extended it
                 raise DamagedSegment(f"{self._stem}.arena was cut short")
-            self.index.append_locked(entry._replace(crc=_crc(encoded.payload, encoded.description)))
+            self.index.append_locked(entry)
         except OSError:
             self._repair_length_locked()
             self._free_tail_locked()
@@ -211,7 +214,8 @@ class Segment:
         offset = self.currbytes
         if encoded.kind == NDARRAY:
             offset += -offset % _ALIGNMENT
-        return IndexEntry(digest, offset, encoded.payload.nbytes, 0, encoded.kind, len(encoded.description))
+        crc = _crc(encoded.payload, encoded.description)
+        return IndexEntry(digest, offset, encoded.payload.nbytes, crc, encoded.kind, len(encoded.description))
 
     def _verified(self, number: int) -> bool:
         """Return whether an entry of an earlier run is as that run wrote it; each process verifies it once."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from ...system.byte_sizes import parse_size
 from ...system.caller import call_site_name, warn_caller
+from ...system.collection import no_collection
 from ...system.filesystem import resolve_folder
 from ...system.fork import at_fork
 from ..base import Store
@@ -102,7 +103,7 @@ class SharedStore(Store):
         """Return the open files; open them if they were closed, or are those of a forked child's parent."""
         handle = self._handle
         if handle is None or handle.lost:
-            with _open_lock:
+            with no_collection, _open_lock:
                 handle = self._handle
                 if handle is None:
                     handle = self._handle = self._open()
@@ -208,7 +209,7 @@ class SharedStore(Store):
 
         The last process to close a store without a path removes it. This process's counters start from zero.
         """
-        with _open_lock:
+        with no_collection, _open_lock:
             handle, self._handle = self._handle, None
         if handle is not None:
             handle.close()

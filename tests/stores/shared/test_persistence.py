@@ -517,7 +517,7 @@ def test_versions_of_two_formats_take_turns_at_a_path(template: Path, folder: Pa
     with open(folder / "head", "r+b") as file:
         os.pwrite(file.fileno(), (99).to_bytes(8, "little"), WORD)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.warns(RuntimeWarning, match="another version of bytecache .format 99.*left alone.*format2") as caught:
+    with pytest.warns(RuntimeWarning, match="another version of bytecache .format 99.*left alone.*format1") as caught:
         store = SharedStore(folder, maxbytes=1000)
     (f,) = cached(store, late)
     f(1), store.close()
