@@ -6,6 +6,7 @@ import gc
 import operator
 import os
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -104,7 +105,8 @@ class ImageDataset(Dataset[Any]):
         )
         self._augment = Augmentation(transform, transforms, targets is not None, self._samples.masks)
         self._skips = SkipCounter() if on_error == "skip" else None
-        self._buffers, self._pid = BufferPool(), os.getpid()
+        self._buffers: dict[int, BufferPool] = defaultdict(BufferPool)  # for each picture of a sample
+        self._pid: int | None = os.getpid()
         self._lookahead = Lookahead[_Decoded]()
         self._cursor: Callable[[], Cursor | None] = _no_cursor
 
@@ -177,13 +179,13 @@ class ImageDataset(Dataset[Any]):
         good = [i for i in tensors[0] if i not in failed]
         return {i: [column[i] for column in tensors if i in column] for i in good}, failed
 
-    def _batch_buffer(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    def _batch_buffer(self, position: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Return an array that is reused later; each process has its own."""
         if self._pid != os.getpid():
-            self._buffers, self._pid = BufferPool(), os.getpid()
+            self._buffers, self._pid = defaultdict(BufferPool), os.getpid()
             if get_worker_info() is not None:
                 gc.freeze()  # a collection would write to all objects that a forked worker shares, and so copy them
-        return self._buffers.borrow(shape, dtype)
+        return self._buffers[position].borrow(shape, dtype)
 
 
 class CacheReport:

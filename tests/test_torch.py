@@ -401,7 +401,7 @@ def test_skipped_samples_keep_no_batch_alive(files, plain_gc):
     data = dataset(files, on_error="skip")
     for _ in range(10):
         data.__getitems__([0, 1, 2, 3])
-    assert len(data._buffers._arrays) == 1 and data.skipped == 20
+    assert len(data._buffers[0]._arrays) == 1 and data.skipped == 20
 
 
 @workers

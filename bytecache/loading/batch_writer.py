@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -29,7 +29,7 @@ class BatchWriter:
     def __init__(self, samples: SampleLoader, augment: Augmentation, dtype: np.dtype[Any]) -> None:
         self._samples, self._augment, self._dtype = samples, augment, dtype
         self._forms: tuple[_Form, ...] | None = None  # of the pictures of a sample; set by the first batch
-        self._buffers = BufferPool()
+        self._buffers: dict[int, BufferPool] = defaultdict(BufferPool)  # for each picture of a sample
 
     @property
     def shape_known(self) -> bool:
@@ -40,7 +40,7 @@ class BatchWriter:
         return {**self.__dict__, "_buffers": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _buffers=BufferPool())
+        self.__dict__.update(state, _buffers=defaultdict(BufferPool))
 
     def write(
         self, samples: dict[int, Any], failed: _Failed, targets: Sequence[Any], draws: Array | None
@@ -94,7 +94,7 @@ class BatchWriter:
         return forms.most_common(1)[0][0] if forms else None
 
     def _borrow(self, n: int) -> list[Array]:
-        return [self._buffers.borrow((n, *shape), dtype) for shape, dtype in self._forms or ()]
+        return [self._buffers[p].borrow((n, *shape), dtype) for p, (shape, dtype) in enumerate(self._forms or ())]
 
     def _check_numbers(self, specs: list[dict[int, SampleSpec]], failed: _Failed) -> None:
         n = len(self._forms or ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -76,6 +77,9 @@ class BatchLoader:
     def shape_known(self) -> bool:
         """Whether the shape of a sample is known: until then, two loaders of a dataset might choose different ones."""
         return self._writer.shape_known
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_writer": copy.copy(self._writer)}  # a copy of the loader has buffers of its own
 
     def __len__(self) -> int:
         return math.ceil(len(self.paths) / self.batch_size)

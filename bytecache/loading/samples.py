@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,24 +83,24 @@ class SampleLoader:
         self,
         samples: Mapping[int, Any],
         failed: dict[int, Exception],
-        borrow: Callable[[tuple[int, ...], np.dtype[Any]], Array],
+        borrow: Callable[[int, tuple[int, ...], np.dtype[Any]], Array],
         threads: int,
         draws: Array | None = None,
     ) -> list[tuple[dict[int, Array], Array | None]]:
         """Return, for each position in the samples' tuples, the pictures by index, and the array that contains them.
 
-        The array, (n, H, W, C) or (n, H, W), is from ``borrow(shape, dtype)``. If the pictures differ in shape or
-        dtype, each has an array of its own and the second result is None. Exceptions go into `failed`; the picture of
-        such an index is missing or has arbitrary pixels. draws: as for ``specs``.
+        The array, (n, H, W, C) or (n, H, W), is from ``borrow(position, shape, dtype)``. If the pictures differ in
+        shape or dtype, each has an array of its own and the second result is None. Exceptions go into `failed`; the
+        picture of such an index is missing or has arbitrary pixels. draws: as for ``specs``.
         """
         pictures = self.pictures(samples, failed)
         specs = self.specs(pictures, failed, draws)
         _check_dimensions(specs, failed)
         results = []
-        for column, column_specs in zip(pictures, specs, strict=True):
-            images, batch = _allocate({i: spec for i, spec in column_specs.items() if i not in failed}, borrow)
-            chosen = {i: column_specs[i] for i in images}
-            decode_on_threads(self._write, column, chosen, images, threads, failed)
+        for position, (column, column_specs) in enumerate(zip(pictures, specs, strict=True)):
+            good = {i: spec for i, spec in column_specs.items() if i not in failed}
+            images, batch = _allocate(good, partial(borrow, position))
+            decode_on_threads(self._write, column, good, images, threads, failed)
             results.append((images, batch))
         return results
 

@@ -37,8 +37,8 @@ class Ragged:
 
     def __getitem__(self, index: int) -> Array:
         start, end = self._ends[index : index + 2]
-        array: Array = self._values[start:end]
-        return array
+        rows: Array = self._values[start:end]
+        return rows
 
 
 def as_targets(targets: Any, n: int, name: str = "targets") -> Any:
@@ -96,11 +96,13 @@ def _rows(field: Any) -> int | None:
 def _compact(targets: Any) -> Any:
     if isinstance(targets, (list, tuple)):
         return _compact_list(list(targets))
+    if isinstance(targets, range):
+        return np.asarray(targets)
     if isinstance(targets, np.ndarray) and targets.dtype.kind in "OU" and targets.ndim == 1:
         return _compact_list(targets.tolist())
     if hasattr(targets, "__array__") and not isinstance(targets, np.ndarray):  # tensors, and a Series by its position
-        array = np.asarray(targets)
-        return array if array.dtype.kind in _NUMBERS else _compact_list(array.tolist())
+        converted = np.asarray(targets)
+        return converted if converted.dtype.kind in _NUMBERS else _compact_list(converted.tolist())
     return targets
 
 
@@ -110,8 +112,8 @@ def _compact_list(targets: list[Any]) -> Any:
     ):
         return pack(targets)
     try:
-        array = np.asarray(targets)
-        return array if array.dtype.kind in _NUMBERS else targets
+        numbers = np.asarray(targets)
+        return numbers if numbers.dtype.kind in _NUMBERS else targets
     except ValueError:  # of unequal shape
         return _ragged(targets) or targets
 

@@ -54,6 +54,7 @@ def test_numbers_are_one_array():
     assert equal(as_targets([1, 2, 3, 4], N), np.arange(1, 5))
     assert equal(as_targets([[1, 2]] * N, N), np.array([[1, 2]] * N))
     assert as_targets(np.arange(8).reshape(4, 2), N).shape == (4, 2)
+    assert equal(as_targets(range(4), N), np.arange(4))
 
 
 @pytest.mark.parametrize("as_list", [False, True])
