@@ -65,7 +65,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     fit that continues an earlier one. (If there are only one or two batches, the batches that Keras requests ahead of
     training already complete a pass.) endless: for ``fit(steps_per_epoch=)``: one pass follows another, each in an
     order of its own, wherever Keras's epochs end. A fit that ends within a pass is followed by one that
-    starts this pass over.
+    starts this pass over. (Keras 3.6 leaves out the first batch on the torch backend, later ones do not.)
 
     workers, use_multiprocessing, max_queue_size: as in PyDataset. One worker, the default, makes one batch ahead, on
     threads, while the last one is used; 0 makes each when it is requested. The workers belong to this dataset and stay

@@ -32,7 +32,7 @@ from .loading.sampler import EpochSampler
 from .loading.samples import SampleLoader
 from .loading.skip_counter import SkipCounter
 from .loading.targets import as_targets
-from .loading.tensors import as_tensors, take_tensors
+from .loading.tensors import TypedPictures, as_tensors, take_tensors
 from .system.threads import cpu_count
 
 # The pictures of each sample, and what failed, by position in the batch.
@@ -63,8 +63,9 @@ class ImageDataset(Dataset[Any]):
     crop_scale and crop_ratio, from torch's generator of the process. Boxes of objects in `targets` are not moved.
     colorspace, fast, strict, orient, max_pixels: as for :func:`bytecache.decode_image`.
     transform: a function of one image (C, H, W), as in torchvision; its result replaces the image. transforms: a
-    function of (image, target) that returns both, as in torchvision, after that. Both work on copies, and draw from
-    generators that torch seeds in each worker.
+    function of (image, target) that returns both, as in torchvision, after that; if torchvision is imported, it gets
+    images and masks as its tv_tensors, so that v2 transforms treat each as what it is. Both work on copies, and draw
+    from generators that torch seeds in each worker.
     on_error: "raise" raises SampleError, which names the path; "skip" leaves the sample out of its batch, counts it in
     ``skipped`` and logs its path once per process. A batch without a single good sample raises nevertheless, and so
     does a sample that is requested alone: ``data[i]``, ``batch_size=None``, ``ConcatDataset``.
@@ -104,6 +105,8 @@ class ImageDataset(Dataset[Any]):
             load, fit, masks, colorspace=colorspace, fast=fast, strict=strict, orient=orient, max_pixels=max_pixels
         )
         self._augment = Augmentation(transform, transforms, targets is not None, self._samples.masks)
+        if transforms is not None:
+            self._augment.transforms = TypedPictures(transforms, self._samples.masks, targets is not None)
         self._skips = SkipCounter() if on_error == "skip" else None
         self._buffers: dict[int, BufferPool] = defaultdict(BufferPool)  # for each picture of a sample
         self._pid: int | None = os.getpid()

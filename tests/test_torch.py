@@ -285,6 +285,30 @@ def read_with_mask(files, masks, index):
     return read(files[index]), masks[index]
 
 
+@pytest.mark.parametrize("count", [0, 1])
+@workers
+def test_transforms_of_torchvision_flip_masks_and_boxes_with_their_images(files, count):
+    """Its v2 transforms would leave alone a mask that is a plain tensor; what comes out are plain tensors."""
+    v2 = pytest.importorskip("torchvision.transforms.v2", reason="the transforms are torchvision's")
+    tv_tensors = pytest.importorskip("torchvision.tv_tensors")
+    flip, columns = v2.RandomHorizontalFlip(1), np.tile(np.arange(32, dtype=np.uint8), (24, 1))
+    data = ImageDataset(range(N), None, load=partial(same, (as_image(columns), columns)), masks=1, transforms=flip)
+    for images, masks in DataLoader(data, batch_size=4, num_workers=count, collate_fn=collate):
+        assert type(images) is type(masks) is torch.Tensor
+        assert torch.equal(images[0, 0], masks[0]) and masks[0, 0].tolist() == list(range(31, -1, -1))
+    boxes = tv_tensors.BoundingBoxes([[2, 3, 8, 9]], format="XYXY", canvas_size=(24, 32))
+    data = ImageDataset(range(N), [{"boxes": boxes}] * N, load=partial(same, as_image(columns)), transforms=flip)
+    for image, target in (data[0], data[0]):
+        assert target["boxes"].tolist() == [[24, 3, 30, 9]] and image[0, 0, 0] == 31
+    data = ImageDataset(range(N), range(N), load=partial(same, (as_image(columns), columns)), masks=1, transforms=flip)
+    (image, mask), target = data[7]
+    assert torch.equal(image[0], mask) and mask[0, 0] == 31 and int(target) == 7
+
+
+def as_image(columns):
+    return np.repeat(columns[..., None], 3, axis=2)
+
+
 @workers
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_a_worker_draws_its_own_random_numbers(files):

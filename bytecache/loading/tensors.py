@@ -1,8 +1,9 @@
-"""Targets as torch tensors."""
+"""Targets as torch tensors, and pictures as those of torchvision for its transforms."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,3 +50,39 @@ def take_tensors(targets: Any, indices: Sequence[int]) -> list[Any]:
 
 def _as_tensor(target: Any) -> Any:
     return torch.as_tensor(target) if isinstance(target, np.ndarray) and target.dtype.kind in "biufc" else target
+
+
+class TypedPictures:
+    """Transforms of image and target that are told which tensors are images and which masks.
+
+    torchvision's v2 transforms take the first plain tensor for the image and leave others alone: a mask would not be
+    flipped with its image. So pictures come as ``torchvision.tv_tensors``, if that is imported, and go as plain ones.
+    Picklable if `transforms` is.
+    """
+
+    def __init__(self, transforms: Callable[[Any, Any], Any], masks: Sequence[int], has_targets: bool) -> None:
+        self._transforms, self._masks, self._has_targets = transforms, masks, has_targets
+
+    def __call__(self, inputs: Any, target: Any) -> Any:
+        """Return what the transforms return of an image, or a tuple of pictures, and its target."""
+        types = sys.modules.get("torchvision.tv_tensors")
+        if types is None:
+            return self._transforms(inputs, target)
+        pictures = inputs if isinstance(inputs, tuple) else (inputs,)
+        if not self._has_targets:
+            target = self._typed(types, target, len(pictures))
+        typed = tuple(self._typed(types, picture, p) for p, picture in enumerate(pictures))
+        result = self._transforms(typed if isinstance(inputs, tuple) else typed[0], target)
+        return _plain(types, result)
+
+    def _typed(self, types: Any, picture: Any, position: int) -> Any:
+        if type(picture) is not Tensor:
+            return picture
+        return (types.Mask if position in self._masks else types.Image)(picture)
+
+
+def _plain(types: Any, value: Any) -> Any:
+    """Return images and masks as plain tensors, also within tuples."""
+    if isinstance(value, (types.Image, types.Mask)):
+        return value.as_subclass(Tensor)
+    return tuple(_plain(types, part) for part in value) if type(value) is tuple else value
