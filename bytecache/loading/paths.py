@@ -10,7 +10,7 @@ import numpy as np
 
 
 class PackedStrings(Sequence[Any]):
-    """A sequence of n str, or of what `make` makes of each, in two arrays: the characters as UTF-8, and the offsets.
+    """A sequence of n str, or of what `make` makes of each, in two objects: the characters as UTF-8, and the offsets.
 
     A list of str is copied into each forked worker page by page, as reading an element writes its reference count; of
     this, all processes see one copy. Any str is returned as it came, lone surrogates included. Immutable.
@@ -19,7 +19,7 @@ class PackedStrings(Sequence[Any]):
     def __init__(self, strings: Iterable[Any], make: Callable[[str], Any] = str) -> None:
         encoded = [str(string).encode("utf-8", "surrogatepass") for string in strings]
         self._ends = np.cumsum([0, *map(len, encoded)])
-        self._bytes = np.frombuffer(b"".join(encoded), np.uint8)
+        self._bytes = b"".join(encoded)
         self._make = make
 
     def __len__(self) -> int:
@@ -28,8 +28,9 @@ class PackedStrings(Sequence[Any]):
     def __getitem__(self, index: Any) -> Any:
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} is out of range: there are {len(self)}")
-        start, end = self._ends[index % len(self) :][:2]
-        return self._make(self._bytes[start:end].tobytes().decode("utf-8", "surrogatepass"))
+        index %= len(self)
+        start, end = self._ends.item(index), self._ends.item(index + 1)
+        return self._make(self._bytes[start:end].decode("utf-8", "surrogatepass"))
 
 
 class _Elements(Sequence[Any]):
