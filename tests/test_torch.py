@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import pickle
@@ -225,6 +226,14 @@ def test_a_batch_of_any_targets(files, count):
     assert batch["name"] == ["0", "1", "2", "3"] and batch["none"] == [None] * 4
 
 
+def test_tensors_that_numpy_has_no_dtype_for_stay_tensors(files):
+    """As those on a device; dates are listed."""
+    data = ImageDataset(files, torch.arange(N, dtype=torch.bfloat16), load=read)
+    assert data[3][1].dtype == torch.bfloat16 and collate(data.__getitems__([2, 4]))[1].tolist() == [2, 4]
+    data = ImageDataset(files, np.full(N, np.datetime64("2020-01-01")), load=read)
+    assert collate(data.__getitems__([2, 4]))[1] == [np.datetime64("2020-01-01")] * 2
+
+
 def test_a_dict_of_fields_makes_each_target_a_dict(files):
     """As tf.data's users write it: arrays become tensors."""
     data = ImageDataset(files, {"boxes": [np.ones((i, 4)) for i in range(N)], "label": np.arange(N)}, load=read)
@@ -326,8 +335,25 @@ def draw_numpy(image, target):
     return image, np.random.random()
 
 
+class Frozen(ImageDataset):
+    """A dataset that returns how many objects the collector leaves be instead of its samples."""
+
+    def __getitems__(self, indices):
+        super().__getitems__(indices)
+        return [gc.get_freeze_count()]
+
+
+@workers
+def test_the_collector_leaves_alone_what_a_worker_inherits(files):
+    """It would write to every object, and so copy all memory that the worker shares with its parent."""
+    (count,) = DataLoader(Frozen(files, None, load=read), batch_size=N, num_workers=1)
+    assert count > 10_000
+    Frozen(files, None, load=read).__getitems__([0])
+    assert gc.get_freeze_count() == 0
+
+
 def test_a_forked_worker_copies_no_path():
-    """Paths and strings lie in arrays, of which no element has a reference count, and the collector leaves them be."""
+    """Paths and strings lie in objects whose elements have no reference counts."""
     data = ImageDataset([f"{i}.jpg" for i in range(100)], [str(i) for i in range(100)], load=read)
     for held in (data._paths, data._targets):
         assert not any(isinstance(value, (list, tuple)) for value in vars(held).values())

@@ -38,7 +38,7 @@ def _is_batchable(samples: Sequence[Any], first: Any) -> bool:
     if isinstance(first, (int, float, np.number, np.bool_)):
         return all(isinstance(sample, (int, float, np.number, np.bool_)) for sample in samples)
     # Not a list: of labels or boxes, whose number differs, it would be transposed wherever that number is the same.
-    return not isinstance(first, (Tensor, tuple, dict, list, type(None)))
+    return not isinstance(first, (Tensor, tuple, dict, list, np.generic, type(None)))
 
 
 def _same_length(samples: Sequence[Any]) -> bool:

@@ -98,12 +98,15 @@ def _compact(targets: Any) -> Any:
         return _compact_list(list(targets))
     if isinstance(targets, range):
         return np.asarray(targets)
-    if isinstance(targets, np.ndarray) and targets.dtype.kind in "OU" and targets.ndim == 1:
-        return _compact_list(targets.tolist())
-    if hasattr(targets, "__array__") and not isinstance(targets, np.ndarray):  # tensors, and a Series by its position
-        converted = np.asarray(targets)
-        return converted if converted.dtype.kind in _NUMBERS else _compact_list(converted.tolist())
-    return targets
+    if not hasattr(targets, "__array__"):
+        return targets
+    try:
+        converted = np.asarray(targets)  # also of a Series, by its positions
+    except (TypeError, RuntimeError):  # tensors on a device, or of a dtype that numpy has not
+        return targets
+    if converted.dtype.kind in _NUMBERS or (isinstance(targets, np.ndarray) and converted.dtype.kind not in "OU"):
+        return converted
+    return _compact_list(list(converted) if converted.ndim > 1 else converted.tolist())
 
 
 def _compact_list(targets: list[Any]) -> Any:

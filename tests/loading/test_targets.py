@@ -55,6 +55,8 @@ def test_numbers_are_one_array():
     assert equal(as_targets([[1, 2]] * N, N), np.array([[1, 2]] * N))
     assert as_targets(np.arange(8).reshape(4, 2), N).shape == (4, 2)
     assert equal(as_targets(range(4), N), np.arange(4))
+    assert type(as_targets(np.ma.masked_array(range(4), mask=[0, 1, 0, 1]), N)) is np.ndarray
+    assert entries(np.array(["a", "b", "c", "d"])) == entries(np.array(list("abcd"), object)) == list("abcd")
 
 
 @pytest.mark.parametrize("as_list", [False, True])
@@ -116,6 +118,8 @@ def test_a_series_counts_by_position():
     pandas = pytest.importorskip("pandas", reason="a Series needs pandas")
     assert entries(pandas.Series([5, 6], index=[9, 1]), 2) == [5, 6]
     assert entries(pandas.Series(["a", "b"], index=[9, 1]), 2) == ["a", "b"]
+    rows = entries(pandas.DataFrame({"x": [1, 2], "y": ["a", "b"]}, index=[9, 1]), 2)
+    assert [row.tolist() for row in rows] == [[1, "a"], [2, "b"]]
 
 
 @pytest.mark.parametrize(
