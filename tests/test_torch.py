@@ -290,6 +290,14 @@ def test_an_image_and_its_mask(files, count):
     assert left.shape == (3, 24, 32) and right.shape == (24, 32) and int(label) == 5
 
 
+@pytest.mark.parametrize("size", [None, (8, 8)])
+def test_a_mask_of_odd_dimensions_is_an_error_with_its_path(size):
+    """It says what shape a mask has."""
+    data = ImageDataset(["a"], None, load=lambda _: (np.zeros((4, 4, 3), np.uint8), np.zeros(4)), masks=1, size=size)
+    with pytest.raises(SampleError, match=r"a: ValueError: an array must have the shape \(height, width\), got \(4,\)"):
+        data[0]
+
+
 def read_with_mask(files, masks, index):
     return read(files[index]), masks[index]
 

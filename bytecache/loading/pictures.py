@@ -117,17 +117,15 @@ def fit_pictures(
     def fitted(item: tuple[int, int]) -> SampleSpec:
         p, i = item
         spec, image = columns[p][i], columns[0][i]
-        if len(spec.shape) != 3 and not spec.mask:
+        if len(image.shape) != 3 or len(spec.shape) not in ((2, 3) if spec.mask else (3,)):
             return spec
-        own = spec if not spec.mask and (p == 0 or not _proportional(spec, image)) else None
-        if own is not None:
-            return _placed(spec, fit, fit.place(spec.shape[0], spec.shape[1], crops[p].get(i)))
-        return _placed(spec, fit, _scaled(fit.place(image.shape[0], image.shape[1], crops[0].get(i)), image, spec))
+        if spec.mask or (p > 0 and _proportional(spec, image)):
+            placement = fit.place(image.shape[0], image.shape[1], crops[0].get(i))
+            return _placed(spec, fit, _scaled(placement, image, spec))
+        return _placed(spec, fit, fit.place(spec.shape[0], spec.shape[1], crops[p].get(i)))
 
-    results = []
-    for p, column in enumerate(columns):
-        results.append(map_indexed(fitted, {i: (p, i) for i in column if i not in failed}, failed))
-    return results
+    items = [{i: (p, i) for i in column if i not in failed} for p, column in enumerate(columns)]
+    return [map_indexed(fitted, column, failed) for column in items]
 
 
 def _random_boxes(specs: Mapping[int, SampleSpec], fit: Fit, draws: Array) -> dict[int, Box]:
@@ -143,10 +141,11 @@ def _proportional(spec: SampleSpec, image: SampleSpec) -> bool:
 
 def _scaled(placement: Placement, image: SampleSpec, spec: SampleSpec) -> Placement:
     """Return the placement of the image for another picture of the sample, whose padding is 0 if it is a mask."""
-    y, x = spec.shape[0] / image.shape[0], spec.shape[1] / image.shape[1]
     top, left, height, width = placement.box
-    pad_value = 0 if spec.mask else placement.pad_value
-    return placement._replace(box=(top * y, left * x, height * y, width * x), pad_value=pad_value)
+    top, height = top * spec.shape[0] / image.shape[0], height * spec.shape[0] / image.shape[0]
+    left, width = left * spec.shape[1] / image.shape[1], width * spec.shape[1] / image.shape[1]
+    within = top, left, min(height, spec.shape[0] - top), min(width, spec.shape[1] - left)  # not outside by rounding
+    return placement._replace(box=within, pad_value=0 if spec.mask else placement.pad_value)
 
 
 def _placed(spec: SampleSpec, fit: Fit, placement: Placement) -> SampleSpec:

@@ -109,6 +109,14 @@ def test_a_mask_of_the_upright_image_is_not_turned_again():
     assert np.array_equal(load_batch((stored, png(mask)), masks=1, orient=True).targets[0], mask)
 
 
+@pytest.mark.parametrize("sides", [(39, 13), (70, 49), (333, 111), (101, 101)], ids=str)
+def test_the_box_of_a_smaller_picture_is_within_it(sides):
+    """Whatever the proportion of the sizes, which floats cannot hold exactly."""
+    large, small = (np.zeros((side, side, 3), np.uint8) for side in sides)
+    batch = load_batch((large, small), [0] * 64, size=(8, 8), resize="random_crop", n=64, crop_scale=(0.9, 1))
+    assert batch.images[1].shape == (64, 8, 8, 3) and not batch.skipped
+
+
 def test_pictures_of_one_sample_get_the_same_random_box():
     """Left and right of one size, and a picture of half the size."""
     image = png(place_image())
@@ -179,6 +187,7 @@ def test_transform_comes_before_transforms():
         ),
         (np.ones((2, 2, 3)), {"masks": 1}, "a picture at each position of masks=.1,., got 1 in all"),
         ((np.ones((2, 2, 3)), b"no picture"), {"masks": 1}, "expected the bytes of an image"),
+        ((np.ones((2, 2, 3)), np.ones((0, 2))), {"masks": 1}, "an array must have pixels"),
     ],
 )
 def test_a_sample_that_cannot_be_made_names_the_reason(sample, options, reason):
