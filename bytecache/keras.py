@@ -16,9 +16,8 @@ from .images.jpeg import MAX_PIXELS
 from .loading.batches import Batch, BatchLoader
 from .loading.epoch_stats import EpochStats
 from .loading.epochs import EpochTracker
-from .loading.failures import SampleError, log_skipped
-from .loading.first_batches import FirstBatches
-from .loading.prefetch import Prefetcher
+from .loading.prefetch import FirstBatches, Prefetcher
+from .loading.samples import SampleError, log_skipped
 from .system.arguments import check_int
 
 if tuple(int(part) for part in keras.__version__.split(".")[:2]) < (3, 6):
@@ -28,6 +27,8 @@ if tuple(int(part) for part in keras.__version__.split(".")[:2]) < (3, 6):
     )
 
 __all__ = ["CacheReport", "ImageDataset", "SampleError"]
+
+_WORKER_OPTIONS = ("workers", "use_multiprocessing", "max_queue_size")
 
 
 class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
@@ -108,19 +109,21 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         self._arguments = _without(locals(), "self", "__class__")
         # With one worker, Keras requests one batch after the other; the actual workers run here.
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=max_queue_size)
-        own = ("endless", "workers", "use_multiprocessing", "max_queue_size")
-        self._loader = BatchLoader(**_without(self._arguments, *own))
+        self._loader = BatchLoader(**_without(self._arguments, "endless", *_WORKER_OPTIONS))
         self._epochs = EpochTracker(len(self._loader), in_request_order=shuffle)
+        self._prefetcher = self._make_prefetcher(workers, use_multiprocessing, max_queue_size)
         self._endless, self._first = endless, FirstBatches()
-        self._prefetcher: Prefetcher | None = None
-        depth = check_int(max_queue_size, "max_queue_size", 1)
-        if check_int(workers, "workers", 0) > 0:
-            alone = workers == 1 and not use_multiprocessing
-            self._prefetcher = Prefetcher(self._loader, workers, use_multiprocessing, 1 if alone else depth)
-            weakref.finalize(self, self._prefetcher.close)
         self._skipped_paths: set[Any] = set()
         self.skipped = 0
         self.error: BaseException | None = None
+
+    def _make_prefetcher(self, workers: int, processes: bool, max_queue_size: int) -> Prefetcher | None:
+        depth = check_int(max_queue_size, "max_queue_size", 1)
+        if check_int(workers, "workers", 0) == 0:
+            return None
+        prefetcher = Prefetcher(self._loader, workers, processes, 1 if workers == 1 and not processes else depth)
+        weakref.finalize(self, prefetcher.close)
+        return prefetcher
 
     def __len__(self) -> int:
         """The number of batches of a pass over the data; the last one may be smaller."""

@@ -25,12 +25,10 @@ from .loading.augmentation import Augmentation
 from .loading.buffers import BufferPool
 from .loading.collate import collate
 from .loading.epoch_stats import EpochStats
-from .loading.failures import SampleError, check_skipped
 from .loading.lookahead import Cursor, Key, Lookahead
 from .loading.paths import check_paths
 from .loading.sampler import EpochSampler
-from .loading.samples import SampleLoader
-from .loading.skip_counter import SkipCounter
+from .loading.samples import SampleError, SampleLoader, check_skipped, log_skipped
 from .loading.targets import as_targets
 from .loading.tensors import TypedPictures, as_tensors, take_tensors
 from .system.threads import cpu_count
@@ -107,7 +105,7 @@ class ImageDataset(Dataset[Any]):
         self._augment = Augmentation(transform, transforms, targets is not None, self._samples.masks)
         if transforms is not None:
             self._augment.transforms = TypedPictures(transforms, self._samples.masks, targets is not None)
-        self._skips = SkipCounter() if on_error == "skip" else None
+        self._skips = _SkipCounter() if on_error == "skip" else None
         self._buffers: dict[int, BufferPool] = defaultdict(BufferPool)  # for each picture of a sample
         self._pid: int | None = os.getpid()
         self._lookahead = Lookahead[_Decoded]()
@@ -189,6 +187,25 @@ class ImageDataset(Dataset[Any]):
             if get_worker_info() is not None:
                 gc.freeze()  # a collection would write to all objects that a forked worker shares, and so copy them
         return self._buffers[position].borrow(shape, dtype)
+
+
+class _SkipCounter:
+    """A counter of skipped samples, common to all worker processes; it logs each path once per process."""
+
+    def __init__(self) -> None:
+        # A slot for this process and one for each worker, so that none overwrites another's.
+        self._counts = torch.zeros(1024, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self._logged: set[Any] = set()
+
+    def record(self, skipped: list[tuple[Any, str]]) -> None:
+        """Count samples, given as (path, reason), and log them."""
+        worker = get_worker_info()
+        self._counts[0 if worker is None else 1 + worker.id % 1023] += len(skipped)
+        log_skipped(skipped, self._logged)
+
+    def total(self) -> int:
+        """Return how many times a sample was skipped, in all processes."""
+        return int(self._counts.sum())
 
 
 class CacheReport:

@@ -480,7 +480,7 @@ def test_a_workers_error_is_a_sample_error_with_its_path(files):
     [
         ({"paths": []}, "paths is empty"),
         ({"targets": [1]}, "one entry per path, got 1 for 2"),
-        ({"targets": {1, 2}}, "targets must be indexable with one entry per path, got a set"),
+        ({"targets": {1, 2}}, "targets must be indexable with one entry per path, got set"),
         ({"targets": np.zeros(2, np.float128)}, "targets must be of a dtype that torch has, got float128"),
         ({"transforms": 3}, "load and transform must be functions, got transforms=3"),
         ({"masks": 0}, "masks must be positions in the tuple that load returns, from 1 on"),

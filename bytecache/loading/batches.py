@@ -15,9 +15,8 @@ from ..system.arguments import check_int
 from .augmentation import Augmentation
 from .batch_writer import BatchWriter
 from .epochs import epoch_order
-from .failures import check_skipped
 from .paths import check_paths
-from .samples import SampleLoader
+from .samples import SampleLoader, check_skipped
 from .targets import Chosen, as_targets, batched, take_batch
 
 

@@ -1,4 +1,4 @@
-"""Batches prefetched by worker threads or worker processes."""
+"""Batches prefetched by worker threads or worker processes, and the first ones, kept for a second request."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ import numpy as np
 
 from ..system.collection import no_collection
 from .batches import Batch, BatchLoader
+from .targets import copied
+
+_REQUESTED_TWICE = 2  # batches that Keras takes to find out shapes and dtypes
 
 
 class Prefetcher:
@@ -96,6 +99,30 @@ class Prefetcher:
                 future.cancel()
             self._futures.clear()
         executor.shutdown(wait=False)
+
+
+class FirstBatches:
+    """A keeper of the first batches of a pass, should it start over.
+
+    Keras requests one or two to find out shapes and dtypes, and then starts the pass. Made again, they would count as
+    hits in the first epoch, and their files be read twice if the cache is full. Safe for threads.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, int], Batch] = {}
+
+    def keep(self, epoch: int, position: int, batch: Batch) -> None:
+        """Keep a copy of the batch if it is one of the first; none is kept any more once a later one comes."""
+        if position == 0 or position >= _REQUESTED_TWICE:
+            self._kept = {}
+        if position < _REQUESTED_TWICE:
+            self._kept[epoch, position] = batch._replace(
+                images=copied(batch.images), targets=copied(batch.targets), weights=copied(batch.weights)
+            )
+
+    def take(self, epoch: int, position: int) -> Batch | None:
+        """Return the batch if it is kept, and keep it no more."""
+        return self._kept.pop((epoch, position), None)
 
 
 _worker_loader: Any = None  # in a worker process: the loader of its batches

@@ -82,7 +82,7 @@ def _check_entries(targets: Any, n: int, name: str) -> None:
         length = None
     if length is None or isinstance(targets, (str, bytes)) or not hasattr(targets, "__getitem__"):
         kind = type(targets).__name__
-        raise TypeError(f"{name} must be indexable with one entry per path, got a {kind}: pass a list or an array")
+        raise TypeError(f"{name} must be indexable with one entry per path, got {kind}: pass a list or an array")
     if length != n:
         raise ValueError(f"{name} must have one entry per path, got {length} for {n}")
 

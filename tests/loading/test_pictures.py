@@ -13,7 +13,7 @@ from PIL import Image, ImageOps  # noqa: E402
 
 import bytecache  # noqa: E402
 from bytecache.loading.batches import BatchLoader  # noqa: E402
-from bytecache.loading.failures import SampleError  # noqa: E402
+from bytecache.loading.samples import SampleError  # noqa: E402
 
 # An image whose pixels tell their place: red is the row, green the column. Its mask has the same numbers.
 HEIGHT, WIDTH = 40, 60

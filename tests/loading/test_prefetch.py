@@ -13,8 +13,8 @@ from helpers.batches import batch_loader, read
 from helpers.images import flat_jpeg
 from helpers.processes import in_child
 
-from bytecache.loading.failures import SampleError
 from bytecache.loading.prefetch import Prefetcher
+from bytecache.loading.samples import SampleError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 kinds_of_workers = pytest.mark.parametrize("processes", [False, True], ids=["threads", "processes"])

@@ -10,8 +10,7 @@ from helpers.batches import batch_loader, file_numbers, read
 from helpers.images import flat_jpeg
 
 import bytecache
-from bytecache.loading.failures import SampleError
-from bytecache.loading.samples import SampleLoader
+from bytecache.loading.samples import SampleError, SampleLoader
 
 
 def test_a_bad_sample_raises_with_its_path(files):
