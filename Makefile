@@ -6,11 +6,13 @@ RUN := $(VENV)/bin/python
 # The build without GPU code is smaller; any other that is installed works as well.
 TENSORFLOW ?= $(if $(filter x86_64,$(shell uname -m)),tensorflow-cpu,tensorflow)
 TORCH ?= torch==2.13.0
+# The first pip that knows --group; that of Debian 12 is 23.0.
+WITH_GROUPS := "pip>=25.1"
 DEMO ?= demo
 STORAGE_MS ?= 5
 FISH := $(RUN) -m integrations.fish_count
 
-.PHONY: demo test test-all lint bench bench-full clean
+.PHONY: demo test test-all package lint bench bench-full clean
 
 demo: $(VENV)/.demo  ## draws 1,800 images, trains through an LRU cache and a fill-once cache, compares the runs
 	$(FISH) make_data --out $(DEMO)/data
@@ -28,16 +30,39 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache --no-logo
 
-# The core on the other installed Pythons: on the path, or under pyenv.
-test-all: test
+# The sdist, the wheel that is built from it, and the sdist unpacked.
+package: $(VENV)/.dev
+	rm -rf build/dist build/sdist
+	$(RUN) -m build -q --outdir build/dist .
+	$(RUN) -m twine check --strict build/dist/*
+	mkdir -p build/sdist && tar -xzf build/dist/*.tar.gz -C build/sdist --strip-components=1
+
+# On the other installed Pythons, on the path or under pyenv: the wheel in an environment of its own, tested by what is
+# in the sdist. Then the same with the oldest versions of what it requires (matplotlib 3.7 calls what pyparsing 3.3
+# deprecates).
+find_python = for found in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python; do \
+	"$$found" -c "" 2>/dev/null && python=$$found && break; done; \
+	[ -n "$$python" ] || { echo "SKIPPED Python $$version: not installed"; continue; }
+
+test-all: test package
 	@for version in 3.10 3.12 3.13; do \
-	  python=; for found in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python; do \
-	    "$$found" -c "" 2>/dev/null && python=$$found && break; done; \
-	  if [ -z "$$python" ]; then echo "SKIPPED Python $$version: not installed"; continue; fi; \
-	  echo "== the core on Python $$version"; \
-	  env=.venv-$$version; \
-	  { [ -x $$env/bin/pytest ] || { "$$python" -m venv $$env && $$env/bin/pip install -q -e ".[images]" hypothesis pytest; }; } && \
-	  $$env/bin/python -m pytest -q || exit 1; \
+	  python=; $(find_python); \
+	  echo "== the wheel and the sdist on Python $$version"; \
+	  env=$$PWD/.venv-$$version; rm -rf $$env; \
+	  "$$python" -m venv $$env && \
+	  $$env/bin/pip install -q "$$(echo build/dist/*.whl)[images]" hypothesis pytest && \
+	  (cd / && $$env/bin/bytecache --version) && \
+	  (cd build/sdist && $$env/bin/python -m pytest -q) || exit 1; \
+	done
+	@for version in 3.10; do \
+	  python=; $(find_python); \
+	  echo "== the oldest versions that pyproject.toml admits, on Python $$version"; \
+	  env=$$PWD/.venv-oldest; rm -rf $$env; \
+	  "$$python" -m venv $$env && \
+	  $$env/bin/pip install -q build/dist/*.whl && \
+	  $$env/bin/pip install -q $$($$env/bin/python tests/helpers/oldest.py images plot keras | sed "s/tensorflow==/$(TENSORFLOW)==/") \
+	    "pyparsing<3.3" hypothesis pytest && \
+	  (cd build/sdist && $$env/bin/python -m pytest -q --ignore tests/benchmarks) || exit 1; \
 	done
 
 # The measurements in both READMEs; bench-full: with more images, loaders and entries.
@@ -63,17 +88,19 @@ $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(VENV)/bin/pip pyproject.toml
-	$(VENV)/bin/pip install -q -e ".[plot]" tqdm tensorboard $(TENSORFLOW)
+	$(RUN) -m pip install -q -e ".[plot]" tqdm tensorboard $(TENSORFLOW)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/bin/pip pyproject.toml
-	$(VENV)/bin/pip install -q -e ".[dev]" tensorboard $(TENSORFLOW) $(TORCH)
+	$(RUN) -m pip install -q $(WITH_GROUPS)
+	$(RUN) -m pip install -q -e ".[images,plot]" --group dev tensorboard $(TENSORFLOW) $(TORCH)
 	touch $@
 
 # mosaicml-streaming and litdata require torchvision and the clients of all clouds, which reading files does not need;
 # stocaching requires older versions than it works with.
 $(VENV)/.bench: $(VENV)/bin/pip pyproject.toml
-	$(VENV)/bin/pip install -q -e ".[bench]" $(TENSORFLOW) $(TORCH)
+	$(RUN) -m pip install -q $(WITH_GROUPS)
+	$(RUN) -m pip install -q -e ".[images,plot]" --group bench $(TENSORFLOW) $(TORCH)
 	-$(VENV)/bin/pip install -q --no-deps litdata mosaicml-streaming stocaching
 	touch $@
 

@@ -13,28 +13,49 @@ from .cache.stats import CacheStats
 from .images.arrays import Array
 from .images.crops import CROP_RATIO, CROP_SCALE
 from .images.jpeg import MAX_PIXELS
-from .loading.batches import BatchLoader
+from .loading.batches import Batch, BatchLoader
 from .loading.epoch_stats import EpochStats
 from .loading.epochs import EpochTracker
-from .loading.prefetch import Prefetcher
+from .loading.prefetch import FirstBatches, Prefetcher
 from .loading.samples import SampleError, log_skipped
 from .system.arguments import check_int
 
+if tuple(int(part) for part in keras.__version__.split(".")[:2]) < (3, 6):
+    raise ImportError(
+        f"bytecache.keras needs Keras 3.6 or later, this is {keras.__version__}, which repeats, drops or reorders the "
+        "batches of a dataset: pip install --upgrade keras"
+    )
+
 __all__ = ["CacheReport", "ImageDataset", "SampleError"]
+
+_WORKER_OPTIONS = ("workers", "use_multiprocessing", "max_queue_size")
 
 
 class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     """A dataset of batches for ``model.fit``, ``evaluate``, ``predict``: ``(images, targets)`` or ``(images,)``.
 
-    paths: the arguments of `load`, one per sample. targets: array-like with one entry per path, or None.
-    load: the read function, cached or not; returns the bytes of an image of any format, which are decoded here, or an
-    array (H, W, C). If it is cached, a batch's misses are read on threads. size: (height, width) in pixels to resize
-    images to, with ``bytecache[images]``; without it they must all have the same size. resize, pad_value: "stretch",
-    "crop" or "pad", as for :func:`bytecache.decode_batch`, or "random_crop", a box for each sample as ``random_crops``
-    draws them with crop_scale and crop_ratio, which is a pure function of (seed, epoch, sample). colorspace, fast,
-    strict, orient, max_pixels: as for :func:`bytecache.decode_image`. dtype: of the images; uint8 keeps batches small,
-    so scale in the model.
-    transform: a function from one image (H, W, C) to another, applied before it is written into the batch.
+    If `load` returns several pictures, the last are the targets, and the images a tuple if more than one is left; with
+    `targets`, the images are the tuple of all. Masks are arrays (n, H, W).
+
+    paths: the arguments of `load`, one per sample: a list, an array of numpy or Arrow, any sequence. Lists of str or
+    paths are packed, so that a worker copies none. targets: anything with one entry per path, or None; a dict of such
+    fields, or a tuple of arrays, makes a batch's targets a dict or a tuple. Numbers, dicts and tuples are batched to
+    arrays (n, ...) field by field. What has no common shape in a batch, such as the boxes of each image, is a list of
+    n, for a loop of your own: ``fit`` takes arrays alone, so pad it in `transforms`. sample_weight: one per path; a
+    batch is ``(images, targets, weights)`` then.
+    load: the read function, cached or not; returns the bytes of an image of any format, which are decoded here, an
+    array (H, W, C), or a tuple of such pictures. If it is cached, a batch's misses are read on threads. masks: the
+    position in that tuple, or several, of pictures whose pixels are class numbers, which are kept as the file has them
+    (palette indices, or gray of up to 16 bits): resized to the nearest pixel in the image's box, padded with 0, turned
+    as the image is. size: (height, width) in pixels to resize images to, with ``bytecache[images]``; without it they
+    must all have the same size. resize, pad_value: "stretch", "crop" or "pad", as for :func:`bytecache.decode_batch`,
+    or "random_crop", a box for each sample as ``random_crops`` draws them with crop_scale and crop_ratio, which is a
+    pure function of (seed, epoch, sample). Boxes of objects in `targets` are not moved. colorspace, fast, strict,
+    orient, max_pixels: as for :func:`bytecache.decode_image`. dtype: of the images; uint8 keeps batches small, so scale
+    in the model; masks have their own.
+    transform: a function from one image (H, W, C) to another, applied before it is written into the batch. transforms:
+    a function of (image, target) that returns both, after that. Both work on copies, on several threads; in a worker
+    process the generators of random, numpy and torch are seeded with (seed, epoch, batch).
     on_error: "raise" raises SampleError, which names the path; "skip" leaves the sample out of its batch, counts it in
     ``skipped`` and logs its path once; a batch without a single good sample raises nevertheless.
 
@@ -43,7 +64,9 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     whatever order they are requested in, so ``fit(shuffle=...)`` has no effect. For ``predict``, and wherever results
     are matched with paths, pass ``shuffle=False``. ``epoch`` is the epoch of the current pass, from 0; set it before a
     fit that continues an earlier one. (If there are only one or two batches, the batches that Keras requests ahead of
-    training already complete a pass.)
+    training already complete a pass.) endless: for ``fit(steps_per_epoch=)``: one pass follows another, each in an
+    order of its own, wherever Keras's epochs end. A fit that ends within a pass is followed by one that
+    starts this pass over. (Keras 3.6 leaves out the first batch on the torch backend, later ones do not.)
 
     workers, use_multiprocessing, max_queue_size: as in PyDataset. One worker, the default, makes one batch ahead, on
     threads, while the last one is used; 0 makes each when it is requested. The workers belong to this dataset and stay
@@ -55,7 +78,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __init__(
         self,
-        paths: Sequence[Any],
+        paths: Any,
         targets: Any,
         *,
         batch_size: int,
@@ -67,8 +90,12 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         crop_ratio: tuple[float, float] = CROP_RATIO,
         shuffle: bool = True,
         seed: int = 0,
+        endless: bool = False,
         dtype: str = "uint8",
+        sample_weight: Any = None,
         transform: Callable[[Array], Array] | None = None,
+        transforms: Callable[[Any, Any], Any] | None = None,
+        masks: int | Sequence[int] = (),
         on_error: str = "raise",
         colorspace: str = "RGB",
         fast: bool = False,
@@ -82,27 +109,36 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         self._arguments = _without(locals(), "self", "__class__")
         # With one worker, Keras requests one batch after the other; the actual workers run here.
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=max_queue_size)
-        self._loader = BatchLoader(**_without(self._arguments, "workers", "use_multiprocessing", "max_queue_size"))
+        self._loader = BatchLoader(**_without(self._arguments, "endless", *_WORKER_OPTIONS))
         self._epochs = EpochTracker(len(self._loader), in_request_order=shuffle)
-        self._prefetcher: Prefetcher | None = None
-        depth = check_int(max_queue_size, "max_queue_size", 1)
-        if check_int(workers, "workers", 0) > 0:
-            alone = workers == 1 and not use_multiprocessing
-            self._prefetcher = Prefetcher(self._loader, workers, use_multiprocessing, 1 if alone else depth)
-            weakref.finalize(self, self._prefetcher.close)
+        self._prefetcher = self._make_prefetcher(workers, use_multiprocessing, max_queue_size)
+        self._endless, self._first = endless, FirstBatches()
         self._skipped_paths: set[Any] = set()
         self.skipped = 0
         self.error: BaseException | None = None
 
+    def _make_prefetcher(self, workers: int, processes: bool, max_queue_size: int) -> Prefetcher | None:
+        depth = check_int(max_queue_size, "max_queue_size", 1)
+        if check_int(workers, "workers", 0) == 0:
+            return None
+        prefetcher = Prefetcher(self._loader, workers, processes, 1 if workers == 1 and not processes else depth)
+        weakref.finalize(self, prefetcher.close)
+        return prefetcher
+
     def __len__(self) -> int:
-        """The number of batches; the last one may be smaller."""
+        """The number of batches of a pass over the data; the last one may be smaller."""
         return len(self._loader)
 
     @property
-    def num_batches(self) -> int:
-        """The number of batches. Reading it STARTS A PASS, as Keras reads it before each one; ``len()`` does not."""
-        self._epochs.start_pass()
+    def num_batches(self) -> int | None:
+        """The number of batches, None if endless. Reading it STARTS A PASS, as Keras reads it before each one.
+
+        ``len()`` does not.
+        """
         self.error = None
+        if self._endless:
+            return None
+        self._epochs.start_pass()
         return len(self._loader)
 
     @property
@@ -115,18 +151,24 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         self._epochs.epoch = epoch
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        if not -len(self) <= index < len(self):
+        if not self._endless and not -len(self) <= index < len(self):
             raise IndexError(f"batch {index} is out of range: the dataset has {len(self)} batches")
         epoch, position = self._epochs.locate(index % len(self))
+        batch = self._first.take(epoch, position) or self._load(epoch, position)
+        parts = (batch.images, batch.targets, batch.weights)
+        return parts[: 1 if batch.targets is None else 2 if batch.weights is None else 3]
+
+    def _load(self, epoch: int, position: int) -> Batch:
         load = self._prefetcher.get if self._prefetcher is not None else self._loader.load
         try:
             batch = load(epoch, position)
         except BaseException as exc:
             self.error = exc  # TensorFlow raises an error of its own instead
             raise
+        self._first.keep(epoch, position, batch)
         self.skipped += len(batch.skipped)
         log_skipped(batch.skipped, self._skipped_paths)
-        return (batch.images,) if batch.targets is None else (batch.images, batch.targets)
+        return batch
 
     def __reduce__(self) -> Any:
         return _rebuild, (type(self), self._arguments)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import operator
 import os
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -19,48 +21,63 @@ from .images.arrays import Array
 from .images.batch import map_indexed
 from .images.crops import CROP_RATIO, CROP_SCALE, DRAWS, make_fit
 from .images.jpeg import MAX_PIXELS
+from .loading.augmentation import Augmentation
 from .loading.buffers import BufferPool
 from .loading.collate import collate
 from .loading.epoch_stats import EpochStats
 from .loading.lookahead import Cursor, Key, Lookahead
+from .loading.paths import check_paths
 from .loading.sampler import EpochSampler
-from .loading.samples import SampleError, SampleLoader, check_samples, check_skipped, log_skipped
+from .loading.samples import SampleError, SampleLoader, check_skipped, log_skipped
+from .loading.targets import as_targets
+from .loading.tensors import TypedPictures, as_tensors, take_tensors
 from .system.threads import cpu_count
 
-_Decoded: TypeAlias = tuple[dict[int, Any], dict[int, Exception]]  # images, and what failed, by position in the batch
+# The pictures of each sample, and what failed, by position in the batch.
+_Decoded: TypeAlias = tuple[dict[int, list[Tensor]], dict[int, Exception]]
 
 __all__ = ["CacheReport", "EpochSampler", "ImageDataset", "SampleError", "collate"]
 
 
 class ImageDataset(Dataset[Any]):
-    """A map-style dataset of samples ``(image, target)``, or of images alone if `targets` is None.
+    """A map-style dataset of samples ``(image, target)``, or of images alone if there is no target.
 
     image: a uint8 tensor of shape (C, H, W) in channels-last memory, a view of the decoded array (of `load`'s dtype if
     that returns arrays). A batch is one cache look-up and is decoded on threads into one array, which lives
-    as long as any of its samples; without `size`, samples of different shapes get an array each. target: a tensor.
+    as long as any of its samples; without `size`, samples of different shapes get an array each. If `load` returns
+    several pictures, the last is the target, and the image a tuple if more than one is left; with `targets`, the image
+    is the tuple of all. A mask is a tensor (H, W).
 
-    paths: the arguments of `load`, one per sample. targets: array-like with one entry per path, or None. load: the
-    read function, cached or not; returns the bytes of an image of any format, which are decoded here, or an array (H,
-    W, C). If it is cached, a batch's misses are read on threads. size: (height, width) in pixels to resize images to,
-    with ``bytecache[images]``. resize, pad_value: "stretch", "crop" or "pad", as for :func:`bytecache.decode_batch`,
-    or "random_crop", a new box for each sample as ``random_crops`` draws them with crop_scale and crop_ratio, from
-    torch's generator of the process. colorspace, fast, strict, orient, max_pixels: as for
-    :func:`bytecache.decode_image`. transform: a function of one image (C, H, W), as in torchvision; its result
-    replaces the image.
+    paths: the arguments of `load`, one per sample: a list, an array of numpy or Arrow, any sequence. Lists of str or
+    paths are packed, so that a worker copies none. targets: anything with one entry per path, or None; a dict of such
+    fields makes each target a dict, a tuple of arrays a tuple. Numbers and arrays of numbers, of any shape each, come
+    as tensors, None, str and dicts as they are; all are copies. load: the read function, cached or not; returns the
+    bytes of an image of any format, which are decoded here, an array (H, W, C), or a tuple of such pictures. If it is
+    cached, a batch's misses are read on threads. masks: the position in that tuple, or several, of pictures whose
+    pixels are class numbers, which are kept as the file has them (palette indices, or gray of up to 16 bits): resized
+    to the nearest pixel in the image's box, padded with 0, turned as the image is. size: (height, width) in pixels to
+    resize images to, with ``bytecache[images]``. resize, pad_value: "stretch", "crop" or "pad", as for
+    :func:`bytecache.decode_batch`, or "random_crop", a new box for each sample as ``random_crops`` draws them with
+    crop_scale and crop_ratio, from torch's generator of the process. Boxes of objects in `targets` are not moved.
+    colorspace, fast, strict, orient, max_pixels: as for :func:`bytecache.decode_image`.
+    transform: a function of one image (C, H, W), as in torchvision; its result replaces the image. transforms: a
+    function of (image, target) that returns both, as in torchvision, after that; if torchvision is imported, it gets
+    images and masks as its tv_tensors, so that v2 transforms treat each as what it is. Both work on copies, and draw
+    from generators that torch seeds in each worker.
     on_error: "raise" raises SampleError, which names the path; "skip" leaves the sample out of its batch, counts it in
     ``skipped`` and logs its path once per process. A batch without a single good sample raises nevertheless, and so
     does a sample that is requested alone: ``data[i]``, ``batch_size=None``, ``ConcatDataset``.
 
-    For any DataLoader; ``collate_fn=bytecache.torch.collate`` makes channels-last batches without a copy. Pickles as
-    its arguments. A worker process decodes on its share of the processors, and has a cache of its own unless `load`'s
-    is shared. With ``num_workers=0`` and an ``EpochSampler`` of this dataset, the next batch is made while the last
-    one is used; `transform` is then applied to it when it is requested. Safe for threads if `load` and `transform`
-    are.
+    For any DataLoader; ``collate_fn=bytecache.torch.collate`` makes channels-last batches without a copy, and lists of
+    targets of unequal shape. Pickles as its arguments. A worker process decodes on its share of the processors, and has
+    a cache of its own unless `load`'s is shared. With ``num_workers=0`` and an ``EpochSampler`` of this dataset, the
+    next batch is made while the last one is used; its transforms are then applied when it is requested. Safe for
+    threads if `load` and the transforms are.
     """
 
     def __init__(
         self,
-        paths: Sequence[Any],
+        paths: Any,
         targets: Any,
         *,
         load: Callable[[Any], Any],
@@ -70,6 +87,8 @@ class ImageDataset(Dataset[Any]):
         crop_scale: tuple[float, float] = CROP_SCALE,
         crop_ratio: tuple[float, float] = CROP_RATIO,
         transform: Callable[[Tensor], Any] | None = None,
+        transforms: Callable[[Any, Any], Any] | None = None,
+        masks: int | Sequence[int] = (),
         on_error: str = "raise",
         colorspace: str = "RGB",
         fast: bool = False,
@@ -77,15 +96,18 @@ class ImageDataset(Dataset[Any]):
         orient: bool = False,
         max_pixels: int | None = MAX_PIXELS,
     ) -> None:
-        self._paths, self._targets = list(paths), None if targets is None else _as_tensor(targets)
-        check_samples(self._paths, self._targets, load, transform, on_error)
+        self._paths = check_paths(paths, load, on_error)
+        self._targets = as_tensors(as_targets(targets, len(self._paths)))
         fit = make_fit(size, resize, pad_value, crop_scale, crop_ratio)
         self._samples = SampleLoader(
-            load, fit, colorspace=colorspace, fast=fast, strict=strict, orient=orient, max_pixels=max_pixels
+            load, fit, masks, colorspace=colorspace, fast=fast, strict=strict, orient=orient, max_pixels=max_pixels
         )
-        self._transform = transform
+        self._augment = Augmentation(transform, transforms, targets is not None, self._samples.masks)
+        if transforms is not None:
+            self._augment.transforms = TypedPictures(transforms, self._samples.masks, targets is not None)
         self._skips = _SkipCounter() if on_error == "skip" else None
-        self._buffers, self._pid = BufferPool(), os.getpid()
+        self._buffers: dict[int, BufferPool] = defaultdict(BufferPool)  # for each picture of a sample
+        self._pid: int | None = os.getpid()
         self._lookahead = Lookahead[_Decoded]()
         self._cursor: Callable[[], Cursor | None] = _no_cursor
 
@@ -119,19 +141,16 @@ class ImageDataset(Dataset[Any]):
         return cursor
 
     def _samples_of(self, key: Key, decoded: _Decoded, skip: bool) -> list[Any]:
-        images, failed = decoded
+        pictures, failed = decoded
+        targets = [None] * len(key) if self._targets is None else take_tensors(self._targets, key)
         try:
-            if self._transform is not None:
-                images = map_indexed(self._transform, images, failed)
+            samples = map_indexed(lambda i: self._augment(pictures[i], targets[i]), {i: i for i in pictures}, failed)
             skipped = check_skipped([self._paths[i] for i in key], failed, skip)
-        finally:  # the exceptions' tracebacks refer to frames that refer to this: break the cycle
+        finally:  # the exceptions' tracebacks refer to frames that refer to these: break the cycle
             failed.clear()
         if skipped and self._skips is not None:
             self._skips.record(skipped)
-        if self._targets is None:
-            return list(images.values())
-        targets = self._targets[[key[position] for position in images]].unbind()
-        return list(zip(images.values(), targets, strict=True))
+        return [sample if len(sample) == 2 else sample[0] for sample in samples.values()]
 
     def _check_index(self, index: int) -> int:
         try:
@@ -154,20 +173,20 @@ class ImageDataset(Dataset[Any]):
     def _decode(self, paths: list[Any], draws: Array | None) -> _Decoded:
         samples, failed = self._samples.load(paths)
         try:
-            decoded, batch = self._samples.decode_all(samples, failed, self._batch_buffer, _decode_threads(), draws)
+            columns = self._samples.decode_all(samples, failed, self._batch_buffer, _decode_threads(), draws)
         finally:
             samples.clear()
-        if batch is None:
-            images: dict[int, Any] = {i: torch.from_numpy(image).permute(2, 0, 1) for i, image in decoded.items()}
-        else:
-            images = dict(zip(decoded, torch.from_numpy(batch).permute(0, 3, 1, 2).unbind(), strict=True))
-        return {i: image for i, image in images.items() if i not in failed}, failed
+        tensors = [_as_tensors(*column) for column in columns]
+        good = [i for i in tensors[0] if i not in failed]
+        return {i: [column[i] for column in tensors if i in column] for i in good}, failed
 
-    def _batch_buffer(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    def _batch_buffer(self, position: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Return an array that is reused later; each process has its own."""
         if self._pid != os.getpid():
-            self._buffers, self._pid = BufferPool(), os.getpid()
-        return self._buffers.borrow(shape, dtype)
+            self._buffers, self._pid = defaultdict(BufferPool), os.getpid()
+            if get_worker_info() is not None:
+                gc.freeze()  # a collection would write to all objects that a forked worker shares, and so copy them
+        return self._buffers[position].borrow(shape, dtype)
 
 
 class _SkipCounter:
@@ -179,11 +198,13 @@ class _SkipCounter:
         self._logged: set[Any] = set()
 
     def record(self, skipped: list[tuple[Any, str]]) -> None:
+        """Count samples, given as (path, reason), and log them."""
         worker = get_worker_info()
         self._counts[0 if worker is None else 1 + worker.id % 1023] += len(skipped)
         log_skipped(skipped, self._logged)
 
     def total(self) -> int:
+        """Return how many times a sample was skipped, in all processes."""
         return int(self._counts.sum())
 
 
@@ -219,15 +240,10 @@ def _decode_threads() -> int:
     return cpu_count() if worker is None else max(1, cpu_count() // worker.num_workers)
 
 
-def _as_tensor(targets: Any) -> Tensor:
-    if isinstance(targets, np.ndarray) and not targets.flags.writeable:
-        targets = targets.copy()  # torch warns about read-only arrays
-    try:
-        if not isinstance(targets, Tensor):
-            np.asarray(targets)  # torch takes the shape of the first entry: if that is empty, all others would be
-        return torch.as_tensor(targets)
-    except (TypeError, ValueError) as exc:
-        raise TypeError(
-            f"targets must be numbers, of the same shape for every path, got what torch cannot convert ({exc}): for "
-            "other targets pass targets=range(len(paths)) and look them up in collate_fn"
-        ) from None
+def _as_tensors(pictures: dict[int, Array], batch: Array | None) -> dict[int, Tensor]:
+    """Return images as tensors (C, H, W), masks as (H, W); those in one array as views of one tensor."""
+    if batch is None:
+        tensors: Any = map(torch.from_numpy, pictures.values())
+    else:
+        tensors = torch.from_numpy(batch).unbind()
+    return {i: each if each.dim() == 2 else each.permute(2, 0, 1) for i, each in zip(pictures, tensors, strict=True)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import pickle
@@ -204,10 +205,166 @@ def test_read_only_targets_are_accepted(files):
     ],
     ids=["arrays", "lists", "labels", "tensors"],
 )
-def test_targets_of_unequal_shape_are_refused(files, boxes):
-    """Also if the first is empty, where torch would take that shape for all of them."""
-    with pytest.raises(TypeError, match="targets must be numbers, of the same shape for every path"):
-        ImageDataset(files, boxes, load=read)
+def test_targets_of_unequal_shape_come_whole(files, boxes):
+    """As tensors of one dtype; also if the first is empty, where torch would take that shape for all of them."""
+    data = ImageDataset(files, boxes, load=read)
+    for found in ([target for _, target in data], [target for _, target in data.__getitems__(range(N))]):
+        assert [target.tolist() for target in found] == [torch.as_tensor(each).tolist() for each in boxes]
+        assert len({target.dtype for target in found if target.numel()}) == 1
+        assert all(target.shape[1:] == torch.as_tensor(boxes[1]).shape[1:] for target in found)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+@workers
+def test_a_batch_of_any_targets(files, count):
+    """Dicts field by field, what has no common shape as a list, names and None as they are."""
+    targets = [{"boxes": torch.ones(i % 3, 4), "id": i, "name": str(i), "none": None} for i in range(N)]
+    loader = DataLoader(ImageDataset(files, targets, load=read), batch_size=4, num_workers=count, collate_fn=collate)
+    images, batch = next(iter(loader))
+    assert images.shape == (4, 3, 24, 32) and batch["id"].tolist() == [0, 1, 2, 3]
+    assert [boxes.shape for boxes in batch["boxes"]] == [(0, 4), (1, 4), (2, 4), (0, 4)]
+    assert batch["name"] == ["0", "1", "2", "3"] and batch["none"] == [None] * 4
+
+
+def test_tensors_that_numpy_has_no_dtype_for_stay_tensors(files):
+    """As those on a device; dates are listed."""
+    data = ImageDataset(files, torch.arange(N, dtype=torch.bfloat16), load=read)
+    assert data[3][1].dtype == torch.bfloat16 and collate(data.__getitems__([2, 4]))[1].tolist() == [2, 4]
+    data = ImageDataset(files, np.full(N, np.datetime64("2020-01-01")), load=read)
+    assert collate(data.__getitems__([2, 4]))[1] == [np.datetime64("2020-01-01")] * 2
+
+
+def test_a_dict_of_fields_makes_each_target_a_dict(files):
+    """As tf.data's users write it: arrays become tensors."""
+    data = ImageDataset(files, {"boxes": [np.ones((i, 4)) for i in range(N)], "label": np.arange(N)}, load=read)
+    for target in (data[3][1], data.__getitems__([1, 3])[1][1]):
+        assert target["boxes"].shape == (3, 4) and target["label"] == torch.tensor(3)
+
+
+def test_targets_are_copies(files):
+    """What a loop or a transform writes is in no stored target."""
+    targets = [{"boxes": torch.ones(2, 4)}] * N
+    for kind in (targets, np.ones((N, 2)), [np.ones((i % 2 + 1, 2)) for i in range(N)], torch.ones(N, 2)):
+        data = ImageDataset(files, kind, load=read, transforms=lambda image, target: (image.add_(1), zeroed(target)))
+        for _ in range(2):
+            zeroed(data[0][1])
+        data = ImageDataset(files, kind, load=read)
+        boxes = [target["boxes"] if kind is targets else target for _, target in data.__getitems__([0, 1])]
+        assert all(each.min() == 1 for each in boxes)
+
+
+def zeroed(target):
+    (target["boxes"] if isinstance(target, dict) else target).zero_()
+    return target
+
+
+def test_transforms_gets_image_and_target(files):
+    """After `transform`, and what it returns is the sample; a target it must have."""
+    data = dataset(files, transform=halve, transforms=lambda image, target: (image.flip(-1), -target))
+    image, target = data[4]
+    assert image.shape == (3, 12, 16) and int(target) == -4
+    with pytest.raises(SampleError, match="transforms is a function of .image, target., and there is no target"):
+        ImageDataset(files, None, load=read, transforms=lambda image, target: (image, target))[0]
+    with pytest.raises(SampleError, match="transforms must return .image, target., got Tensor"):
+        dataset(files, transforms=lambda image, target: image)[0]
+
+
+@pytest.mark.parametrize("count", [0, 2])
+@workers
+def test_an_image_and_its_mask(files, count):
+    """Without targets the mask is one; a batch of both is made without a copy."""
+    masks = [np.full((24, 32), i, np.uint8) for i in range(N)]
+    load = partial(read_with_mask, files, masks)
+    data = ImageDataset(range(N), None, load=load, masks=1)
+    image, mask = data[3]
+    assert (image.shape, mask.shape, mask.dtype, int(mask.max())) == ((3, 24, 32), (24, 32), torch.uint8, 3)
+    numbers = []
+    for images, batch in DataLoader(data, batch_size=4, num_workers=count, collate_fn=collate):
+        assert images.is_contiguous(memory_format=torch.channels_last) and batch.shape[1:] == (24, 32)
+        assert file_numbers(images) == [int(mask.max()) for mask in batch]
+        numbers += file_numbers(images)
+    assert numbers == list(range(N))
+    samples = data.__getitems__([1, 2])
+    assert collate(samples)[1].data_ptr() == samples[0][1].data_ptr()
+    (left, right), label = ImageDataset(range(N), np.arange(N), load=load, masks=1)[5]
+    assert left.shape == (3, 24, 32) and right.shape == (24, 32) and int(label) == 5
+
+
+@pytest.mark.parametrize("size", [None, (8, 8)])
+def test_a_mask_of_odd_dimensions_is_an_error_with_its_path(size):
+    """It says what shape a mask has."""
+    data = ImageDataset(["a"], None, load=lambda _: (np.zeros((4, 4, 3), np.uint8), np.zeros(4)), masks=1, size=size)
+    with pytest.raises(SampleError, match=r"a: ValueError: an array must have the shape \(height, width\), got \(4,\)"):
+        data[0]
+
+
+def read_with_mask(files, masks, index):
+    return read(files[index]), masks[index]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+@workers
+def test_transforms_of_torchvision_flip_masks_and_boxes_with_their_images(files, count):
+    """Its v2 transforms would leave alone a mask that is a plain tensor; what comes out are plain tensors."""
+    v2 = pytest.importorskip("torchvision.transforms.v2", reason="the transforms are torchvision's")
+    tv_tensors = pytest.importorskip("torchvision.tv_tensors")
+    flip, columns = v2.RandomHorizontalFlip(1), np.tile(np.arange(32, dtype=np.uint8), (24, 1))
+    data = ImageDataset(range(N), None, load=partial(same, (as_image(columns), columns)), masks=1, transforms=flip)
+    for images, masks in DataLoader(data, batch_size=4, num_workers=count, collate_fn=collate):
+        assert type(images) is type(masks) is torch.Tensor
+        assert torch.equal(images[0, 0], masks[0]) and masks[0, 0].tolist() == list(range(31, -1, -1))
+    boxes = tv_tensors.BoundingBoxes([[2, 3, 8, 9]], format="XYXY", canvas_size=(24, 32))
+    data = ImageDataset(range(N), [{"boxes": boxes}] * N, load=partial(same, as_image(columns)), transforms=flip)
+    for image, target in (data[0], data[0]):
+        assert target["boxes"].tolist() == [[24, 3, 30, 9]] and image[0, 0, 0] == 31
+    data = ImageDataset(range(N), range(N), load=partial(same, (as_image(columns), columns)), masks=1, transforms=flip)
+    (image, mask), target = data[7]
+    assert torch.equal(image[0], mask) and mask[0, 0] == 31 and int(target) == 7
+
+
+def as_image(columns):
+    return np.repeat(columns[..., None], 3, axis=2)
+
+
+@workers
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_a_worker_draws_its_own_random_numbers(files):
+    """Each sample of an epoch its own, from torch's generator or numpy's."""
+    for draw in (draw_torch, draw_numpy):
+        loader = DataLoader(dataset(files, transforms=draw), batch_size=2, num_workers=2, collate_fn=collate)
+        assert len({float(target) for _, targets in loader for target in targets}) == N
+
+
+def draw_torch(image, target):
+    return image, torch.rand(())
+
+
+def draw_numpy(image, target):
+    return image, np.random.random()
+
+
+class Frozen(ImageDataset):
+    """A dataset that returns how many objects the collector leaves be instead of its samples."""
+
+    def __getitems__(self, indices):
+        super().__getitems__(indices)
+        return [gc.get_freeze_count()]
+
+
+@workers
+def test_the_collector_leaves_alone_what_a_worker_inherits(files):
+    """It would write to every object, and so copy all memory that the worker shares with its parent."""
+    (count,) = DataLoader(Frozen(files, None, load=read), batch_size=N, num_workers=1)
+    assert count > 10_000
+    Frozen(files, None, load=read).__getitems__([0])
+    assert gc.get_freeze_count() == 0
+
+
+def test_a_forked_worker_copies_no_path():
+    """Paths and strings lie in objects whose elements have no reference counts."""
+    data = ImageDataset([f"{i}.jpg" for i in range(100)], [str(i) for i in range(100)], load=read)
+    for held in (data._paths, data._targets):
+        assert not any(isinstance(value, (list, tuple)) for value in vars(held).values())
 
 
 def test_transform_gets_each_image_as_a_tensor(files):
@@ -302,7 +459,7 @@ def test_skipped_samples_keep_no_batch_alive(files, plain_gc):
     data = dataset(files, on_error="skip")
     for _ in range(10):
         data.__getitems__([0, 1, 2, 3])
-    assert len(data._buffers._arrays) == 1 and data.skipped == 20
+    assert len(data._buffers[0]._arrays) == 1 and data.skipped == 20
 
 
 @workers
@@ -323,7 +480,11 @@ def test_a_workers_error_is_a_sample_error_with_its_path(files):
     [
         ({"paths": []}, "paths is empty"),
         ({"targets": [1]}, "one entry per path, got 1 for 2"),
-        ({"targets": ["cat", "dog"]}, "targets must be numbers.*pass targets=range"),
+        ({"targets": {1, 2}}, "targets must be indexable with one entry per path, got set"),
+        ({"targets": np.zeros(2, np.float128)}, "targets must be of a dtype that torch has, got float128"),
+        ({"transforms": 3}, "load and transform must be functions, got transforms=3"),
+        ({"masks": 0}, "masks must be positions in the tuple that load returns, from 1 on"),
+        ({"paths": "ab"}, "paths must be a sequence of paths, got the single one 'ab'"),
         ({"on_error": "ignore"}, 'on_error must be "raise" or "skip"'),
         ({"load": "read"}, "load and transform must be functions"),
         ({"transform": 3}, "load and transform must be functions"),
@@ -474,7 +635,7 @@ def test_collate_equals_the_default_for_any_samples(files, which):
 
 
 def test_collate_leaves_other_types_to_the_default():
-    """Dictionaries, numbers and strings are collated as by default_collate."""
+    """Dictionaries, numbers, strings and objects of other classes are collated as by default_collate."""
     for samples in ([{"a": 1}, {"a": 2}], [1, 2], ["a", "b"], [("a", 1.5), ("b", 2.5)]):
         assert repr(collate(samples)) == repr(default_collate(samples))
 

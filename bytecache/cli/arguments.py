@@ -28,3 +28,13 @@ def int_at_least(least: int) -> Callable[[str], int]:
         return int(text)
 
     return argparse_type(parse)
+
+
+def add_glob(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add --glob, which may be repeated: ``args.glob`` is a list of patterns, or None. default: in words."""
+    parser.add_argument(
+        "--glob",
+        metavar="PATTERN",
+        action="append",
+        help=f'names of the files, such as "*.jpg", which means .JPG too; may be repeated (default: {default})',
+    )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..images.check import ImageReport, SimilarFiles, check_images
 from ..planning.folder import file_paths
-from .arguments import argparse_type
-from .text import format_table, plural, print_report
+from .arguments import add_glob, argparse_type
+from .text import format_patterns, format_table, plural, print_report, printable
 
 MAX_REFUSED_SHOWN, MAX_SIZES_SHOWN = 20, 5  # --json has all
 EXIT_REFUSED = 1
@@ -24,7 +24,7 @@ def add_check_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command; invalid ones are rejected before the folder is read."""
     add = parser.add_argument
     add("path", metavar="DIR", help="folder whose files, also in subfolders, are checked by content")
-    add("--glob", metavar="PATTERN", default="*", help='names of the files, such as "*.jp*g" (default: all)')
+    add_glob(parser, "all")
     add(
         "--size",
         metavar="HxW",
@@ -44,9 +44,10 @@ def parse_image_size(text: str) -> tuple[int, int]:
 
 def check(args: argparse.Namespace) -> int:
     """Decode every file of a folder, print what was found; return the exit status, EXIT_REFUSED if any is refused."""
-    report = check_images(file_paths(args.path, args.glob), size=args.size, progress=True)
-    fields = {"path": args.path, "glob": args.glob, "size": args.size, **as_fields(report)}
-    print_report(fields, format_check(args.path, args.glob, args.size, report), args.json)
+    patterns = args.glob or ["*"]
+    report = check_images(file_paths(args.path, patterns), size=args.size, progress=True)
+    fields = {"path": args.path, "glob": patterns, "size": args.size, **as_fields(report)}
+    print_report(fields, format_check(args.path, patterns, args.size, report), args.json)
     return EXIT_REFUSED if report.refused else 0
 
 
@@ -62,17 +63,16 @@ def as_fields(report: ImageReport) -> dict[str, object]:
     }
 
 
-def format_check(path: str, pattern: str, size: tuple[int, int] | None, report: ImageReport) -> list[str]:
+def format_check(path: str, patterns: Sequence[str], size: tuple[int, int] | None, report: ImageReport) -> list[str]:
     """Return a report as text: how many files are what, and a table for each that there is."""
     decoded = "all pixels decoded" if size is None else f"decoded at the scale for {size[0]} x {size[1]}"
-    named = "" if pattern == "*" else f" named {pattern}"
     counts = {
         "as they are": report.as_they_are,
         "with a remark": sum(similar.files for similar in report.remarks.values()),
         "through Pillow": sum(similar.files for similar in report.through_pillow.values()),
         "refused": len(report.refused),
     }
-    lines = [printable(path), f"  {plural(report.files, 'file')}{named}, {decoded}", ""]
+    lines = [printable(path), f"  {plural(report.files, 'file')}{format_patterns(patterns)}, {decoded}", ""]
     lines += format_table(("read", "files"), [(name, f"{files:,}") for name, files in counts.items()])
     for table in _tables(report):
         lines += ["", *table]
@@ -122,8 +122,3 @@ def _format_sizes(sizes: Mapping[tuple[int, int], int]) -> list[str]:
 def _format_counts(title: str, counts: Mapping[str, int]) -> list[str]:
     rows = [(name, f"{files:,}") for name, files in counts.items()]
     return format_table((title, "files"), rows, text_columns=(title,))
-
-
-def printable(text: str) -> str:
-    """Return a text in one line that any terminal shows: names of files may have any bytes."""
-    return text if text.isprintable() else repr(text)[1:-1]

@@ -67,8 +67,9 @@ def _mark_budget(axes: Axes, report: FolderReport, at_budget: dict[str, float]) 
     axes.axvline(percent, color="#555555", linewidth=1, linestyle=(0, (4, 3)), zorder=0.5)
     for name, rate in at_budget.items():
         axes.plot(percent, rate, "o", color=_STYLES[name]["color"], markersize=6, clip_on=False)
+    all_of_it = ", all of it" if report["fraction"] >= 1 else ""
     axes.legend(
-        title=f"hit rate at the budget of {format_bytes(report['maxbytes'])}\n(dashed line)",
+        title=f"hit rate at the budget of {format_bytes(report['maxbytes'])}{all_of_it}\n(dashed line)",
         loc="upper left",
         framealpha=1,
     )

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
-from ..planning.folder import DEFAULT_POLICIES, FolderReport, file_sizes, hit_rate_curves, simulate_folder
+import numpy as np
+from numpy.typing import NDArray
+
+from ..planning.folder import (
+    DEFAULT_POLICIES,
+    IMAGE_PATTERNS,
+    FolderReport,
+    file_sizes,
+    hit_rate_curves,
+    simulate_folder,
+)
 from ..planning.simulation import check_policies
 from ..system.byte_sizes import parse_size
-from .arguments import argparse_type, int_at_least
+from .arguments import add_glob, argparse_type, int_at_least
 from .plot import check_path, save_plot
-from .text import format_bytes, format_table, print_report
+from .text import format_bytes, format_patterns, format_table, print_report, printable
 
 
 def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +34,7 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help='size of the cache, such as "2 GiB"',
     )
-    add("--glob", metavar="PATTERN", default="*", help='names of the files to read, such as "*.jpg" (default: all)')
+    add_glob(parser, "the endings of images; '*' means all files")
     add("--epochs", metavar="N", type=int_at_least(2), default=5, help="number of epochs, 2 or more (default: 5)")
     add("--seed", metavar="N", type=int_at_least(0), default=0, help="seed of the shuffles (default: 0)")
     default = f"policies, separated by commas (default: {policies})"
@@ -39,16 +50,27 @@ def parse_policies(text: str) -> list[str]:
 
 def simulate(args: argparse.Namespace) -> int:
     """Print, and plot if asked, what each policy makes of a folder's files; return the exit status."""
-    nbytes = file_sizes(args.path, args.glob)
+    nbytes = find_sizes(args.path, args.glob)
     report = simulate_folder(nbytes, args.maxbytes, args.policies, args.epochs, args.seed)
     lines = format_simulation(args.path, args.glob, report)
-    print_report({"path": args.path, "glob": args.glob, **report}, lines, args.json)
-    if args.plot:
+    fields = {"path": args.path, "glob": args.glob or list(IMAGE_PATTERNS), **report}
+    if args.plot:  # first: a reader of the text may close the pipe
         save_plot(args.plot, report, hit_rate_curves(nbytes, report))
+    print_report(fields, lines, args.json)
     return 0
 
 
-def format_simulation(path: str, pattern: str, report: FolderReport) -> list[str]:
+def find_sizes(path: str, patterns: Sequence[str] | None) -> NDArray[np.int64]:
+    """Return the bytes of each file that counts, int64 (files,): without patterns, those with an image's ending."""
+    try:
+        return file_sizes(path, patterns or IMAGE_PATTERNS)
+    except FileNotFoundError as problem:
+        if patterns is not None:
+            raise
+        raise FileNotFoundError(f"{problem}: --glob '*' counts all files") from None
+
+
+def format_simulation(path: str, patterns: Sequence[str] | None, report: FolderReport) -> list[str]:
     """Return a simulation as text, with a table of files and one of bytes."""
     by_files, by_bytes = [], []
     for policy in report["policies"]:
@@ -56,12 +78,13 @@ def format_simulation(path: str, pattern: str, report: FolderReport) -> list[str
         formula = "-" if predicted is None else f"{predicted:.3f}"
         by_files.append((name, f"{policy['hit_rate']:.3f}", formula, f"{policy['misses']:,.0f}"))
         by_bytes.append((name, f"{policy['byte_hit_rate']:.3f}", format_bytes(policy["missed_bytes"])))
+    share = "all of it" if report["fraction"] >= 1 else f"{100 * report['fraction']:.1f} % of that"
     bound = ("bound", f"{min(1.0, report['fraction']):.3f}", format_bytes(report["least_missed_bytes"]))
-    named = "" if pattern == "*" else f" named {pattern}"
+    named = format_patterns(patterns) if patterns else " with the ending of an image"
     return [
-        path,
+        printable(path),
         f"  files   {report['files']:,}{named}, {format_bytes(report['bytes'])}",
-        f"  budget  {format_bytes(report['maxbytes'])}, {100 * report['fraction']:.1f} % of that",
+        f"  budget  {format_bytes(report['maxbytes'])}, {share}",
         f"  epochs  {report['epochs']}, each in a new random order; below: means per epoch without the first",
         "",
         *format_table(("policy", "hit rate", "predicted", "misses"), by_files),

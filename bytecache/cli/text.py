@@ -50,3 +50,13 @@ def format_age(seconds: float) -> str:
 def plural(count: int, one: str, many: str = "") -> str:
     """Return a number and what it counts."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def format_patterns(patterns: Collection[str]) -> str:
+    """Return how files are named that match one of these patterns: nothing if all do."""
+    return "" if "*" in patterns else f" named {printable(' or '.join(patterns))}"
+
+
+def printable(text: str) -> str:
+    """Return a text in one line that any terminal shows: names of files may have any bytes."""
+    return text if text.isprintable() else repr(text)[1:-1]

@@ -96,8 +96,12 @@ def _check_crops_option(size: Any, resize: str, crops: Any) -> None:
 
 def fit_spec(fit: Fit, spec: ImageSpec, crop: Box | None = None) -> FitSpec:
     """Return the smallest decode that is large enough for the fit, and the placement in its pixels."""
-    (height, width), placement = spec.size, fit.place(*spec.size, crop)
-    (_, _, box_height, box_width), (_, _, new_height, new_width), _ = placement
+    return place_spec(spec, fit.place(*spec.size, crop))
+
+
+def place_spec(spec: ImageSpec, placement: Placement) -> FitSpec:
+    """Return the same for a placement in the pixels of the whole image."""
+    (height, width), ((_, _, box_height, box_width), (_, _, new_height, new_width), _) = spec.size, placement
     scaled = spec.scaled(
         math.ceil(new_height * height / box_height - _ROUNDING), math.ceil(new_width * width / box_width - _ROUNDING)
     )

@@ -33,7 +33,7 @@ def convert_colors(image: Image, colorspace: str) -> Image:
     if colorspace == "GRAY":
         luma: Array = np.full((*image.shape[:2], 1), 32768, np.uint32)
         for channel, weight in enumerate(_LUMA):
-            luma += weight * image[..., channel : channel + 1]
+            luma += np.multiply(image[..., channel : channel + 1], weight, dtype=np.uint32)  # numpy 1 would take uint16
         gray: Image = (luma >> 16).astype(np.uint8)
         return gray
     return image

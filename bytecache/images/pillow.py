@@ -64,14 +64,14 @@ def read_spec(data: JpegData, orient: bool) -> PillowSpec:
 
     Raises JpegError if it is not an image, is damaged, or Pillow is not installed. No memory is taken for pixels.
     """
-    kind = _file_type(data)
+    kind = file_type(data)
     if kind.pillow == "WEBP":  # whose decoder takes memory for the canvas before it tells its size
         height, width = _webp_size(bytes(data[:30]))
         orientation = tiff_orientation(_exif_chunk(data, 12)) or 1 if orient else 1
         return PillowSpec(height, width, orientation, "RGB", kind.name)
-    with _opened(data, kind) as opened:
-        width, height = _upright_tiff_size(opened) if opened.format == "TIFF" else opened.size
-        orientation = _orientation(data, opened) if orient else 1
+    with open_by_plugin(data, kind) as opened:
+        width, height = upright_tiff_size(opened) if opened.format == "TIFF" else opened.size
+        orientation = orientation_of(data, opened) if orient else 1
         colorspace = "Gray" if opened.mode in _GRAY_MODES else "CMYK" if opened.mode == "CMYK" else "RGB"
         return PillowSpec(height, width, orientation, colorspace, kind.name)
 
@@ -81,7 +81,7 @@ def decode_other(data: JpegData, gray: bool) -> Image:
 
     Transparency is dropped: the colors are those that the file has under it. 16 bits are reduced to 8.
     """
-    with _opened(data, _file_type(data)) as opened:
+    with open_by_plugin(data, file_type(data)) as opened:
         return _pixels(opened, gray)
 
 
@@ -91,7 +91,7 @@ def decode_unnamed_jpeg(data: JpegData, factor: int, gray: bool, reason: str) ->
     factor: 1, 2, 4 or 8, by which its sides are divided. Raises JpegError if Pillow cannot decode it, or is not
     installed. reason: why TurboJPEG does not decode it.
     """
-    with _opened(data, FileType("a JPEG", "JPEG"), reason) as opened:
+    with open_by_plugin(data, FileType("a JPEG", "JPEG"), reason) as opened:
         width, height = opened.size
         # libjpeg scales, and gives the luma for gray. Pillow divides rounding down, libjpeg rounds up.
         opened.draft("L" if gray else "RGB", (max(1, width // factor), max(1, height // factor)))
@@ -102,7 +102,8 @@ def decode_unnamed_jpeg(data: JpegData, factor: int, gray: bool, reason: str) ->
     return image
 
 
-def _file_type(data: JpegData) -> FileType:
+def file_type(data: JpegData) -> FileType:
+    """Return the type of the file; raise JpegError if Pillow is not known to decode it."""
     start = bytes(data[:512])
     if not start:
         raise JpegError("expected the bytes of an image, got none: the file is empty")
@@ -114,7 +115,7 @@ def _file_type(data: JpegData) -> FileType:
 
 
 @contextmanager
-def _opened(data: JpegData, kind: FileType, reason: str = "") -> Iterator[Any]:
+def open_by_plugin(data: JpegData, kind: FileType, reason: str = "") -> Iterator[Any]:
     """Open an image by Pillow's plugin for its format; raise JpegError for whatever that raises."""
     reason = reason or f"the data is {kind.name}"
     try:
@@ -161,14 +162,15 @@ _WIDTH, _HEIGHT, _PHOTOMETRIC, _ORIENTATION = 256, 257, 262, 274  # tags of TIFF
 _WHITE_IS_ZERO = 0
 
 
-def _upright_tiff_size(opened: Any) -> tuple[int, int]:
+def upright_tiff_size(opened: Any) -> tuple[int, int]:
     """Return width and height as Pillow decodes them, of which earlier versions tell only after that."""
     tags = opened.tag_v2
     height, width = upright_size(int(tags[_HEIGHT]), int(tags[_WIDTH]), tags.get(_ORIENTATION, 1))
     return width, height
 
 
-def _orientation(data: JpegData, opened: Any) -> int:
+def orientation_of(data: JpegData, opened: Any) -> int:
+    """Return the orientation that is left to apply once Pillow has decoded the image."""
     if opened.format == "TIFF":  # which Pillow turns upright itself
         return 1
     exif = _exif_chunk(data, 8) if opened.format == "PNG" else opened.info.get("exif") or b""

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..images.arrays import Array
-from ..images.batch import decode_on_threads
 from ..images.crops import CROP_RATIO, CROP_SCALE, draws_of_samples, make_fit
 from ..system.arguments import check_int
-from ..system.threads import cpu_count
-from .buffers import BufferPool
+from .augmentation import Augmentation
+from .batch_writer import BatchWriter
 from .epochs import epoch_order
-from .samples import SampleLoader, SampleSpec, check_samples, check_skipped
+from .paths import check_paths
+from .samples import SampleLoader, check_skipped
+from .targets import Chosen, as_targets, batched, take_batch
 
 
 class Batch(NamedTuple):
-    """A batch: images (n, H, W, C), targets (n, ...) or None, and (path, reason) of each sample that was skipped."""
+    """A batch of n samples.
 
-    images: Array
-    targets: Array | None
+    images: an array (n, H, W, C), or a tuple of such if a sample has several inputs. targets: an array (n, ...), or
+    dicts and tuples of them, or a list of n; None if there are none. skipped: (path, reason) of each sample that was
+    skipped. weights: the sample weights (n,), or None.
+    """
+
+    images: Any
+    targets: Any
     skipped: list[tuple[Any, str]]
+    weights: Any = None
 
 
 class BatchLoader:
@@ -35,7 +42,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        paths: Sequence[Any],
+        paths: Any,
         targets: Any,
         *,
         batch_size: int,
@@ -48,89 +55,68 @@ class BatchLoader:
         shuffle: bool = True,
         seed: int = 0,
         dtype: str = "uint8",
+        sample_weight: Any = None,
         transform: Callable[[Array], Array] | None = None,
+        transforms: Callable[[Any, Any], Any] | None = None,
+        masks: int | Sequence[int] = (),
         on_error: str = "raise",
         **decode_options: Any,
     ) -> None:
-        self.paths, self.targets = list(paths), None if targets is None else np.asarray(targets)
-        check_samples(self.paths, self.targets, load, transform, on_error)
+        self.paths = check_paths(paths, load, on_error)
+        self.targets = as_targets(targets, len(self.paths))
+        self.weights = as_targets(sample_weight, len(self.paths), "sample_weight")
         self.batch_size, self.seed = check_int(batch_size, "batch_size", 1), check_int(seed, "seed", 0)
-        self.transform, self.on_error, self.shuffle = transform, on_error, shuffle
-        self.dtype = np.dtype(dtype)
-        self._samples = SampleLoader(load, make_fit(size, resize, pad_value, crop_scale, crop_ratio), **decode_options)
-        self._shape: tuple[int, ...] | None = None  # of a sample; set by the first batch
-        self._buffers = BufferPool()
+        self.on_error, self.shuffle = on_error, shuffle
+        fit = make_fit(size, resize, pad_value, crop_scale, crop_ratio)
+        self._samples = SampleLoader(load, fit, masks, **decode_options)
+        augment = Augmentation(transform, transforms, targets is not None, self._samples.masks)
+        self._writer = BatchWriter(self._samples, augment, np.dtype(dtype))
 
     @property
     def shape_known(self) -> bool:
         """Whether the shape of a sample is known: until then, two loaders of a dataset might choose different ones."""
-        return self._shape is not None
+        return self._writer.shape_known
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_writer": copy.copy(self._writer)}  # a copy of the loader has buffers of its own
 
     def __len__(self) -> int:
         return math.ceil(len(self.paths) / self.batch_size)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_buffers": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _buffers=BufferPool())
-
     def load(self, epoch: int, position: int) -> Batch:
-        """Return the batch, its images in an array of the pool; raise SampleError if a sample fails and none may."""
+        """Return the batch, its images in arrays of the pool; raise SampleError if a sample fails and none may."""
         order = epoch_order(len(self.paths), self.seed, epoch, self.shuffle)
         indices = order[position * self.batch_size : (position + 1) * self.batch_size]
         if not len(indices):
             raise IndexError(f"position must be from 0 to {len(self) - 1}, the last batch, got {position}")
         paths = [self.paths[i] for i in indices]
+        draws = draws_of_samples(self.seed, epoch, indices) if self._samples.crops_at_random else None
         samples, failed = self._samples.load(paths)
         try:
-            images = self._decode(samples, failed, epoch, indices)
+            arrays, targets = self._writer.write(samples, failed, Chosen(self.targets, indices), draws)
             skipped = check_skipped(paths, failed, self.on_error == "skip")
             good = [i for i in range(len(paths)) if i not in failed]
         finally:  # the exceptions' tracebacks refer to frames that refer to these: break the cycle
             samples.clear()
             failed.clear()
-        _close_gaps(images, good)
-        targets = None if self.targets is None else self.targets[indices[good]]
-        return Batch(images[: len(good)], targets, skipped)
+        return self._batch(arrays, targets, indices, good, skipped)
 
-    def _decode(self, samples: dict[int, Any], failed: dict[int, Exception], epoch: int, indices: Array) -> Array:
-        """Return the images by position, with arbitrary pixels for samples that fail; exceptions go into `failed`."""
-        draws = draws_of_samples(self.seed, epoch, indices) if self._samples.crops_at_random else None
-        specs = self._samples.specs(samples, failed, draws)
-        if self._shape is None:
-            self._shape = self._common_shape(samples, specs)
-        images = self._buffers.borrow((len(indices), *(self._shape or ())), self.dtype)
-        decode_on_threads(self._write, samples, specs, images, cpu_count(), failed)
-        return images
-
-    def _common_shape(self, samples: dict[int, Any], specs: dict[int, SampleSpec]) -> tuple[int, ...] | None:
-        """Return the shape of most samples, so that one odd sample does not make all others odd."""
-        shapes: Counter[tuple[int, ...]] = Counter()
-        for position, spec in specs.items():
-            try:
-                shapes[spec.shape if self.transform is None else self._image(samples[position], spec).shape] += 1
-            except Exception:  # raised again, and reported, when the sample is written into its batch
-                continue
-        return shapes.most_common(1)[0][0] if shapes else None
-
-    def _image(self, sample: Any, spec: SampleSpec, out: Array | None = None) -> Array:
-        if self.transform is None:
-            return self._samples.decode_one(sample, spec, out)
-        image = self._samples.decode_one(sample, spec)
-        # Not a stored array itself: torch.from_numpy, for one, does not mind that it is read-only.
-        return np.asarray(self.transform(image if image.flags.writeable else image.copy()))
-
-    def _write(self, sample: Any, spec: SampleSpec, out: Array) -> None:
-        image = self._image(sample, spec, out)
-        if image is out:
-            return
-        if image.shape != out.shape:
-            hint = "" if self._samples.fit else ": pass size=(height, width) to resize them all"
-            raise ValueError(f"the sample has shape {image.shape}, most of the first batch had {out.shape}{hint}")
-        if not np.can_cast(image.dtype, out.dtype, "same_kind"):
-            raise TypeError(f"the sample is {image.dtype}, which does not fit dtype={out.dtype.name!r}: pass dtype=")
-        out[...] = image
+    def _batch(
+        self, arrays: list[Array], targets: Any, indices: Array, good: list[int], skipped: list[tuple[Any, str]]
+    ) -> Batch:
+        for array in arrays:
+            _close_gaps(array, good)
+        images = [array[: len(good)] for array in arrays]
+        if targets is not None:  # made by `transforms`
+            targets = batched([targets[i] for i in good])
+        elif self.targets is not None:
+            targets = take_batch(self.targets, indices[good])
+        elif len(images) > 1:
+            targets = images.pop()
+        weights = None if self.weights is None else take_batch(self.weights, indices[good])
+        if weights is not None and targets is None:
+            raise ValueError("sample_weight= weights targets, and there are none: pass targets=")
+        return Batch(images[0] if len(images) == 1 else tuple(images), targets, skipped, weights)
 
 
 def _close_gaps(images: Array, good: list[int]) -> None:

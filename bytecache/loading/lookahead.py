@@ -61,26 +61,26 @@ class Lookahead(Generic[T]):
 
 
 class Cursor:
-    """An iterator over indices that tells which come next."""
+    """An iterator over indices that tells which come next; ``position`` is how many came."""
 
     def __init__(self, indices: Sequence[int]) -> None:
-        self._indices, self._position = indices, 0
+        self._indices, self.position = indices, 0
 
     def __iter__(self) -> Iterator[int]:
         return self
 
     def __next__(self) -> int:
-        if self._position == len(self._indices):
+        if self.position == len(self._indices):
             raise StopIteration
-        self._position += 1
-        return self._indices[self._position - 1]
+        self.position += 1
+        return self._indices[self.position - 1]
 
     def upcoming(self, batch: Key) -> Key | None:
         """Return the batch of as many indices after `batch`, if that is what was iterated over last, else None.
 
         None also if fewer are left: a loader may drop those.
         """
-        start, n = self._position, len(batch)
+        start, n = self.position, len(batch)
         if tuple(self._indices[max(0, start - n) : start]) != batch or start + n > len(self._indices):
             return None
         return tuple(self._indices[start : start + n])

@@ -1,17 +1,25 @@
-"""Batches prefetched by worker threads or worker processes."""
+"""Batches prefetched by worker threads or worker processes, and the first ones, kept for a second request."""
 
 from __future__ import annotations
 
 import copy
+import gc
 import multiprocessing
 import os
+import random
 import signal
+import sys
 import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+
 from ..system.collection import no_collection
 from .batches import Batch, BatchLoader
+from .targets import copied
+
+_REQUESTED_TWICE = 2  # batches that Keras takes to find out shapes and dtypes
 
 
 class Prefetcher:
@@ -93,6 +101,30 @@ class Prefetcher:
         executor.shutdown(wait=False)
 
 
+class FirstBatches:
+    """A keeper of the first batches of a pass, should it start over.
+
+    Keras requests one or two to find out shapes and dtypes, and then starts the pass. Made again, they would count as
+    hits in the first epoch, and their files be read twice if the cache is full. Safe for threads.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, int], Batch] = {}
+
+    def keep(self, epoch: int, position: int, batch: Batch) -> None:
+        """Keep a copy of the batch if it is one of the first; none is kept any more once a later one comes."""
+        if position == 0 or position >= _REQUESTED_TWICE:
+            self._kept = {}
+        if position < _REQUESTED_TWICE:
+            self._kept[epoch, position] = batch._replace(
+                images=copied(batch.images), targets=copied(batch.targets), weights=copied(batch.weights)
+            )
+
+    def take(self, epoch: int, position: int) -> Batch | None:
+        """Return the batch if it is kept, and keep it no more."""
+        return self._kept.pop((epoch, position), None)
+
+
 _worker_loader: Any = None  # in a worker process: the loader of its batches
 
 
@@ -100,9 +132,20 @@ def _init_worker(loader: BatchLoader) -> None:
     global _worker_loader
     # With locks of its own: after fork, those of the loader may be held by a thread that does not exist here.
     _worker_loader = copy.copy(loader)
+    gc.freeze()  # a collection would write to all objects that a forked worker shares, and so copy them
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops its workers
 
 
 def _load_in_worker(epoch: int, position: int) -> Batch:
+    _seed_generators(_worker_loader.seed, epoch, position)
     batch: Batch = _worker_loader.load(epoch, position)
     return batch
+
+
+def _seed_generators(*entropy: int) -> None:
+    """Seed the generators that a transform may draw from: forked workers would all draw the same."""
+    seeds = np.random.SeedSequence(entropy).generate_state(4)
+    random.seed(seeds.tobytes())
+    np.random.seed(seeds)
+    if "torch" in sys.modules:
+        sys.modules["torch"].default_generator.manual_seed(int(seeds[0]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from types import FrameType
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.utils.data import DistributedSampler, Sampler
 
 from ..system.arguments import check_int
 from .epochs import epoch_order
+from .lookahead import Cursor
 
 
 class EpochSampler(Sampler[int]):
@@ -25,6 +26,9 @@ class EpochSampler(Sampler[int]):
     With `world`, it is a DistributedSampler to frameworks, which Lightning leaves as it is; without, Lightning shards
     it among its processes. Accelerate shards every sampler: pass no `world` there. Raises TypeError or ValueError if a
     number is out of range, RuntimeError if Accelerate shards the share of a rank.
+
+    To resume within an epoch, save ``state_dict()`` and load it before the loader is iterated over again; torchdata's
+    StatefulDataLoader does both.
     """
 
     def __new__(cls, *args: Any, world: int | None = None, **options: Any) -> Any:
@@ -33,13 +37,15 @@ class EpochSampler(Sampler[int]):
     def __init__(
         self, n: int | Sized, *, seed: int, rank: int = 0, world: int | None = None, shuffle: bool = True
     ) -> None:
-        self._follow: Callable[[list[int]], Iterator[int]] = getattr(n, "follow", iter)
+        self._follow: Callable[[list[int]], Cursor] = getattr(n, "follow", Cursor)
         self._n = check_int(len(n) if isinstance(n, Sized) else n, "n", 1)
         self._seed = check_int(seed, "seed", 0)
         self.rank, self.num_replicas = check_int(rank, "rank", 0), check_int(1 if world is None else world, "world", 1)
         if self.rank >= self.num_replicas:
             raise ValueError(f"rank must be an int from 0 to world - 1 = {self.num_replicas - 1}, got {rank}")
         self.shuffle, self.epoch = shuffle, 0
+        self._start = 0  # of the next iteration
+        self._cursor: tuple[int, Cursor] | None = None  # of the current one: where it started, and how far it is
 
     def __len__(self) -> int:
         """Return how many indices this rank gets, the same number as every other."""
@@ -53,11 +59,53 @@ class EpochSampler(Sampler[int]):
             )
         order = epoch_order(self._n, self._seed, self.epoch, self.shuffle)
         padded = np.resize(order, len(self) * self.num_replicas)
-        return self._follow(padded[self.rank :: self.num_replicas].tolist())
+        start, self._start = self._start, 0
+        cursor = self._follow(padded[self.rank :: self.num_replicas][start:].tolist())
+        self._cursor = start, cursor
+        return cursor
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, from 0, whose order the next iteration follows."""
-        self.epoch = check_int(epoch, "epoch", 0)
+        """Set the epoch, from 0, whose order the next iteration follows, from its start if it is another one."""
+        if check_int(epoch, "epoch", 0) != self.epoch:
+            self.epoch, self._start, self._cursor = epoch, 0, None
+
+    def state_dict(self, position: int | None = None) -> dict[str, Any]:
+        """Return what a sampler with the same arguments needs to go on from here: plain ints and bools.
+
+        position: how many samples this rank has trained on in this epoch, batches times their size. By default it is
+        how many indices were yielded, which is the same with ``num_workers=0`` and for StatefulDataLoader; a DataLoader
+        with workers is ahead by the batches that they prefetch, and they would be left out: pass it there. Raises
+        TypeError or ValueError if it is out of range.
+        """
+        if position is None:
+            position = self._start if self._cursor is None else self._cursor[0] + self._cursor[1].position
+        return {**self._identity(), "epoch": self.epoch, "position": self._check_position(position)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iteration start at the position, and in the epoch, of a state; those after it are whole.
+
+        A state of any rank will do. That of a finished epoch leaves a sampler that is in a later one as it is. Raises
+        ValueError if it is of a sampler with other arguments.
+        """
+        for name, expected in self._identity().items():
+            if state.get(name) != expected:
+                raise ValueError(
+                    f"the state must be of an EpochSampler with {name}={expected}, got {state.get(name)}: resume with "
+                    "the arguments of the earlier run, or start the epoch over"
+                )
+        epoch, position = check_int(state.get("epoch"), "epoch", 0), self._check_position(state.get("position"))
+        if position == len(self) and self.epoch > epoch:  # StatefulDataLoader loads it after set_epoch of the next one
+            epoch, position = self.epoch, 0
+        self.epoch, self._start, self._cursor = epoch, position, None
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what the order depends on beside the epoch."""
+        return {"n": self._n, "seed": self._seed, "world": self.num_replicas, "shuffle": self.shuffle}
+
+    def _check_position(self, position: Any) -> int:
+        if check_int(position, "position", 0) > len(self):
+            raise ValueError(f"position must be from 0 to {len(self)}, the samples of an epoch, got {position}")
+        return int(position)
 
 
 class _RankSampler(EpochSampler, DistributedSampler[int]):

@@ -6,14 +6,15 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ..images.arrays import Array
-from ..images.batch import decode_into, decode_on_threads, fit_spec, map_indexed, place
-from ..images.crops import Box, Fit, Placement, place_crops
-from ..images.formats import ImageDecoder, ImageSpec
+from ..images.batch import decode_on_threads, map_indexed
+from ..images.crops import Fit
+from .pictures import PictureDecoder, SampleSpec, check_masks, fit_pictures, split_pictures
 
 logger = logging.getLogger("bytecache")
 
@@ -44,29 +45,18 @@ def _parse_message(text: str) -> tuple[str, str]:
     return path, reason
 
 
-class SampleSpec(NamedTuple):
-    """A sample once decoded and resized: its shape (H, W, C) and dtype, and how to make it.
-
-    decode: None for an array. placement: None if it is not resized.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    decode: ImageSpec | None
-    placement: Placement | None = None
-
-
 class SampleLoader:
     """A reader of samples by the user's `load`, and their decoder. Picklable if `load` is. Safe for threads.
 
-    load: cached or not; returns the bytes of an image or an array (H, W, C). fit: how to resize to one size, None to
-    keep each sample's own. decode_options: colorspace, fast, strict, orient and max_pixels of ImageDecoder.
+    load: cached or not; returns a picture, the bytes of an image or an array (H, W, C), or a tuple of pictures. masks:
+    the positions in it of those whose pixels are class numbers, arrays (H, W) or (H, W, C). fit: how to resize to one
+    size, None to keep each picture's own. decode_options: those of ImageDecoder.
     """
 
-    def __init__(self, load: Callable[[Any], Any], fit: Fit | None, **decode_options: Any) -> None:
+    def __init__(self, load: Callable[[Any], Any], fit: Fit | None, masks: Any = (), **decode_options: Any) -> None:
         self._load = load
-        self.fit = fit
-        self._decoder = ImageDecoder(**decode_options)
+        self.fit, self.masks = fit, check_masks(masks)
+        self._decoder = PictureDecoder(**decode_options)
 
     @property
     def crops_at_random(self) -> bool:
@@ -88,112 +78,85 @@ class SampleLoader:
         values.clear()  # the exceptions' tracebacks refer to this frame
         return samples, failed
 
+    def pictures(self, samples: Mapping[int, Any], failed: dict[int, Exception]) -> list[dict[int, Any]]:
+        """Return the first picture of each sample by its index, then the second ones; exceptions go into `failed`."""
+        return split_pictures(samples, self.masks, failed)
+
     def specs(
-        self, samples: Mapping[int, Any], failed: dict[int, Exception], draws: Array | None = None
-    ) -> dict[int, SampleSpec]:
-        """Return the samples' specs by index, from their headers alone; exceptions go into `failed`.
+        self, pictures: list[dict[int, Any]], failed: dict[int, Exception], draws: Array | None = None
+    ) -> list[dict[int, SampleSpec]]:
+        """Return the specs of all ``pictures``, from their headers alone; exceptions go into `failed`.
 
-        draws: if they are cropped at random, random numbers, float64 (n, crops.DRAWS); a sample's index is its row.
+        Samples that fail are in none. draws: if they are cropped at random, random numbers, float64 (n, crops.DRAWS);
+        a sample's index is its row.
         """
-        specs = map_indexed(self._spec_as_loaded, samples, failed)
-        fit = self.fit
-        if fit is None or not specs:
-            return specs
-        boxes: dict[int, Box] = {}
-        if draws is not None:
-            images = [index for index, spec in specs.items() if len(spec.shape) == 3]
-            sides = np.array([specs[index].shape[:2] for index in images]).reshape(-1, 2)
-            crops = place_crops(sides, fit.crop_scale, fit.crop_ratio, draws[images]).tolist()
-            boxes = {index: tuple(crop) for index, crop in zip(images, crops, strict=True)}
-        fitted = {index: (spec, boxes.get(index)) for index, spec in specs.items()}
-        return map_indexed(lambda item: _fitted(item[0], fit, item[1]), fitted, failed)
+        specs = [map_indexed(self._decoder.spec, pictures[0], failed)]
+        for position, column in enumerate(pictures[1:], 1):
+            of_mask, column = position in self.masks, {i: column[i] for i in column if i not in failed}
+            items = {i: (picture, specs[0][i]) for i, picture in column.items()}
+            read = (
+                (lambda item: self._decoder.mask_spec(*item)) if of_mask else lambda item: self._decoder.spec(item[0])
+            )
+            specs.append(map_indexed(read, items, failed))
+        if self.fit is not None and specs[0]:
+            specs = fit_pictures(specs, self.fit, draws, failed)
+        return [{i: spec for i, spec in column.items() if i not in failed} for column in specs]
 
-    def _spec_as_loaded(self, sample: Any) -> SampleSpec:
-        """Return the spec before resizing; raise JpegError or TypeError if the sample is not an image."""
-        if isinstance(sample, np.ndarray):
-            if not sample.size:
-                raise ValueError(f"an array must have pixels, got shape {sample.shape}")
-            return SampleSpec(sample.shape, sample.dtype, None)
-        decode = self._decoder.spec(sample)
-        return SampleSpec((*decode.size, self._decoder.channels), np.dtype(np.uint8), decode)
-
-    def decode_one(self, sample: Any, spec: SampleSpec, out: Array | None = None) -> Array:
-        """Return the decoded and resized sample, in `out` if that has the spec's shape and dtype.
+    def decode_one(self, picture: Any, spec: SampleSpec, out: Array | None = None) -> Array:
+        """Return the decoded and resized picture, in `out` if that has the spec's shape and dtype.
 
         A loaded array that needs no resizing is returned as it is: the caller copies it.
         """
-        if spec.decode is None and spec.placement is None:
-            return sample  # type: ignore[no-any-return]
-        if out is None or out.shape != spec.shape or out.dtype != spec.dtype:
-            out = np.empty(spec.shape, spec.dtype)
-        if spec.decode is not None:
-            decode_into(self._decoder, sample, spec.decode, spec.placement, out)
-        elif spec.placement is not None:
-            place(sample, spec.placement, out)
-        return out
+        return self._decoder.decode(picture, spec, out)
 
     def decode_all(
         self,
         samples: Mapping[int, Any],
         failed: dict[int, Exception],
-        borrow: Callable[[tuple[int, ...], np.dtype[Any]], Array],
+        borrow: Callable[[int, tuple[int, ...], np.dtype[Any]], Array],
         threads: int,
         draws: Array | None = None,
-    ) -> tuple[dict[int, Array], Array | None]:
-        """Return the images by index, and the array (n, H, W, C) that contains them, from ``borrow(shape, dtype)``.
+    ) -> list[tuple[dict[int, Array], Array | None]]:
+        """Return, for each position in the samples' tuples, the pictures by index, and the array that contains them.
 
-        If they differ in shape or dtype, each has an array of its own and the second result is None. Exceptions go
-        into `failed`; the image of such an index is missing or has arbitrary pixels. draws: as for ``specs``.
+        The array, (n, H, W, C) or (n, H, W), is from ``borrow(position, shape, dtype)``. If the pictures differ in
+        shape or dtype, each has an array of its own and the second result is None. Exceptions go into `failed`; the
+        picture of such an index is missing or has arbitrary pixels. draws: as for ``specs``.
         """
-        specs = self._image_specs(samples, failed, draws)
-        batch = None
-        if len({(spec.shape, spec.dtype) for spec in specs.values()}) == 1:
-            spec = next(iter(specs.values()))
-            batch = borrow((len(specs), *spec.shape), spec.dtype)
-        arrays = (np.empty(spec.shape, spec.dtype) for spec in specs.values()) if batch is None else batch
-        images = dict(zip(specs, arrays, strict=True))
-        decode_on_threads(self._write, samples, specs, images, threads, failed)
-        return images, batch
+        pictures = self.pictures(samples, failed)
+        specs = self.specs(pictures, failed, draws)
+        _check_dimensions(specs, failed)
+        results = []
+        for position, (column, column_specs) in enumerate(zip(pictures, specs, strict=True)):
+            good = {i: spec for i, spec in column_specs.items() if i not in failed}
+            images, batch = _allocate(good, partial(borrow, position))
+            decode_on_threads(self._write, column, good, images, threads, failed)
+            results.append((images, batch))
+        return results
 
-    def _image_specs(
-        self, samples: Mapping[int, Any], failed: dict[int, Exception], draws: Array | None
-    ) -> dict[int, SampleSpec]:
-        specs = self.specs(samples, failed, draws)
-        for index, spec in list(specs.items()):
-            if len(spec.shape) != 3:
-                failed[index] = ValueError(f"an array must have the shape (height, width, channels), got {spec.shape}")
-                del specs[index]
-        return specs
-
-    def _write(self, sample: Any, spec: SampleSpec, out: Array) -> None:
-        image = self.decode_one(sample, spec, out)
+    def _write(self, picture: Any, spec: SampleSpec, out: Array) -> None:
+        image = self.decode_one(picture, spec, out)
         if image is not out:
             out[...] = image
 
 
-def _fitted(spec: SampleSpec, fit: Fit, crop: Box | None) -> SampleSpec:
-    if len(spec.shape) != 3:
-        return spec
-    shape = (*fit.size, spec.shape[2])
-    fit.check_channels(spec.shape[2])
-    if spec.decode is None:
-        placement = fit.place(spec.shape[0], spec.shape[1], crop)
-        as_it_is = placement.box == (0, 0, *fit.size) == (0, 0, *spec.shape[:2])
-        return SampleSpec(shape, spec.dtype, None, None if as_it_is else placement)
-    decode, placement = fit_spec(fit, spec.decode, crop)
-    return SampleSpec(shape, spec.dtype, decode, placement)
+def _check_dimensions(specs: list[dict[int, SampleSpec]], failed: dict[int, Exception]) -> None:
+    for column in specs:
+        for index, spec in column.items():
+            if len(spec.shape) != 3 and not (spec.mask and len(spec.shape) == 2):
+                expected = "(height, width)" if spec.mask else "(height, width, channels)"
+                failed[index] = ValueError(f"an array must have the shape {expected}, got {spec.shape}")
 
 
-def check_samples(paths: Sequence[Any], targets: Any, load: Any, transform: Any, on_error: str) -> None:
-    """Raise TypeError or ValueError if no dataset can be made of these; targets: anything with a length, or None."""
-    if not paths:
-        raise ValueError("paths is empty: pass at least one")
-    if targets is not None and len(targets) != len(paths):
-        raise ValueError(f"targets must have one entry per path, got {len(targets)} for {len(paths)}")
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f'on_error must be "raise" or "skip", got {on_error!r}')
-    if not callable(load) or not (transform is None or callable(transform)):
-        raise TypeError(f"load and transform must be functions, got {load!r} and {transform!r}")
+def _allocate(
+    specs: dict[int, SampleSpec], borrow: Callable[[tuple[int, ...], np.dtype[Any]], Array]
+) -> tuple[dict[int, Array], Array | None]:
+    batch = None
+    if len({(spec.shape, spec.dtype) for spec in specs.values()}) == 1:
+        spec = next(iter(specs.values()))
+        batch = borrow((len(specs), *spec.shape), spec.dtype)
+    arrays = (np.empty(spec.shape, spec.dtype) for spec in specs.values()) if batch is None else batch
+    return dict(zip(specs, arrays, strict=True)), batch
 
 
 def check_skipped(paths: Sequence[Any], failed: Mapping[int, Exception], skip: bool) -> list[tuple[Any, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -14,6 +14,22 @@ from .hit_rates import CLOSED_FORMS, predict_hit_rate
 from .simulation import POLICY_NAMES, SimulationResult, simulate
 
 DEFAULT_POLICIES = tuple(name for name in POLICY_NAMES if name != "belady")  # belady_bypass is the higher bound
+IMAGE_ENDINGS = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".png",
+    ".webp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".avif",
+    ".jp2",
+    ".ppm",
+    ".pgm",
+)
+IMAGE_PATTERNS = tuple(f"*{ending}" for ending in IMAGE_ENDINGS)
 MAX_SAMPLED_FILES = 10_000  # for curves: more would take minutes and look the same
 
 
@@ -57,49 +73,63 @@ class Curves(NamedTuple):
     files: int
 
 
-def file_sizes(folder: str | os.PathLike[str], pattern: str = "*") -> NDArray[np.int64]:
-    """Return the bytes of each regular file below a folder whose name matches `pattern`, in the order of their paths.
+def file_sizes(folder: str | os.PathLike[str], patterns: Sequence[str] = ("*",)) -> NDArray[np.int64]:
+    """Return the bytes of each regular file below a folder whose name matches a pattern, in the order of their paths.
 
+    patterns: as in the shell. The endings of images match in upper and lower case: ``"*.jpg"`` means .JPG too.
     Links to files count as files, links to folders are not followed. Raises OSError if a folder cannot be read, and
     FileNotFoundError if no file matches or all that match are empty.
     """
-    nbytes = np.fromiter((entry.stat().st_size for entry in _files(folder, pattern)), dtype=np.int64)
+    nbytes = np.fromiter((entry.stat().st_size for entry in _files(folder, patterns)), dtype=np.int64)
     if not nbytes.any():
         found = f"{len(nbytes):,}, all empty" if len(nbytes) else "none"
         raise FileNotFoundError(
-            f"expected files named {pattern} that are not empty in {os.fspath(folder)!r}, found {found}"
+            f"expected files named {' or '.join(patterns)} that are not empty in {os.fspath(folder)!r}, found {found}"
         )
     return nbytes
 
 
-def file_paths(folder: str | os.PathLike[str], pattern: str = "*") -> list[str]:
+def file_paths(folder: str | os.PathLike[str], patterns: Sequence[str] = ("*",)) -> list[str]:
     """Return the paths of the files that ``file_sizes`` measures, and of links that lead nowhere, in order.
 
     Raises OSError if a folder cannot be read, FileNotFoundError if no file matches.
     """
-    paths = [entry.path for entry in _files(folder, pattern, broken_links=True)]
+    paths = [entry.path for entry in _files(folder, patterns, broken_links=True)]
     if not paths:
-        raise FileNotFoundError(f"expected files named {pattern} in {os.fspath(folder)!r}, found none")
+        raise FileNotFoundError(f"expected files named {' or '.join(patterns)} in {os.fspath(folder)!r}, found none")
     return paths
 
 
-def _files(folder: str | os.PathLike[str], pattern: str, broken_links: bool = False) -> Iterator[os.DirEntry[str]]:
+def _files(
+    folder: str | os.PathLike[str], patterns: Sequence[str], broken_links: bool = False
+) -> Iterator[os.DirEntry[str]]:
     if not os.path.isdir(folder):
         problem = "that is a file" if os.path.exists(folder) else "it does not exist"
         raise NotADirectoryError(f"expected a folder of files, got {os.fspath(folder)!r}: {problem}")
-    for entry in _walk(os.fspath(folder), pattern):
-        if entry.is_file() or (broken_links and not os.path.exists(entry)):
+    for entry in _walk(os.fspath(folder)):
+        if any(_matches(entry.name, pattern) for pattern in patterns) and (
+            entry.is_file() or (broken_links and not os.path.exists(entry))
+        ):
             yield entry
 
 
-def _walk(folder: str, pattern: str) -> Iterator[os.DirEntry[str]]:
+def _walk(folder: str) -> Iterator[os.DirEntry[str]]:
     with os.scandir(folder) as scan:
         entries = sorted(scan, key=lambda entry: entry.name)
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, pattern)
-        elif fnmatch(entry.name, pattern):
+            yield from _walk(entry.path)
+        else:
             yield entry
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Return whether a file's name matches; its ending may be in any case if the pattern's is that of images."""
+    if fnmatchcase(name, pattern):
+        return True
+    (stem, ending), (pattern_stem, pattern_ending) = os.path.splitext(name), os.path.splitext(pattern)
+    ending, pattern_ending = ending.lower(), pattern_ending.lower()
+    return ending in IMAGE_ENDINGS and fnmatchcase(stem, pattern_stem) and fnmatchcase(ending, pattern_ending)
 
 
 def simulate_folder(

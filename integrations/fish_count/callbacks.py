@@ -38,12 +38,13 @@ class EpochMetrics(keras.callbacks.Callback):
 class EpochLine(keras.callbacks.Callback):
     """A line per epoch on the screen, from the logs."""
 
-    def __init__(self, epochs: int, predicted_hit_rate: float) -> None:
+    def __init__(self, first_epoch: int, epochs: int, predicted_hit_rate: float) -> None:
         super().__init__()
-        self._epochs, self._predicted = epochs, predicted_hit_rate
+        self._first_epoch, self._epochs, self._predicted = first_epoch, epochs, predicted_hit_rate
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        print(epoch_line(epoch, self._epochs, logs, self._predicted), flush=True)
+        predicted = None if epoch == self._first_epoch else self._predicted
+        print(epoch_line(epoch, self._epochs, logs, predicted), flush=True)
 
 
 class CosineDecay(keras.callbacks.Callback):

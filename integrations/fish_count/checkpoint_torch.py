@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
+from .common import History
 from .errors import UserError
-
-History = list[dict[str, float]]  # a row of metrics per epoch
 
 
 def epochs_since_best(history: History) -> int:
@@ -21,12 +20,12 @@ def epochs_since_best(history: History) -> int:
     return len(errors) - 1 - errors.index(min(errors)) if errors else 0
 
 
-def save(out: Path, history: History, **parts: Any) -> None:
+def save(out: Path, history: History, size: tuple[int, int], **parts: Any) -> None:
     """Write the state of `parts` to last.pt, also to model.pt if this epoch is the best; append to history.csv.
 
-    parts: the network and the optimizer.
+    size: (height, width) of the images in pixels. parts: the network and the optimizer.
     """
-    state = {name: part.state_dict() for name, part in parts.items()}
+    state = {"size": size, **{name: part.state_dict() for name, part in parts.items()}}
     for name in ["last.pt"] if epochs_since_best(history) else ["model.pt", "last.pt"]:
         torch.save(state, out / "unfinished")
         os.replace(out / "unfinished", out / name)  # so that neither is ever half a file
@@ -37,11 +36,12 @@ def save(out: Path, history: History, **parts: Any) -> None:
         writer.writerow(history[-1])
 
 
-def load(path: Path, **parts: Any) -> None:
-    """Restore the state of the network, and of the optimizer, from a file."""
+def load(path: Path, **parts: Any) -> tuple[int, int]:
+    """Restore the state of the network, and of the optimizer, from a file; return the size of the images."""
     try:
         state = torch.load(path, weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(state[name])
+        return state["size"]
     except (OSError, RuntimeError, LookupError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(f"{path} cannot be loaded: {error}: train again into another --out") from None

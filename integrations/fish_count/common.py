@@ -7,6 +7,9 @@ import csv
 import json
 import math
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +19,12 @@ import bytecache
 
 from .data import Split, delay_note
 from .errors import UserError
+from .skipped import read_skipped
 
 LEARNING_RATE = 3e-3
+History = list[dict[str, float]]  # a row of metrics per epoch
+BAD_IMAGE_REMEDY = "remove or replace the file, pass --size HxW if sizes differ, or --on-error skip to leave it out"
 PATIENCE = 6  # epochs without a better val_mae after which training stops
-
-
-def add_options(parser: argparse.ArgumentParser, caches: list[str], workers: int, worker_kind: str) -> None:
-    """Add the options of both trainers to a parser."""
-    add = parser.add_argument
-    add("--data", type=Path, required=True, metavar="DIR", help="images DIR/COUNT/NAME.jpg, as make_data writes them")
-    add("--out", type=Path, required=True, metavar="RUN", help="folder for the model, the history and the report")
-    add("--cache", choices=caches, default="fill_once", help="how reads are cached (%(default)s)")
-    add("--maxbytes", default="50%", metavar="SIZE",
-        help='budget of the cache: "2 GiB", "50%%" of the available memory, "50%% of data" (%(default)s)')  # fmt: skip
-    add("--epochs", type=int, default=10, metavar="N", help="maximum number of epochs (%(default)s)")
-    add("--batch-size", type=int, default=32, metavar="B", help="images per step (%(default)s)")
-    add("--size", metavar="HxW", help="resize images to this height and width in pixels (default: as they are)")
-    add("--seed", type=int, default=0, metavar="S", help="of the split, the order and the weights (%(default)s)")
-    add("--workers", type=int, default=workers, metavar="W", help=f"{worker_kind} that prefetch batches (%(default)s)")
-    add("--storage-ms", type=float, default=0, metavar="MS", help="delay each read, to simulate remote storage")
-    add("--resume", action="store_true", help="continue the run in RUN after its last epoch")
 
 
 def check_options(args: argparse.Namespace, min_workers: int = 1) -> None:
@@ -48,26 +37,36 @@ def check_options(args: argparse.Namespace, min_workers: int = 1) -> None:
     parse_size(args.size)
 
 
-def open_run_folder(args: argparse.Namespace, checkpoint: str) -> list[dict[str, float]]:
-    """Create RUN/ and return an empty history; with --resume return that of the run in it.
+@contextmanager
+def run_folder(args: argparse.Namespace, checkpoint: str) -> Iterator[History]:
+    """Create RUN/ and give an empty history; with --resume give that of the run in it.
 
-    checkpoint: the file's name from which a run is resumed.
+    checkpoint: the name of the file from which a run is resumed. A run that fails before it has one leaves nothing.
     """
+    options = {name: str(getattr(args, name)) for name in ("data", "seed", "size", "batch_size")}
+    if args.resume:
+        yield _resumed_history(args, checkpoint, options)
+        return
+    existed = args.out.exists()
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         in_use = any(args.out.iterdir())
+        if not in_use:
+            (args.out / "options.json").write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(f"--out {args.out} must be a writable folder: {error}") from None
-    options = {name: str(getattr(args, name)) for name in ("data", "seed", "size", "batch_size")}
-    if args.resume:
-        return _resumed_history(args, checkpoint, options)
     if in_use:
         raise UserError(f"--out {args.out} is not empty: choose another folder, remove this one, or add --resume")
-    (args.out / "options.json").write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
-    return []
+    try:
+        yield []
+    finally:
+        if not (args.out / checkpoint).exists():
+            shutil.rmtree(args.out, ignore_errors=True)
+            if existed:
+                args.out.mkdir(exist_ok=True)
 
 
-def _resumed_history(args: argparse.Namespace, checkpoint: str, options: dict[str, str]) -> list[dict[str, float]]:
+def _resumed_history(args: argparse.Namespace, checkpoint: str, options: dict[str, str]) -> History:
     """Return the history so far, or raise UserError if the run does not continue with these options.
 
     options: those that decide the split and the order.
@@ -89,7 +88,7 @@ def _resumed_history(args: argparse.Namespace, checkpoint: str, options: dict[st
     return history
 
 
-def read_history(out: Path) -> list[dict[str, float]]:
+def read_history(out: Path) -> History:
     """Return the rows of history.csv, one per epoch."""
     with open(out / "history.csv", newline="") as file:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
@@ -124,9 +123,10 @@ def start_summary(
     """Print what is read through which cache; return the first entries of the summary."""
     train, val, test = splits
     fraction, note = maxbytes / training_bytes, delay_note(args.storage_ms)
+    share = "all" if fraction >= 1 else f"{fraction:.3f}"
     print(
         f"{len(train.paths)} training images, {training_bytes:,} bytes; {len(val.paths)} for validation, "
-        f"{len(test.paths)} for test; cache {args.cache}, {maxbytes:,} bytes = {fraction:.3f} of the training data"
+        f"{len(test.paths)} for test; cache {args.cache}, {maxbytes:,} bytes = {share} of the training data"
         + (f"; {note}" if note else ""),
         flush=True,
     )
@@ -140,31 +140,41 @@ def learning_rate(epoch: int, epochs: int) -> float:
     return LEARNING_RATE * (0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2)
 
 
-def epoch_line(epoch: int, epochs: int, logs: dict[str, float], predicted_hit_rate: float) -> str:
-    """Format an epoch's metrics for the screen; `epoch` counts from 0."""
+def epoch_line(epoch: int, epochs: int, logs: dict[str, float], predicted_hit_rate: float | None) -> str:
+    """Format an epoch's metrics for the screen; `epoch` counts from 0.
+
+    predicted_hit_rate: None in the first epoch of a run, which fills the cache.
+    """
+    predicted = "" if predicted_hit_rate is None else f"(predicted {predicted_hit_rate:.3f})"
     return (
         f"epoch {epoch + 1:>2}/{epochs}  loss {logs['loss']:6.3f}  val MAE {logs['val_mae']:6.3f}  "
-        f"hit rate {logs['hit_rate']:.3f} (predicted {predicted_hit_rate:.3f})  "
+        f"hit rate {logs['hit_rate']:.3f} {predicted:<17}  "
         f"{logs['images_per_s']:5.0f} images/s  load {logs['load_s']:5.1f} s"
     )
 
 
 def write_results(
-    args: argparse.Namespace, splits: tuple[Split, Split], predictions: np.ndarray, summary: dict[str, Any],
+    args: argparse.Namespace, train: Split, predictions: np.ndarray, counts: np.ndarray, summary: dict[str, Any],
     framework: dict[str, str],
 ) -> None:  # fmt: skip
-    """Write and print how good the predictions (n,) for the test images are, compared with the training median."""
+    """Write and print how good the predictions for the test images are, compared with the training median.
+
+    predictions, counts: what the model says and what is true, float32 (n,) both.
+    """
     from .report import write_report
 
-    train, test = splits
     median = float(np.median(train.counts))
+    skipped = read_skipped(args.out)
     summary |= {
-        "test_mae": float(np.abs(predictions - test.counts).mean()),
-        "median_mae": float(np.abs(median - test.counts).mean()),
+        "test_mae": float(np.abs(predictions - counts).mean()),
+        "median_mae": float(np.abs(median - counts).mean()),
+        "skipped": {"files": len(skipped), "reasons": skipped},
         "options": {name: str(value) for name, value in vars(args).items()},
         "versions": {"bytecache": bytecache.__version__, **framework, "numpy": np.__version__},
     }
-    write_report(args.out, summary, predictions, test.counts)
+    write_report(args.out, summary, predictions, counts)
+    if skipped:
+        print(f"{len(skipped)} bad images were left out: {args.out}/summary.json lists them with the reasons")
     print(
         f"test MAE {summary['test_mae']:.3f}; always predicting the training median, {median:g}: "
         f"{summary['median_mae']:.3f}; results in {args.out}/"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -66,13 +67,20 @@ def split_images(images: Split, seed: int) -> tuple[Split, Split, Split]:
     return train, val, test
 
 
-def image_size(path: str) -> tuple[int, int]:
-    """Return the (height, width) of an image in pixels, from its header."""
-    try:
-        header = bytecache.jpeg_header(Path(path).read_bytes())
-    except (OSError, bytecache.JpegError) as error:
-        raise UserError(f"{path}: {error}: remove or replace the file") from error
-    return header.height, header.width
+def image_size(paths: list[str], on_error: str) -> tuple[int, int]:
+    """Return the (height, width) that the images have, from the header of the first one.
+
+    on_error: with "skip", the size of most of the first 32, since any of them may be bad.
+    """
+    sizes: Counter[tuple[int, int]] = Counter()
+    for path in paths[:32] if on_error == "skip" else paths[:1]:
+        try:
+            sizes[bytecache.image_size(Path(path).read_bytes())[:2]] += 1
+        except (OSError, bytecache.JpegError) as error:
+            problem = f"{path}: {error}: remove or replace the file, or pass --on-error skip"
+    if not sizes:
+        raise UserError(problem)
+    return sizes.most_common(1)[0][0]
 
 
 def make_reader(storage_ms: float) -> Callable[[str], bytes]:

@@ -8,17 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-from .errors import UserError
-
 
 def import_keras() -> ModuleType:
-    """Import keras, hiding what that prints to stderr, and return it. Raises UserError if it is not installed."""
+    """Import keras, hiding what that prints to stderr, and return it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        with _hidden_stderr():
-            import keras
-    except ImportError as error:
-        raise UserError(f"training needs Keras and a backend: pip install 'bytecache[keras]' ({error})") from error
+    with _hidden_stderr():
+        import keras
     return keras
 
 

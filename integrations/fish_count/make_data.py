@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import io
 import json
-import os
 import signal
 import sys
 import threading
@@ -46,19 +45,6 @@ class ImageSpec:
     quality: int
     stamps: list[Path]
     backgrounds: list[Path]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``make_data`` to its parser."""
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to create: DIR/COUNT/NAME.jpg")
-    parser.add_argument("--images", type=int, default=1800, metavar="N", help="number of images (%(default)s)")
-    parser.add_argument("--size", type=int, default=256, metavar="PX", help="width and height in pixels (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds give equal bytes (%(default)s)")
-    parser.add_argument("--max-count", type=int, default=20, metavar="N", help="most fish per image (%(default)s)")
-    parser.add_argument("--quality", type=int, default=90, metavar="Q", help="JPEG quality, 1 to 95 (%(default)s)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (%(default)s)")
-    parser.add_argument("--stamps", type=Path, metavar="DIR", help="PNG cut-outs to paste instead of drawn fish")
-    parser.add_argument("--backgrounds", type=Path, metavar="DIR", help="photographs to paste them over")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ def write_report(out: Path, summary: dict[str, Any], predictions: np.ndarray, co
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (losses, scatter, hits) = pyplot.subplots(1, 3, figsize=(15, 4.6), layout="constrained")
+    figure, (losses, scatter, hits) = pyplot.subplots(1, 3, figsize=(15, 5.4), layout="constrained")
     figure.suptitle(title(summary))
     draw_losses(losses, summary["history"])
     draw_predictions(scatter, predictions, counts, summary)
@@ -29,42 +29,78 @@ def write_report(out: Path, summary: dict[str, Any], predictions: np.ndarray, co
 
 
 def title(summary: dict[str, Any]) -> str:
-    """Describe the run in one line."""
-    options = summary["options"]
-    fraction = summary["maxbytes"] / summary["training_bytes"]
-    cache = f"cache {options['cache']}, budget {fraction:.2f} of {summary['training_bytes'] / 1e6:.1f} MB"
-    return ", ".join(filter(None, (cache, delay_note(float(options["storage_ms"])))))
+    """Describe the run in two lines: what was read through which cache, and what that held at the end."""
+    training_bytes, maxbytes = summary["training_bytes"], summary["maxbytes"]
+    held, policy = summary["history"][-1]["currbytes"], summary["options"]["cache"]
+    cache = f"{policy} with a budget of {maxbytes / 1e6:.3g} MB" if policy != "none" else "no cache"
+    second = f"the cache held {held / 1e6:.3g} MB at the end, {held_share(summary):.0%} of the bytes"
+    note = delay_note(float(summary["options"]["storage_ms"]))
+    return (
+        f"Counting fish: {training_bytes / 1e6:.3g} MB of training images, read through {cache}\n"
+        f"{second if policy != 'none' else 'every epoch reads all of them'}{', ' if note else ''}{note}"
+    )
 
 
 def draw_losses(axes: Any, history: list[dict[str, float]]) -> None:
     """Draw the losses of training and validation over the epochs."""
     epochs = [row["epoch"] + 1 for row in history]
-    axes.plot(epochs, [row["loss"] for row in history], "o-", label="training")
-    axes.plot(epochs, [row["val_loss"] for row in history], "o-", label="validation")
-    axes.set(title="Loss", xlabel="epoch", ylabel="Huber loss", ylim=(0, None))
+    axes.plot(epochs, [row["loss"] for row in history], "o-", label="training images")
+    axes.plot(epochs, [row["val_loss"] for row in history], "o-", label="validation images")
+    axes.axhline(0, color="#cccccc", linewidth=0.8)
+    axes.set(title="Loss", xlabel="epoch", ylabel="Huber loss")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend()
+    legend_below(axes)
 
 
 def draw_predictions(axes: Any, predictions: np.ndarray, counts: np.ndarray, summary: dict[str, Any]) -> None:
     """Draw a point per test image; on the diagonal the prediction is right."""
     top = max(counts.max(), predictions.max()) + 1
-    axes.plot([0, top], [0, top], color="gray", linewidth=1)
-    axes.scatter(counts, predictions, s=14, alpha=0.6)
+    axes.plot([0, top], [0, top], color="gray", linewidth=1, label="as many as there are")
+    errors = f"{summary['test_mae']:.2f}, of the training median {summary['median_mae']:.2f}"
+    axes.scatter(counts, predictions, s=14, alpha=0.6, label=f"a test image; mean absolute error {errors}")
     axes.set(
-        title=f"Test images: MAE {summary['test_mae']:.2f} (training median: {summary['median_mae']:.2f})",
+        title="Predictions for the test images",
         xlabel="true number of fish",
-        ylabel="predicted",
+        ylabel="predicted number of fish",
     )
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    legend_below(axes)
 
 
 def draw_hit_rates(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
-    """Draw a measured line per run, and the prediction for its policy as a dashed line."""
+    """Draw a line per run, and what its policy's formula predicts for the epochs after the first, dashed."""
+    last = max(row["epoch"] + 1 for summary in runs.values() for row in summary["history"])
     for name, summary in runs.items():
-        epochs = [row["epoch"] + 1 for row in summary["history"]]
-        (line,) = axes.plot(epochs, [row["hit_rate"] for row in summary["history"]], "o-", label=name)
-        predicted = summary["predicted_hit_rate"]
-        axes.axhline(predicted, color=line.get_color(), linestyle="--", linewidth=1, label=f"predicted {predicted:.3f}")
-    axes.set(title="Hit rate of the training reads", xlabel="epoch", ylabel="hits per read", ylim=(-0.03, 1.03))
+        history, predicted = summary["history"], summary["predicted_hit_rate"]
+        epochs = [row["epoch"] + 1 for row in history]
+        rates = [row["hit_rate"] for row in history]
+        (line,) = axes.plot(epochs, rates, "o-", label=f"{name}: {describe(summary)}", alpha=0.5)
+        if epochs[-1] > 1:
+            style = {"color": line.get_color(), "linestyle": "--", "linewidth": 1.5}
+            axes.plot([2, epochs[-1]], [predicted] * 2, label=f"predicted for that budget: {predicted:.3f}", **style)
+    axes.set(
+        title="Hit rate of the training reads", xlabel="epoch (the first one fills the cache)", ylabel="hits per read",
+        xlim=(0.9, max(2, last) + 0.1), ylim=(-0.03, 1.03),
+    )  # fmt: skip
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend()
+    axes.grid(color="#eeeeee")
+    legend_below(axes)
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """Say what cache a run had, what that held, and how long its reads were delayed."""
+    policy, delay = summary["options"]["cache"], float(summary["options"]["storage_ms"])
+    held = held_share(summary)
+    cache = "no cache" if policy == "none" else f"{policy}, held {held:.0%} of the bytes"
+    return f"{cache}, {delay:g} ms added per read" if delay else cache
+
+
+def held_share(summary: dict[str, Any]) -> float:
+    """Return the share of the training bytes that the cache held at the end, 0 to 1; its own overhead apart."""
+    return min(1.0, summary["history"][-1]["currbytes"] / summary["training_bytes"])
+
+
+def legend_below(axes: Any) -> None:
+    """Put the legend where it covers no line."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize="small", frameon=False)

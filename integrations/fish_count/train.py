@@ -9,34 +9,34 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import bytecache
 
 from . import common
 from .data import Split, find_images, image_size, make_reader, split_images
 from .errors import UserError
 from .keras_import import import_keras
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``train`` to its parser."""
-    common.add_options(parser, ["fill_once", "lru", "none"], 1, "threads")
+from .skipped import record_skipped
 
 
 def run(args: argparse.Namespace) -> None:
     """Train, and write RUN/: model.keras, history.csv, summary.json, report.png, TensorBoard logs."""
     common.check_options(args)
     train, val, test = split_images(find_images(args.data), args.seed)
-    size = common.parse_size(args.size) or image_size(train.paths[0])
+    size = common.parse_size(args.size) or image_size(train.paths, args.on_error)
     training_bytes = train.nbytes  # asks for each file's size: once is enough
     read_train = cached(make_reader(args.storage_ms), args.cache, args.maxbytes, training_bytes)
     read_other = cached(make_reader(args.storage_ms), "none")  # has its own counters and takes none of the budget
-    history = common.open_run_folder(args, "last.keras")
-    maxbytes = read_train.cache_stats().maxbytes or 0
-    summary = common.start_summary(args, (train, val, test), maxbytes, training_bytes)
-    predicted = summary["predicted_hit_rate"]
-    summary["history"] = fit(args, (train, val), (read_train, read_other), size, predicted, history)
-    summary["cache_stats"] = vars(read_train.cache_stats())
-    evaluate(args, (train, test), read_other, summary)
+    with common.run_folder(args, "last.keras") as history:
+        if args.on_error == "skip":
+            record_skipped(args.out)
+        maxbytes = read_train.cache_stats().maxbytes or 0
+        summary = common.start_summary(args, (train, val, test), maxbytes, training_bytes)
+        predicted = summary["predicted_hit_rate"]
+        summary["history"] = fit(args, (train, val), (read_train, read_other), size, predicted, history)
+        summary["cache_stats"] = vars(read_train.cache_stats())
+        evaluate(args, (train, test), read_other, summary)
 
 
 def cached(read: Any, policy: str, budget: str = "", training_bytes: int = 0) -> Any:
@@ -51,8 +51,8 @@ def cached(read: Any, policy: str, budget: str = "", training_bytes: int = 0) ->
 
 def fit(
     args: argparse.Namespace, splits: tuple[Split, Split], reads: tuple[Any, Any], size: tuple[int, int],
-    predicted: float, history: list[dict[str, float]],
-) -> list[dict[str, float]]:  # fmt: skip
+    predicted: float, history: common.History,
+) -> common.History:  # fmt: skip
     """Train, from the last epoch of `history` on, and return the whole history: a row of metrics per epoch."""
     keras = import_keras()
     from .model import build_model
@@ -67,7 +67,7 @@ def fit(
         if history
         else build_model(size, float(train.counts.mean()), common.LEARNING_RATE)
     )
-    callbacks = metric_callbacks(args, len(train.paths), read_train, read_val, predicted)
+    callbacks = metric_callbacks(args, len(history), len(train.paths), (read_train, read_val), predicted)
     try:
         model.fit(
             train_set, validation_data=val_set, epochs=args.epochs, initial_epoch=len(history), verbose=0,
@@ -80,23 +80,24 @@ def fit(
 
 
 def metric_callbacks(
-    args: argparse.Namespace, images: int, read_train: Any, read_val: Any, predicted: float
+    args: argparse.Namespace, first_epoch: int, images: int, reads: tuple[Any, Any], predicted: float
 ) -> list[Any]:
     """Return the callbacks that add metrics to the logs and print them; each needs what those before it add."""
     from bytecache.keras import CacheReport
 
     from .callbacks import CosineDecay, EpochLine, EpochMetrics, StopOnCtrlC
 
+    read_train, read_val = reads
     return [
         CacheReport(read_train),
         EpochMetrics(images, read_val, args.storage_ms),
         CosineDecay(args.epochs),
         StopOnCtrlC(),
-        EpochLine(args.epochs, predicted),
+        EpochLine(first_epoch, args.epochs, predicted),
     ]
 
 
-def file_callbacks(out: Path, history: list[dict[str, float]]) -> list[Any]:
+def file_callbacks(out: Path, history: common.History) -> list[Any]:
     """Return the callbacks that write into RUN/, and the one that stops training when it no longer improves."""
     keras = import_keras()
     best = min((row["val_mae"] for row in history), default=None)
@@ -127,7 +128,7 @@ def make_dataset(split: Split, args: argparse.Namespace, read: Any, **options: A
 
     return ImageDataset(
         split.paths, split.counts, batch_size=args.batch_size, load=read, size=common.parse_size(args.size),
-        seed=args.seed, **{"shuffle": False, **options},
+        seed=args.seed, on_error=args.on_error, **{"shuffle": False, **options},
     )  # fmt: skip
 
 
@@ -137,7 +138,7 @@ def raise_sample_error(*datasets: Any) -> None:
 
     for data in datasets:
         if isinstance(data.error, SampleError):
-            raise UserError(f"{data.error}; remove or replace the file, or pass --size HxW if sizes differ") from None
+            raise UserError(f"{data.error}; {common.BAD_IMAGE_REMEDY}") from None
 
 
 def evaluate(args: argparse.Namespace, splits: tuple[Split, Split], read: Any, summary: dict[str, Any]) -> None:
@@ -148,8 +149,12 @@ def evaluate(args: argparse.Namespace, splits: tuple[Split, Split], read: Any, s
     model = load_model(best if best.exists() else args.out / "last.keras")  # no best model if every loss was NaN
     test_set = make_dataset(test, args, read)
     try:
-        predictions = model.predict(test_set, verbose=0)[:, 0]  # (n,)
+        batches = [
+            (model.predict_on_batch(images)[:, 0], counts)
+            for images, counts in map(test_set.__getitem__, range(len(test_set)))
+        ]
     except Exception:
         raise_sample_error(test_set)
         raise
-    common.write_results(args, (train, test), predictions, summary, {"keras": keras.__version__})
+    predictions, counts = map(np.concatenate, zip(*batches, strict=True))  # (n,) both, without what was left out
+    common.write_results(args, train, predictions, counts, summary, {"keras": keras.__version__})

@@ -18,8 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -33,48 +32,46 @@ import bytecache
 from bytecache.torch import CacheReport, EpochSampler, ImageDataset, SampleError, collate
 
 from . import common
-from .checkpoint_torch import History, epochs_since_best, load, save
+from .checkpoint_torch import epochs_since_best, load, save
+from .common import History
 from .data import Split, find_images, image_size, make_reader, split_images
 from .errors import UserError
 from .model_torch import FishCount
+from .skipped import record_skipped
 
 RANK, WORLD = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # torchrun sets them
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``train_torch`` to its parser."""
-    common.add_options(parser, ["fill_once", "none"], 0, "processes")
-    add = parser.add_argument
-    add("--start-method", choices=["fork", "spawn", "forkserver"], help="how workers are started (default: Python's)")
-    add("--store", type=Path, metavar="DIR", help="keep the cache in this folder for later runs")
 
 
 def run(args: argparse.Namespace) -> None:
     """Train, and write RUN/: model.pt, last.pt, history.csv, summary.json, report.png."""
     try:
-        train(args)
+        with ExitStack() as run_folder:  # entered by rank 0
+            train(args, run_folder)
     except SampleError as error:  # also from a worker process
-        remedy = "remove or replace the file, or pass --size HxW if sizes differ"
-        raise UserError(f"{error.path}: {error.reason}; {remedy}") from None
+        raise UserError(f"{error.path}: {error.reason}; {common.BAD_IMAGE_REMEDY}") from None
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # one is enough
         if RANK == 0:
-            print(f"\nstopped: {args.out} has the finished epochs, --resume continues after them", file=sys.stderr)
+            resumable = (args.out / "last.pt").exists()
+            left = "has the finished epochs, --resume continues after them" if resumable else "is not left behind"
+            print(f"\nstopped: {args.out} {left}", file=sys.stderr)
         raise SystemExit(130) from None
 
 
-def train(args: argparse.Namespace) -> None:
+def train(args: argparse.Namespace, run_folder: ExitStack) -> None:
     """Do everything that one rank does, from the files to the report."""
     with rank_0_first():
         check_options(args)
         splits = train_split, val_split, test_split = split_images(find_images(args.data), args.seed)
-        size = common.parse_size(args.size) or image_size(train_split.paths[0])
+        size = common.parse_size(args.size) or image_size(train_split.paths, args.on_error)
         training_bytes = train_split.nbytes  # asks for each file's size: once is enough
         read_train = cached(make_reader(args.storage_ms), args, training_bytes)
         if RANK == 0:
-            history = common.open_run_folder(args, "last.pt")
+            history = run_folder.enter_context(common.run_folder(args, "last.pt"))
         else:
             history = common.read_history(args.out) if args.resume else []
+    if args.on_error == "skip":
+        record_skipped(args.out)
     # Has its own counters and takes none of the budget.
     read_other = bytecache.fill_once(maxsize=0)(make_reader(args.storage_ms))
     maxbytes = 0 if args.cache == "none" else read_train.cache_stats().maxbytes
@@ -84,14 +81,14 @@ def train(args: argparse.Namespace) -> None:
     make_deterministic(args.seed)
     net = FishCount(float(train_split.counts.mean())).to(memory_format=torch.channels_last)
     data = make_dataset(train_split, read_train, args, size), make_dataset(val_split, read_other, args, size)
-    fit(args, net, data, (read_train, read_other), history, summary)
+    fit(args, net, size, data, (read_train, read_other), history, summary)
     if RANK == 0:
         summary["history"] = history
         summary["cache_stats"] = vars(read_train.cache_stats(scope="all") - before)
         load(args.out / "model.pt", net=net)
-        predictions, _ = predict(net, make_dataset(test_split, read_other, args, size), args.batch_size)
+        predictions, counts = predict(net, make_dataset(test_split, read_other, args, size), args.batch_size)
         common.write_results(
-            args, (train_split, test_split), predictions.numpy(), summary, {"torch": torch.__version__}
+            args, train_split, predictions.numpy(), counts.numpy(), summary, {"torch": torch.__version__}
         )
 
 
@@ -148,7 +145,10 @@ def cached(read: Any, args: argparse.Namespace, training_bytes: int) -> Any:
 def make_dataset(split: Split, read: Any, args: argparse.Namespace, size: tuple[int, int]) -> ImageDataset:
     """Return samples of an image, uint8 (3, h, w), and its count, float32 (); resized only if --size is given."""
     same_size = functools.partial(check_size, size)
-    return ImageDataset(split.paths, split.counts, load=read, size=common.parse_size(args.size), transform=same_size)
+    return ImageDataset(
+        split.paths, split.counts, load=read, size=common.parse_size(args.size), transform=same_size,
+        on_error=args.on_error,
+    )  # fmt: skip
 
 
 def check_size(size: tuple[int, int], image: Tensor) -> Tensor:
@@ -160,8 +160,8 @@ def check_size(size: tuple[int, int], image: Tensor) -> Tensor:
 
 
 def fit(
-    args: argparse.Namespace, net: FishCount, data: tuple[ImageDataset, ImageDataset], reads: tuple[Any, Any],
-    history: History, summary: dict[str, Any],
+    args: argparse.Namespace, net: FishCount, size: tuple[int, int], data: tuple[ImageDataset, ImageDataset],
+    reads: tuple[Any, Any], history: History, summary: dict[str, Any],
 ) -> None:  # fmt: skip
     """Train `net`; append a row per epoch to `history` and to history.csv."""
     (train_set, val_set), (read_train, read_val) = data, reads
@@ -171,13 +171,14 @@ def fit(
     sampler = EpochSampler(train_set, seed=args.seed, rank=RANK, world=WORLD)
     loader = DataLoader(
         train_set, args.batch_size // WORLD, sampler=sampler, collate_fn=collate, num_workers=args.workers,
-        persistent_workers=args.workers > 0, worker_init_fn=ignore_ctrl_c,
+        persistent_workers=args.workers > 0, worker_init_fn=functools.partial(start_worker, args),
         multiprocessing_context=args.start_method if args.workers else None,
         generator=torch.Generator(),  # leaves the global generator to the flips
     )  # fmt: skip
     report, val_report = CacheReport(read_train), CacheReport(read_val)
     model = DistributedDataParallel(net) if WORLD > 1 else net  # no rank reads before all are here
-    for epoch in range(len(history), args.epochs):
+    first_epoch = len(history)
+    for epoch in range(first_epoch, args.epochs):
         sampler.set_epoch(epoch)
         started = time.perf_counter()
         loss, mae = train_epoch(args, epoch, model, optimizer, loader)
@@ -187,8 +188,9 @@ def fit(
             row |= validate(net, val_set, args.batch_size)
             row |= {"val_misses": val_report.end_epoch()["misses"], "storage_ms": args.storage_ms}
             history.append(row)
-            save(args.out, history, net=net, optimizer=optimizer)
-            print(common.epoch_line(epoch, args.epochs, row, summary["predicted_hit_rate"]), flush=True)
+            save(args.out, history, size, net=net, optimizer=optimizer)
+            predicted = None if epoch == first_epoch else summary["predicted_hit_rate"]
+            print(common.epoch_line(epoch, args.epochs, row, predicted), flush=True)
         if rank_0_decides(epochs_since_best(history) >= common.PATIENCE):
             break
     if WORLD > 1:
@@ -243,6 +245,8 @@ def rank_0_decides(value: bool) -> bool:
     return bool(decision)
 
 
-def ignore_ctrl_c(worker: int) -> None:
-    """Ignore SIGINT in a worker, which the terminal also sends it to; the main process stops the workers."""
+def start_worker(args: argparse.Namespace, worker: int) -> None:
+    """Prepare a worker process: Ctrl-C, which the terminal also sends it, is left to the main process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if args.on_error == "skip":
+        record_skipped(args.out)

@@ -103,20 +103,20 @@ def test_json_is_the_report(photos: Path, call: Any) -> None:
     (photos / "d.jpg").write_bytes(BROKEN_ICC)
     (photos / "e.jpg").write_bytes(b"")
     status, out, _ = call(photos, "--json", "--size", "24X32", "--glob", "*.jpg")
-    found, expected = json.loads(out), check_images([photos / name for name in ("a.jpg", "d.jpg", "e.jpg")])
+    found, expected = json.loads(out), check_images([photos / name for name in ("a.jpg", "b.JPG", "d.jpg", "e.jpg")])
     assert status == 1
     assert found == {
         "path": str(photos),
-        "glob": "*.jpg",
+        "glob": ["*.jpg"],
         "size": [24, 32],
-        "files": 3,
-        "as_they_are": 1,
+        "files": 4,
+        "as_they_are": 2,
         "remarks": {"a broken ICC profile": {"files": 1, "example": f"{photos}/d.jpg"}},
         "through_pillow": {},
         "refused": [{"path": f"{photos}/e.jpg", "reason": expected.refused[0].reason}],
-        "orientations": {"1": 2},
-        "sizes": [{"height": 48, "width": 64, "files": 2}],
-        "colorspaces": {"YCbCr": 2},
+        "orientations": {"1": 3},
+        "sizes": [{"height": 48, "width": 64, "files": 3}],
+        "colorspaces": {"YCbCr": 3},
     }
     assert set(found) == {"path", "glob", "size", *expected._fields}
 
@@ -162,7 +162,7 @@ def test_all_files_count_but_for_links_to_folders(photos: Path) -> None:
     os.mkfifo(photos / "pipe")
     names = [".hidden", "a.jpg", "b.JPG", "link", "lost", "more/c"]
     assert folder.file_paths(photos) == [str(photos / name) for name in names]
-    assert folder.file_paths(str(photos), "*.jpg") == [str(photos / "a.jpg")]
+    assert folder.file_paths(str(photos), ["*.jpg"]) == [str(photos / name) for name in ("a.jpg", "b.JPG")]
     assert check_images(folder.file_paths(photos)).refused[1] == (str(photos / "lost"), "No such file or directory")
 
 

@@ -53,7 +53,7 @@ def test_files_of_all_subfolders_count(tmp_path: Path) -> None:
     (tmp_path / "e.jpg").symlink_to(tmp_path / "nowhere")
     (tmp_path / "f.jpg").symlink_to(tmp_path / "b")
     assert folder.file_sizes(tmp_path).tolist() == [1, 3, 4, 0, 4]
-    assert folder.file_sizes(str(tmp_path), "*.jpg").tolist() == [1, 3, 0, 4]
+    assert folder.file_sizes(str(tmp_path), ["*.jpg"]).tolist() == [1, 3, 0, 4]
 
 
 @pytest.mark.parametrize("what", ["nothing", "a file", "empty", "other files", "empty files"])
@@ -72,6 +72,39 @@ def test_a_folder_without_files(tmp_path: Path, call: Any, what: str) -> None:
     came = {"nothing": "it does not exist", "a file": "that is a file", "empty files": "found 1, all empty"}
     assert err.startswith(f"bytecache simulate: expected {expected}") and repr(str(path)) in err
     assert came.get(what, "found none") in err
+
+
+def test_without_a_pattern_the_endings_of_images_count(photos: Path, call: Any) -> None:
+    """In upper and lower case; the text says so, and where no file has one, the error names the way out."""
+    (photos / "0" / "0.jpg").rename(photos / "0" / "0.JPEG")
+    (photos / "1" / "1.jpg").rename(photos / "1" / "1.Png")
+    out = call(photos, "--maxbytes", "50 KB")[1]
+    assert out.splitlines()[1] == "  files   100 with the ending of an image, 97.7 KiB"
+    for path in photos.glob("[01]"):
+        path.rename(photos.parent / path.name)
+    status, _, err = call(photos, "--maxbytes", "50 KB")
+    assert status == 2 and err.endswith("found none: --glob '*' counts all files\n")
+
+
+@pytest.mark.parametrize(
+    "patterns, names",
+    [
+        (["*.jpg"], ["IMG_1.JPG", "a.jpg"]),
+        (["*.JPG", "*.txt"], ["IMG_1.JPG", "a.jpg", "b.txt"]),
+        (["*.jp*g"], ["IMG_1.JPG", "a.jpg", "c.Jpeg"]),
+        (["img*.jpg", "A.*"], []),
+        (["IMG*.jpg", "IMG_1.*"], ["IMG_1.JPG"]),
+        (["?.[jt]*"], ["a.jpg", "b.txt", "c.Jpeg"]),
+    ],
+)
+def test_patterns(tmp_path: Path, patterns: list[str], names: list[str]) -> None:
+    """A file counts once if any pattern matches; only the endings of images do in any case."""
+    for name in ("IMG_1.JPG", "a.jpg", "b.txt", "c.Jpeg", "d.TXT"):
+        (tmp_path / name).write_bytes(b"1")
+    (tmp_path / "always").touch()
+    assert [Path(path).name for path in folder.file_paths(tmp_path, [*patterns, "always"])] == sorted(
+        [*names, "always"]
+    )
 
 
 def test_a_folder_that_cannot_be_read() -> None:
@@ -102,7 +135,7 @@ def test_numbers_are_per_epoch_after_the_first(photos: Path, call: Any) -> None:
     report = json.loads(out)
     assert status == 0
     assert (report["files"], report["bytes"], report["maxbytes"], report["fraction"]) == (100, 100_000, 50_000, 0.5)
-    assert (report["path"], report["glob"], report["epochs"], report["seed"]) == (str(photos), "*.jpg", 4, 0)
+    assert (report["path"], report["glob"], report["epochs"], report["seed"]) == (str(photos), ["*.jpg"], 4, 0)
     assert report["least_missed_bytes"] == 50_000
     policies = {one["policy"]: one for one in report["policies"]}
     assert tuple(policies) == folder.DEFAULT_POLICIES
@@ -124,7 +157,7 @@ def test_numbers_are_per_epoch_after_the_first(photos: Path, call: Any) -> None:
 
 def test_text_for_people(photos: Path, call: Any) -> None:
     """The text has files, budget and fraction, a table of files and one of bytes, policies in the given order."""
-    lines = call(photos, "--maxbytes", "25 KiB", "--policies", "lru, fill_once,lfu")[1].splitlines()
+    lines = call(photos, "--glob", "*", "--maxbytes", "25 KiB", "--policies", "lru, fill_once,lfu")[1].splitlines()
     assert lines[:4] == [
         str(photos),
         "  files   101, 98.1 KiB",
@@ -150,6 +183,7 @@ def test_a_budget_for_everything(photos: Path, call: Any) -> None:
     report = json.loads(call(photos, "--maxbytes", "1 GB", "--json", "--policies", "lru,fill_once,random")[1])
     assert report["least_missed_bytes"] == 0
     assert {(one["hit_rate"], one["predicted_hit_rate"], one["misses"]) for one in report["policies"]} == {(1, 1, 0)}
+    assert "  budget  953.7 MiB, all of it" in call(photos, "--maxbytes", "1 GB")[1].splitlines()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import bytecache
 for package in ("keras", "PIL", "matplotlib"):
     pytest.importorskip(package, reason=f"the trainer needs {package}")
 
-from integrations.fish_count.__main__ import COMMANDS  # noqa: E402
+from integrations.fish_count.__main__ import main  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "integrations.fish_count"]
@@ -45,20 +46,18 @@ def trained(data, tmp_path_factory):
     return out, done.stdout
 
 
-def test_help_names_every_command():
-    """Without a command the exit status is 2, with the usage and no traceback."""
-    helped, bare = run("--help"), run()
-    assert (helped.returncode, helped.stderr) == (0, "")
-    assert set(COMMANDS) <= set(helped.stdout.split())
-    assert bare.returncode == 2 and bare.stderr.startswith("usage:") and "Traceback" not in bare.stderr
-
-
 def test_a_run_leaves_everything_it_promises(trained):
     """Model, history, summary, report and TensorBoard logs exist, and a line per epoch is printed."""
     out, printed = trained
     assert {"model.keras", "history.csv", "summary.json", "report.png", "tensorboard"} <= set(os.listdir(out))
     assert [line[:9] for line in printed.splitlines()] == ["48 traini", "epoch  1/", "epoch  2/", "test MAE "]
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_prediction_is_printed_for_each_epoch_but_the_first(trained):
+    """In the first epoch the cache fills: no formula holds."""
+    lines = trained[1].splitlines()
+    assert "predicted" not in lines[1] and "(predicted 0.500)" in lines[2]
 
 
 def test_the_delay_is_in_every_output(trained):
@@ -81,9 +80,9 @@ def test_the_hit_rate_is_that_of_the_budget_and_validation_takes_none_of_it(trai
     assert summary["cache_stats"]["hits"] + summary["cache_stats"]["misses"] >= 2 * 48
 
 
-def test_a_run_can_be_resumed_and_no_run_is_overwritten(trained, data):
+def test_a_run_can_be_resumed_and_no_run_is_overwritten(trained, data, tmp_path):
     """--resume continues with the next epoch and appends to the history; without it RUN is refused."""
-    out, _ = trained
+    out = shutil.copytree(trained[0], tmp_path / "run")
     options = ["train", "--data", data, "--batch-size", 8, "--out", out, "--epochs"]
     assert run(*options, 3).returncode == 2
     assert "already has 2 epochs: use a larger --epochs" in run(*options, 2, "--resume").stderr
@@ -106,12 +105,50 @@ def test_predict_prints_a_number_per_image(trained, data, tmp_path):
     assert all(-20 < float(line.split()[0]) < 40 for line in done.stdout.splitlines())
 
 
-def test_compare_prints_a_line_per_run(trained, tmp_path):
-    """The line begins with the run's cache, and the hit rates are drawn."""
-    done = run("compare", trained[0], "--out", tmp_path / "rates.png")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[2].startswith("fill_once")
+@pytest.mark.foreign_threads
+def test_compare_names_the_runs_and_their_delays(trained, tmp_path, capsys):
+    """A line per run begins with its folder; the hit rates are drawn, and what each line of the plot is."""
+    undelayed = shutil.copytree(trained[0], tmp_path / "undelayed")
+    summary = json.loads((undelayed / "summary.json").read_text())
+    summary["options"]["storage_ms"] = "0.0"
+    (undelayed / "summary.json").write_text(json.dumps(summary))
+    assert main(["compare", str(trained[0]), str(undelayed), "--out", str(tmp_path / "rates.png")]) == 0
+    _, header, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert header[:4] == ["run", "cache", "delay", "ms"]
+    assert [row[:3] for row in rows[:2]] == [[str(trained[0]), "fill_once", "1"], [str(undelayed), "fill_once", "0"]]
     assert (tmp_path / "rates.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_of_one_epoch_has_no_means_after_the_first(trained):
+    """Its cells of the table are empty, the prediction's too."""
+    from integrations.fish_count.compare import cells
+
+    summary = json.loads((trained[0] / "summary.json").read_text())
+    summary["history"] = summary["history"][:1]
+    assert cells(summary)[2:7] == ["-"] * 5
+
+
+def labels_of(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+@pytest.mark.foreign_threads
+def test_the_plots_say_what_each_line_is_and_what_the_cache_held(trained):
+    """The title has cache, budget and delay; each line of the hit rates its run, share and prediction."""
+    from matplotlib.figure import Figure
+
+    from integrations.fish_count import report
+
+    summary = json.loads((trained[0] / "summary.json").read_text())
+    held = summary["history"][-1]["currbytes"] / summary["training_bytes"]
+    axes = Figure().subplots()
+    report.draw_hit_rates(axes, {"some/run": summary})
+    measured, predicted = labels_of(axes)
+    assert measured == f"some/run: fill_once, held {held:.0%} of the bytes, 1 ms added per read"
+    assert predicted == "predicted for that budget: 0.500"
+    assert list(axes.get_lines()[1].get_xdata()) == [2, 2]  # nothing is predicted for the first epoch
+    title = report.title(summary)
+    assert "fill_once with a budget of" in title and f"{held:.0%} of the bytes" in title and "1 ms" in title
 
 
 def test_ctrl_c_stops_after_the_epoch_and_still_writes_the_report(data, tmp_path):
@@ -143,6 +180,7 @@ def test_ctrl_c_stops_after_the_epoch_and_still_writes_the_report(data, tmp_path
     assert (out / "report.png").exists()
 
 
+@pytest.mark.foreign_threads
 @pytest.mark.parametrize(
     "damage, message",
     [
@@ -163,18 +201,18 @@ def test_ctrl_c_stops_after_the_epoch_and_still_writes_the_report(data, tmp_path
     ],
     ids=["folder name", "not an image", "damaged", "empty", "too few"],
 )
-def test_bad_data_is_named_with_the_remedy(damage, message, data, tmp_path):
-    """The exit status is 2, with one message and no traceback."""
+def test_bad_data_is_named_with_the_remedy(damage, message, data, tmp_path, capfd):
+    """The exit status is 2, with one message and no traceback, and nothing is left in --out."""
     folder = tmp_path / "data"
     for path in data.rglob("*.jpg"):
         copy = folder / path.relative_to(data)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
     damage(folder)
-    done = run("train", "--data", folder, "--epochs", 1, "--out", tmp_path / "run")
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    assert main(["train", "--data", str(folder), "--epochs", "1", "--out", str(tmp_path / "run")]) == 2
+    error = capfd.readouterr().err
+    assert message in error and "Traceback" not in error
+    assert not (tmp_path / "run").exists()  # so that the same command works once the data is mended
 
 
 def test_an_image_of_another_size_is_named(data, tmp_path):
@@ -203,8 +241,32 @@ def test_an_image_of_another_size_is_named(data, tmp_path):
         (["--resume"], "--resume needs a run"),
     ],
 )
-def test_bad_options_are_refused(options, message, data, tmp_path):
-    """The exit status is 2, and the message says what was expected, before anything is trained."""
-    done = run("train", "--data", data, "--out", tmp_path / "run", *options)
-    assert done.returncode == 2
-    assert message in done.stderr and "Traceback" not in done.stderr
+def test_bad_options_are_refused(options, message, data, tmp_path, capsys, monkeypatch):
+    """The exit status is 2, and the message says what was expected, before anything is trained or written."""
+    monkeypatch.chdir(ROOT)
+    assert main(["train", "--data", str(data), "--out", str(tmp_path / "run"), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_images_can_be_left_out(damaged, tmp_path):
+    """The summary lists those of all three parts with the reasons, and a line says how many there are."""
+    folder, bad = damaged()
+    options = ["--epochs", 1, "--batch-size", 8, "--out", tmp_path / "run", "--on-error", "skip"]
+    done = run("train", "--data", folder, *options)
+    assert done.returncode == 0, done.stderr
+    skipped = json.loads((tmp_path / "run" / "summary.json").read_text())["skipped"]
+    assert (skipped["files"], set(skipped["reasons"])) == (6, bad)
+    assert all(reason.startswith("JpegError: ") for reason in skipped["reasons"].values())
+    assert "6 bad images were left out" in done.stdout
+
+
+def test_a_reader_that_stops_ends_the_trainer_quietly(data, tmp_path):
+    """As in ``train ... | head -1``: the status is that of a closed pipe, without a traceback."""
+    command = [*COMMAND, "train", "--data", data, "--epochs", "50", "--batch-size", "8", "--out", tmp_path / "run"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("48 training images")
+        process.stdout.close()
+        errors = process.stderr.read()
+        status = process.wait(timeout=120)
+    assert (status, errors) == (141, "")

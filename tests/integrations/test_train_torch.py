@@ -86,6 +86,7 @@ def test_a_run_leaves_what_train_leaves(alone):
     assert list(rows[0]) == ["epoch", *training, "storage_ms", "val_loss", "val_mae", "val_misses"]
     assert [line[:9] for line in printed.splitlines()] == ["48 traini", "epoch  1/", "epoch  2/", "test MAE "]
     assert "each read from storage delayed by 1 ms" in printed
+    assert "predicted" not in printed.splitlines()[1] and "(predicted 0.500)" in printed.splitlines()[2]
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -164,6 +165,29 @@ def test_a_bad_image_is_named_with_the_remedy(workers, data, tmp_path):
     assert done.returncode == 2
     assert "000007.jpg: JpegError: the data is a GIF" in done.stderr and "remove or replace the file" in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()  # so that the same command works once the data is mended
+
+
+def test_bad_images_can_be_left_out(damaged, tmp_path):
+    """The summary lists those of all three parts with the reasons, whichever process has met them."""
+    folder, bad = damaged()
+    options = ("--on-error", "skip", "--workers", 2, "--start-method", "spawn")
+    _, printed = train(folder, tmp_path / "run", *options)
+    skipped = json.loads((tmp_path / "run" / "summary.json").read_text())["skipped"]
+    assert (skipped["files"], set(skipped["reasons"])) == (6, bad)
+    assert all(reason.startswith("JpegError: ") for reason in skipped["reasons"].values())
+    assert "6 bad images were left out" in printed
+
+
+def test_predict_takes_the_model(alone, data):
+    """A line has the count and the path; a file that is no model of either trainer is refused."""
+    paths = sorted(data.rglob("*.jpg"))[:2]
+    done = run("predict", "--model", alone[0] / "model.pt", *paths)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()] == list(map(str, paths))
+    assert all(-20 < float(line.split()[0]) < 40 for line in done.stdout.splitlines())
+    refused = run("predict", "--model", alone[0] / "history.csv", *paths)
+    assert refused.returncode == 2 and "must be the model.keras or model.pt of a finished run" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,26 @@ def train(paths, **options):
     return {"epochs": epochs, "history": history, "misses": read.cache_info().misses}
 
 
+def train_endless(paths, **options):
+    """Return the samples of three epochs of seven batches each, and of a second fit, from an endless dataset of ten."""
+    model = Recorder()
+    model.compile("sgd", "mse", run_eagerly=True)
+    data = ImageDataset(
+        paths, np.arange(len(paths), dtype="float32"), batch_size=4, load=read_file, seed=SEED, endless=True, **options
+    )
+    model.fit(data, epochs=EPOCHS, steps_per_epoch=7, verbose=0)
+    n = len(model.seen)
+    model.fit(data, epochs=1, steps_per_epoch=2, verbose=0)
+    return {"first": [index for index, _ in model.seen[:n]], "second": [index for index, _ in model.seen[n:]]}
+
+
+def read_file(path):
+    return Path(path).read_bytes()
+
+
 if __name__ == "__main__":
     paths = sorted(map(str, Path(sys.argv[1]).glob("*.jpg")))
-    print(json.dumps({mode: train(paths, **options) for mode, options in MODES.items()}))
+    found = {mode: train(paths, **options) for mode, options in MODES.items()}
+    for mode, options in MODES.items():
+        found[mode]["endless"] = train_endless(paths, **options)
+    print(json.dumps(found))

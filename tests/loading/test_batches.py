@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import pickle
 
@@ -73,7 +74,7 @@ def test_skipped_samples_keep_no_batch_alive(files, cached, plain_gc):
     for epoch in range(10):
         for position in range(3):
             loader.load(epoch, position)
-    assert len(loader._buffers._arrays) <= 2  # one, and one of the smaller last batch
+    assert len(loader._writer._buffers[0]._arrays) <= 2  # one, and one of the smaller last batch
 
 
 def test_one_odd_image_does_not_make_the_others_odd(files):
@@ -132,3 +133,24 @@ def test_decode_options_are_those_of_decode_jpeg(files):
     loader = pickle.loads(pickle.dumps(batch_loader(files, shuffle=False, batch_size=1, **options)))
     image = loader.load(0, 0).images[0]
     assert np.array_equal(image, bytecache.decode_jpeg(files[0].read_bytes(), **options))
+
+
+def test_a_copy_of_a_loader_has_buffers_of_its_own(files):
+    """In a forked worker, the locks of the parent's may be held by a thread that does not exist there."""
+    loader = batch_loader(files)
+    loader.load(0, 0)
+    again = copy.copy(loader)
+    assert again._writer._buffers is not loader._writer._buffers and not again._writer._buffers
+    assert again.shape_known and np.array_equal(again.load(0, 1).images, loader.load(0, 1).images)
+
+
+def test_each_picture_of_a_sample_has_buffers_of_its_own():
+    """So that those of images and masks, in use by turns, are not replaced by one another's."""
+    sample = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)
+    loader = BatchLoader(range(8), None, batch_size=4, load=lambda _: sample, masks=1)
+    addresses = set()
+    for epoch in range(10):
+        batch = loader.load(epoch, 0)
+        addresses.add((batch.images.ctypes.data, batch.targets.ctypes.data))
+        del batch
+    assert len(addresses) == 1

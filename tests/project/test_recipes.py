@@ -61,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_recipe_reads_each_file_once(folder: Path, script: str, method: str) -> None:
     """As it stands in the README it runs, and the second epoch reads no file."""
     modules = re.findall(r"^(?:import|from) (\w+)", script, re.M)
-    for module in modules + [needed for module in modules for needed in NEEDS.get(module, [])]:
+    for module in [*modules, *(needed for name in modules for needed in NEEDS.get(name, []))]:
         if reason := cannot_be_imported(module):
             pytest.skip(reason)
     path = folder / "recipe.py"

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import simplejpeg
+from helpers.links import relative_links
 
 ROOT = Path(__file__).parents[2]
 SOURCES = {str(path.relative_to(ROOT)) for path in (ROOT / "bytecache").rglob("*.py")}
@@ -47,7 +48,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("pip", reason="building a wheel needs pip")
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     shutil.copytree(ROOT / "bytecache", source / "bytecache", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in "pyproject.toml", "README.md", "LICENSE":
+    for name in "pyproject.toml", "setup.py", "README.md", "LICENSE":
         shutil.copy(ROOT / name, source)
     options = ["-q", "--disable-pip-version-check", "--no-deps"] + ["--no-build-isolation"] * has_setuptools()
     command = [sys.executable, "-m", "pip", "wheel", *options, "-w", out, source]
@@ -61,6 +62,14 @@ def test_the_wheel_has_every_file(wheel: Path) -> None:
     """Every module of the package is in it, py.typed too, and no other package."""
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert names == SOURCES | {"bytecache/py.typed"}
+
+
+def test_the_readme_in_the_wheel_has_no_relative_link(wheel: Path) -> None:
+    """It is that of setup.py, for package indexes."""
+    files = zipfile.ZipFile(wheel)
+    (metadata,) = (name for name in files.namelist() if name.endswith(".dist-info/METADATA"))
+    description = files.read(metadata).decode().partition("\n\n")[2]
+    assert description.startswith("# bytecache\n") and relative_links(description) == []
 
 
 def test_every_module_can_be_imported_from_the_wheel(wheel: Path, tmp_path: Path) -> None:

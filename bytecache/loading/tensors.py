@@ -1,0 +1,88 @@
+"""Targets as torch tensors, and pictures as those of torchvision for its transforms."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .targets import Fields, copied
+
+
+def as_tensors(targets: Any, name: str = "targets") -> Any:
+    """Return targets as ``as_targets`` holds them with arrays of numbers as tensors, which worker processes share.
+
+    Raises TypeError for a dtype that torch has not.
+    """
+    if isinstance(targets, Fields):
+        fields = targets.fields
+        if isinstance(fields, dict):
+            return Fields({key: as_tensors(field, f"{name}[{key!r}]") for key, field in fields.items()})
+        return Fields(tuple(as_tensors(field, f"{name}[{i}]") for i, field in enumerate(fields)))
+    if not isinstance(targets, np.ndarray) or targets.dtype.kind not in "biufc":
+        return targets
+    try:
+        return torch.as_tensor(
+            targets if targets.flags.writeable else targets.copy()
+        )  # torch warns about read-only ones
+    except TypeError as exc:
+        raise TypeError(f"{name} must be of a dtype that torch has, got {targets.dtype}: {exc}") from None
+
+
+def take_tensors(targets: Any, indices: Sequence[int]) -> list[Any]:
+    """Return the targets of these samples, numbers and arrays of numbers as tensors; none shares memory with the held.
+
+    Rows of a tensor come consecutive in one new tensor. Dicts and the like come as they are, their arrays copied.
+    """
+    if isinstance(targets, Tensor):
+        return list(targets[list(indices)].unbind())
+    if isinstance(targets, Fields):
+        if isinstance(targets.fields, dict):
+            columns = [take_tensors(field, indices) for field in targets.fields.values()]
+            return [dict(zip(targets.fields, row, strict=True)) for row in zip(*columns, strict=True)]
+        return list(zip(*(take_tensors(field, indices) for field in targets.fields), strict=True))
+    return [_as_tensor(copied(targets[index])) for index in indices]
+
+
+def _as_tensor(target: Any) -> Any:
+    return torch.as_tensor(target) if isinstance(target, np.ndarray) and target.dtype.kind in "biufc" else target
+
+
+class TypedPictures:
+    """Transforms of image and target that are told which tensors are images and which masks.
+
+    torchvision's v2 transforms take the first plain tensor for the image and leave others alone: a mask would not be
+    flipped with its image. So pictures come as ``torchvision.tv_tensors``, if that is imported, and go as plain ones.
+    Picklable if `transforms` is.
+    """
+
+    def __init__(self, transforms: Callable[[Any, Any], Any], masks: Sequence[int], has_targets: bool) -> None:
+        self._transforms, self._masks, self._has_targets = transforms, masks, has_targets
+
+    def __call__(self, inputs: Any, target: Any) -> Any:
+        """Return what the transforms return of an image, or a tuple of pictures, and its target."""
+        types = sys.modules.get("torchvision.tv_tensors")
+        if types is None:
+            return self._transforms(inputs, target)
+        pictures = inputs if isinstance(inputs, tuple) else (inputs,)
+        if not self._has_targets:
+            target = self._typed(types, target, len(pictures))
+        typed = tuple(self._typed(types, picture, p) for p, picture in enumerate(pictures))
+        result = self._transforms(typed if isinstance(inputs, tuple) else typed[0], target)
+        return _plain(types, result)
+
+    def _typed(self, types: Any, picture: Any, position: int) -> Any:
+        if type(picture) is not Tensor:
+            return picture
+        return (types.Mask if position in self._masks else types.Image)(picture)
+
+
+def _plain(types: Any, value: Any) -> Any:
+    """Return images and masks as plain tensors, also within tuples."""
+    if isinstance(value, (types.Image, types.Mask)):
+        return value.as_subclass(Tensor)
+    return tuple(_plain(types, part) for part in value) if type(value) is tuple else value
