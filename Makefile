@@ -12,7 +12,7 @@ DEMO ?= demo
 STORAGE_MS ?= 5
 FISH := $(RUN) -m integrations.fish_count
 
-.PHONY: demo test test-all package lint bench bench-full clean
+.PHONY: demo test test-all test-recipes package lint bench bench-full clean
 
 demo: $(VENV)/.demo  ## draws 1,800 images, trains through an LRU cache and a fill-once cache, compares the runs
 	$(FISH) make_data --out $(DEMO)/data
@@ -30,6 +30,10 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache --no-logo
 
+# The README's recipes, under fork, forkserver and spawn.
+test-recipes: $(VENV)/.recipes
+	$(RUN) -m pytest tests/project/test_recipes.py
+
 # The sdist, the wheel that is built from it, and the sdist unpacked.
 package: $(VENV)/.dev
 	rm -rf build/dist build/sdist
@@ -44,7 +48,7 @@ find_python = for found in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/version
 	"$$found" -c "" 2>/dev/null && python=$$found && break; done; \
 	[ -n "$$python" ] || { echo "SKIPPED Python $$version: not installed"; continue; }
 
-test-all: test package
+test-all: test test-recipes package
 	@for version in 3.10 3.12 3.13; do \
 	  python=; $(find_python); \
 	  echo "== the wheel and the sdist on Python $$version"; \
@@ -94,6 +98,10 @@ $(VENV)/.demo: $(VENV)/bin/pip pyproject.toml
 $(VENV)/.dev: $(VENV)/bin/pip pyproject.toml
 	$(RUN) -m pip install -q $(WITH_GROUPS)
 	$(RUN) -m pip install -q -e ".[images,plot]" --group dev tensorboard $(TENSORFLOW) $(TORCH)
+	touch $@
+
+$(VENV)/.recipes: $(VENV)/.dev
+	$(RUN) -m pip install -q --group recipes $(TORCH)
 	touch $@
 
 # mosaicml-streaming and litdata require torchvision and the clients of all clouds, which reading files does not need;

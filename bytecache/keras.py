@@ -79,7 +79,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     def __init__(
         self,
         paths: Any,
-        targets: Any,
+        targets: Any = None,
         *,
         batch_size: int,
         load: Callable[[Any], Any],

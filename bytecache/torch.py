@@ -78,7 +78,7 @@ class ImageDataset(Dataset[Any]):
     def __init__(
         self,
         paths: Any,
-        targets: Any,
+        targets: Any = None,
         *,
         load: Callable[[Any], Any],
         size: tuple[int, int] | None = None,

@@ -22,14 +22,17 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_first_example_runs_as_it_stands(tmp_path, capsys):
-    """On real files, an epoch reads each of them once."""
-    paths = [tmp_path / f"{i}.jpg" for i in range(3)]
-    for i, path in enumerate(paths):
-        path.write_bytes(make_jpeg(32, 48, seed=i))
-    names = {"paths": paths}
+def test_the_first_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    """On real files, the first epoch reads each of them once, and the second hits each."""
+    (tmp_path / "images").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for i in range(3):
+        Path(f"images/{i}.jpg").write_bytes(make_jpeg(32, 48, seed=i))
+    names = {}
     exec(blocks("python")[0], names)
-    assert capsys.readouterr().out == "CacheInfo(hits=0, misses=3, maxsize=None, currsize=3)\n"
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "CacheInfo(hits=0, misses=3, maxsize=None, currsize=3)"
+    assert second == "CacheInfo(hits=3, misses=3, maxsize=None, currsize=3)"
     assert names["image"].shape == (32, 48, 3)
 
 
@@ -38,7 +41,7 @@ def test_the_shrinking_example_runs_as_it_stands(tmp_path):
     pytest.importorskip("PIL", reason="shrinking needs Pillow")
     (tmp_path / "a.jpg").write_bytes(make_jpeg(300, 700))
     names = {"bytecache": bytecache}
-    exec(blocks("python")[1], names)
+    exec(example("shrink_jpeg("), names)
     assert bytecache.jpeg_header(names["read"](tmp_path / "a.jpg"))[:2] == (219, 512)
 
 
@@ -66,11 +69,47 @@ def test_the_examples_for_many_processes_run_as_they_stand(tmp_path, capsys):
     for i, path in enumerate(paths):
         Path(path).write_bytes(make_jpeg(64, 64, seed=i))
     names = {"bytecache": bytecache, "paths": paths, "targets": torch.arange(64), "__name__": "example"}
-    exec(example("shared=True"), names)
-    exec(example("EpochSampler, ImageDataset").replace("...", "assert images.shape == (32, 3, 256, 256)"), names)
+    exec(example('shared=True, maxbytes="8 GiB"'), names)
+    exec(example("report.end_epoch").replace("...", "assert images.shape == (32, 3, 256, 256)"), names)
     epochs = [eval(line) for line in capsys.readouterr().out.splitlines()]
     assert [epoch["misses"] for epoch in epochs] == [64, *9 * [0]]
     assert [epoch["hit_rate"] for epoch in epochs] == [0.0, *9 * [1.0]]
+
+
+@pytest.mark.foreign_threads
+def test_the_segmentation_example_runs_as_it_stands(tmp_path):
+    """Image and mask are flipped and cropped together, and the mask keeps its class numbers."""
+    torch = pytest.importorskip("torch", reason="the example needs torch")
+    image = pytest.importorskip("PIL.Image", reason="a mask in PNG needs Pillow")
+    from bytecache.torch import ImageDataset
+
+    for kind, ending, mode in ("images", "jpg", "RGB"), ("masks", "png", "L"):
+        (tmp_path / kind).mkdir()
+        left_half = image.new("L", (300, 300), 0)
+        left_half.paste(7, (0, 0, 150, 300))
+        left_half = left_half if mode == "L" else left_half.point(lambda value: value * 36).convert(mode)
+        left_half.save(tmp_path / kind / f"a.{ending}", quality=95)
+    names = {"bytecache": bytecache, "paths": [str(tmp_path / "images" / "a.jpg")], "torch": torch}
+    names["ImageDataset"] = ImageDataset
+    exec(example("read_pair"), names)
+    for _ in range(8):
+        picture, mask = names["data"][0]
+        assert picture.shape == (3, 256, 256) and set(mask.unique().tolist()) <= {0, 7}
+        assert ((picture[0] > 126) == (mask.reshape(256, 256) == 7)).float().mean() > 0.97
+
+
+def test_the_method_example_runs_as_it_stands(tmp_path):
+    """Two readers of equal names read files of their own, and a second call hits."""
+    names = {"bytecache": bytecache}
+    exec(example("class Reader"), names)
+    readers = []
+    for root in "ab":
+        (tmp_path / root).mkdir()
+        (tmp_path / root / "x").write_text(root)
+        readers.append(names["Reader"](tmp_path / root))
+    assert [reader.read("x") for reader in readers * 2] == [b"a", b"b", b"a", b"b"]
+    assert [reader.read.map(["x"]) for reader in readers] == [[b"a"], [b"b"]]
+    assert names["Reader"].read.cache_info()[:2] == (4, 2)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
