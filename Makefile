@@ -54,7 +54,7 @@ test-all: test test-recipes package
 	  echo "== the wheel and the sdist on Python $$version"; \
 	  env=$$PWD/.venv-$$version; rm -rf $$env; \
 	  "$$python" -m venv $$env && \
-	  $$env/bin/pip install -q "$$(echo build/dist/*.whl)[images]" hypothesis pytest && \
+	  $$env/bin/pip install -q "$$(echo build/dist/*.whl)[http,images]" hypothesis pytest && \
 	  (cd / && $$env/bin/bytecache --version) && \
 	  (cd build/sdist && $$env/bin/python -m pytest -q) || exit 1; \
 	done
@@ -64,7 +64,7 @@ test-all: test test-recipes package
 	  env=$$PWD/.venv-oldest; rm -rf $$env; \
 	  "$$python" -m venv $$env && \
 	  $$env/bin/pip install -q build/dist/*.whl && \
-	  $$env/bin/pip install -q $$($$env/bin/python tests/helpers/oldest.py images plot keras | sed "s/tensorflow==/$(TENSORFLOW)==/") \
+	  $$env/bin/pip install -q $$($$env/bin/python tests/helpers/oldest.py http images plot keras | sed "s/tensorflow==/$(TENSORFLOW)==/") \
 	    "pyparsing<3.3" hypothesis pytest && \
 	  (cd build/sdist && $$env/bin/python -m pytest -q --ignore tests/benchmarks) || exit 1; \
 	done
@@ -97,7 +97,7 @@ $(VENV)/.demo: $(VENV)/bin/pip pyproject.toml
 
 $(VENV)/.dev: $(VENV)/bin/pip pyproject.toml
 	$(RUN) -m pip install -q $(WITH_GROUPS)
-	$(RUN) -m pip install -q -e ".[images,plot]" --group dev tensorboard $(TENSORFLOW) $(TORCH)
+	$(RUN) -m pip install -q -e ".[http,images,plot]" --group dev tensorboard $(TENSORFLOW) $(TORCH)
 	touch $@
 
 $(VENV)/.recipes: $(VENV)/.dev

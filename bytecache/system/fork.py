@@ -16,6 +16,7 @@ _ORDER = (
     "leases",  # nor another thread that has a lease
     "caches",  # no cache is half way through a change while its memory is copied
     "stores",  # no store is half opened; a child opens its files again
+    "connections",  # a child does not speak on those of its parent
     "collection",  # nor a thread for which the collector waits
 )
 _hooks: dict[tuple[str, str], Callable[[], object]] = {}

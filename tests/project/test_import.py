@@ -11,7 +11,7 @@ from types import FunctionType
 
 import bytecache
 
-HEAVY = {"keras", "tensorflow", "torch", "redis", "matplotlib", "PIL", "cv2", "tqdm"}
+HEAVY = {"keras", "tensorflow", "torch", "redis", "pycurl", "matplotlib", "PIL", "cv2", "tqdm"}
 
 
 def modules_after(statement: str) -> set[str]:

@@ -18,10 +18,15 @@ from helpers.links import relative_links
 ROOT = Path(__file__).parents[2]
 SOURCES = {str(path.relative_to(ROOT)) for path in (ROOT / "bytecache").rglob("*.py")}
 EXTRAS = {
+    "bytecache.http": "pycurl",
     "bytecache.keras": "tensorflow",
     "bytecache.torch": "torch",
     "bytecache.loading.collate": "torch",
     "bytecache.loading.sampler": "torch",
+    "bytecache.transfers.handles": "pycurl",
+    "bytecache.transfers.retries": "pycurl",
+    "bytecache.transfers.session": "pycurl",
+    "bytecache.transfers.transfer": "pycurl",
 }
 IMPORT_ALL = """
 import importlib, sys

@@ -1,0 +1,1 @@
+"""Many files fetched over HTTP at a time: addresses, signatures, connections, retries."""

@@ -1,0 +1,72 @@
+"""The options of an easy handle of libcurl."""
+
+from __future__ import annotations
+
+import os
+from math import ceil
+from typing import Any, NamedTuple
+
+import pycurl
+
+from .s3 import Signature
+
+_BUFFER_BYTES = 1 << 17  # a body comes in chunks of at most this size, one call into Python each
+_STALL_BYTES_PER_S = 1000
+_HTTP = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
+_ENVIRONMENT = {  # as the command curl has it
+    "CURL_CA_BUNDLE": pycurl.CAINFO,
+    "SSL_CERT_FILE": pycurl.CAINFO,
+    "SSL_CERT_DIR": pycurl.CAPATH,
+    "NETRC": pycurl.NETRC_FILE,
+}
+
+
+class Identity(NamedTuple):
+    """As whom a request is made: with the user's headers or not, as a user of the host, signed."""
+
+    trusted: bool
+    user: tuple[str, str] | None
+    signature: Signature | None
+
+
+def prepare(easy: Any, identity: Identity, headers: list[str], timeout_s: float, body_bytes: int) -> None:
+    """Set all options of a handle but URL and the function that takes the body.
+
+    Redirects are not followed by libcurl, which passes the user's headers on to other hosts, Authorization and Cookie
+    apart.
+    """
+    easy.reset()
+    _set_limits(easy, timeout_s, body_bytes)
+    for name in reversed(_ENVIRONMENT):
+        if os.environ.get(name):
+            easy.setopt(_ENVIRONMENT[name], os.environ[name])
+    lines = list(headers) if identity.trusted else []
+    if identity.signature is not None:
+        scope, *user, token = identity.signature
+        easy.setopt(pycurl.AWS_SIGV4, scope)
+        easy.setopt(pycurl.PATH_AS_IS, 1)  # a key may have dots for a name
+        lines += [f"X-Amz-Security-Token: {token}"] if token else []
+        _set_user(easy, *user)
+    elif identity.user is not None:
+        _set_user(easy, *identity.user)
+    else:
+        easy.setopt(pycurl.NETRC, pycurl.NETRC_OPTIONAL)
+    easy.setopt(pycurl.HTTPHEADER, lines)
+
+
+def _set_limits(easy: Any, timeout_s: float, body_bytes: int) -> None:
+    easy.setopt(pycurl.NOSIGNAL, 1)  # signals are not for libraries, and not for threads
+    easy.setopt(pycurl.PROTOCOLS, _HTTP)
+    easy.setopt(pycurl.USERAGENT, "bytecache")
+    easy.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
+    easy.setopt(pycurl.PIPEWAIT, 1)  # for a connection that may turn out to be one of HTTP/2, which takes many requests
+    easy.setopt(pycurl.TCP_KEEPALIVE, 1)
+    easy.setopt(pycurl.MAXFILESIZE_LARGE, body_bytes)
+    easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(int(timeout_s * 1000), 1))
+    easy.setopt(pycurl.LOW_SPEED_LIMIT, _STALL_BYTES_PER_S)
+    easy.setopt(pycurl.LOW_SPEED_TIME, ceil(timeout_s))
+
+
+def _set_user(easy: Any, name: str, password: str) -> None:
+    easy.setopt(pycurl.USERNAME, name.encode())
+    easy.setopt(pycurl.PASSWORD, password.encode())
