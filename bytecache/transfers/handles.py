@@ -59,7 +59,6 @@ def _set_limits(easy: Any, timeout_s: float, body_bytes: int) -> None:
     easy.setopt(pycurl.PROTOCOLS, _HTTP)
     easy.setopt(pycurl.USERAGENT, "bytecache")
     easy.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
-    easy.setopt(pycurl.PIPEWAIT, 1)  # for a connection that may turn out to be one of HTTP/2, which takes many requests
     easy.setopt(pycurl.TCP_KEEPALIVE, 1)
     easy.setopt(pycurl.MAXFILESIZE_LARGE, body_bytes)
     easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(int(timeout_s * 1000), 1))
