@@ -7,7 +7,7 @@ import re
 from pathlib import PurePath
 from typing import Any
 
-from .s3 import S3
+from .s3 import S3, quote_object
 from .urls import Address, parse_url, quote_path, redact
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -36,7 +36,8 @@ class AddressBook:
         path = key if isinstance(key, str) else _as_path(key)
         if self._base is None:
             raise ValueError(f"expected a URL of http, https or s3, got {redact(path)!r}; for paths, give a base")
-        return self._base._replace(url=self._prefix + quote_path(path.lstrip("/")) + self._suffix)
+        quoted = (quote_object if self._base.signed else quote_path)(path.lstrip("/"))
+        return self._base._replace(url=self._prefix + quoted + self._suffix)
 
     def _locate(self, url: str) -> Address:
         """Return the address of a URL. The user's headers are for the base's host, or for any if there is no base."""

@@ -44,7 +44,6 @@ def prepare(easy: Any, identity: Identity, headers: list[str], timeout_s: float,
     if identity.signature is not None:
         scope, *user, token = identity.signature
         easy.setopt(pycurl.AWS_SIGV4, scope)
-        easy.setopt(pycurl.PATH_AS_IS, 1)  # a key may have dots for a name
         lines += [f"X-Amz-Security-Token: {token}"] if token else []
         _set_user(easy, *user)
     elif identity.user is not None:

@@ -43,7 +43,7 @@ class S3:
 
         An endpoint gets the bucket in the path, Amazon in the host's name, unless a dot in it would lack a certificate.
         """
-        bucket, _, key = quote_path(name).partition("/")
+        bucket, _, key = quote_object(name).partition("/")
         if not bucket:
             raise ValueError(f"expected s3://bucket/key, got {'s3://' + name!r}")
         if self._endpoint:
@@ -59,6 +59,16 @@ class S3:
             return None
         key, secret, *rest = credentials
         return Signature(f"aws:amz:{self._region}:s3", key, secret, (rest[0] if rest else "") or "")
+
+
+def quote_object(name: str) -> str:
+    """Return the name of an object as a URL has it.
+
+    Raises ValueError if a part of it is "." or "..": libcurl, which signs no path as it is, asks for another object.
+    """
+    if {".", ".."} & set(name.split("/")):
+        raise ValueError(f'an object with "." or ".." as a part of its name cannot be asked for: {name!r}')
+    return quote_path(name)
 
 
 def _from_environment() -> tuple[str, str, str] | None:
