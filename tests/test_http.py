@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from helpers.http_server import Request, Server, serving
-from helpers.processes import in_child
-from helpers.threads import start, until
+from helpers.http_server import Request, Server
 
 pytest.importorskip("pycurl", reason="HttpReader needs the extra http")
 

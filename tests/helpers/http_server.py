@@ -58,6 +58,11 @@ class Server:
         """How many connections have asked for anything."""
         return len({request.port for request in self.requests})
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
     def stop(self) -> None:
         """End all connections and threads."""
         self.stopped.set()
