@@ -117,7 +117,8 @@ class HttpReader:
 
     def _run(self, transfers: list[Transfer]) -> None:
         if self._pid != os.getpid():
-            self._pid, self._sessions = os.getpid(), []
+            self._sessions = []  # first: another thread that sees the new number uses the new list
+            self._pid = os.getpid()
         try:
             session = self._sessions.pop()
         except IndexError:

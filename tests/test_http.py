@@ -69,7 +69,7 @@ def test_files_come_in_the_order_of_their_keys(serve: Any) -> None:
     assert HttpReader(serve(answer).url)(keys) == [f"/{key}".encode() for key in keys]
 
 
-@pytest.mark.parametrize("base", ["/data", "/data/"])
+@pytest.mark.parametrize("base", ["/data", "/data/", "/data#part"])
 @pytest.mark.parametrize(
     ("key", "path"),
     [

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 Origin: TypeAlias = tuple[str, str, int]  # scheme, host, port
 
 _PORTS = {"http": 80, "https": 443}
-_URL_CHARACTERS = "%/:?#[]@!$&'()*+,;=~"  # beside letters and digits; any other is quoted, as browsers do
+_URL_CHARACTERS = "%/:?[]@!$&'()*+,;=~"  # beside letters and digits; any other is quoted, as browsers do
 
 
 class Address(NamedTuple):
@@ -40,10 +40,11 @@ class Address(NamedTuple):
 
 
 def parse_url(url: str) -> Address:
-    """Return the address of a URL, which is taken as it is but for characters that no URL may have.
+    """Return the address of a URL, taken as it is but for its fragment and for characters that no URL may have.
 
     Raises ValueError, whose text has no secrets, for anything but a URL of HTTP or HTTPS.
     """
+    url = url.partition("#")[0]
     if " " in url or not url.isascii() or not url.isprintable():
         url = quote(url, _URL_CHARACTERS, errors="surrogateescape")
     try:
