@@ -53,12 +53,13 @@ class Advice:
             call = (*map(type, args), *args, *kwds.items())
         else:
             call = MISSING
-        if call in self._calls:
+        calls = self._calls
+        if call in calls:
             self._again += 1
-            if self._again >= max(_AGAIN, _len(self._calls)):
+            if self._again >= max(_AGAIN, _len(calls)):
                 self._look_again(call, key)
-        elif _len(self._calls) < _SAMPLE and call is not MISSING:
-            self._calls[call] = hash(key), args
+        elif _len(calls) < _SAMPLE and call is not MISSING:
+            calls[call] = hash(key), args
         if not self._misses % _EVERY:
             self._look_if_full(key, args)
 
