@@ -200,7 +200,7 @@ class _Options:
 
 
 def _decorator(maxsize: Any, default: int | None, options: _Options) -> Any:
-    if callable(maxsize):
+    if callable(maxsize) or isinstance(maxsize, classmethod):
         return _wrap(maxsize, default, options)
     if maxsize is not None:
         maxsize = check_maxsize(maxsize, has_budget=options.maxbytes is not None or options.shared)
@@ -208,6 +208,8 @@ def _decorator(maxsize: Any, default: int | None, options: _Options) -> Any:
 
 
 def _wrap(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:
+    if isinstance(function, (staticmethod, classmethod)):  # below the decorator: as if it were above
+        return type(function)(_wrap(function.__func__, maxsize, options))
     _check_function(function)
     return (_wrap_shared if options.shared else _wrap_in_memory)(function, maxsize, options)
 

@@ -202,7 +202,8 @@ class CachedDescriptor:
         if instance is None:
             if self._unbound is None:
                 assert owner is not None
-                self._unbound = UnboundMethod(self, owner)
+                has = (kind for kind in owner.__mro__ if vars(kind).get(self.attribute) is self)
+                self._unbound = UnboundMethod(self, next(has, owner))  # not the subclass that asks first
             return self._unbound
         function = self.instances.functions.get(id(instance))
         if function is None or function.owner() is not instance:

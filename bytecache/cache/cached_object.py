@@ -72,10 +72,12 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
         return self.instances.add(owner, function)
 
     def _refusal(self, kind: type) -> Any:
+        remedy = "give keep_alive=True, and it lives as long as what is stored for it"
+        if not kind.__itemsize__:  # a subclass of tuple or int, say, cannot have it
+            remedy = f'add "__weakref__" to its __slots__, or {remedy}'
         return refusal(
-            f"{self.__qualname__} is a cached method, and a {kind.__qualname__} cannot be referenced weakly, so what "
-            'is stored for it cannot go with it: add "__weakref__" to its __slots__, or give keep_alive=True, and it '
-            "lives as long as what is stored for it"
+            f"{self.__qualname__} is a cached method, and an instance of {kind.__qualname__} cannot be referenced "
+            f"weakly, so what is stored for it cannot go with it: {remedy}"
         )
 
     def cache_of(self, instance: Any) -> InstanceCache:
