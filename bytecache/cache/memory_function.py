@@ -180,8 +180,12 @@ class MemoryFunction(CacheMethods):
     def forget_dead(self) -> None:
         """Remove what was stored for instances that are gone."""
         for owner in self.instances.take_dead():
-            for key in list(owner.keys):
-                self.partition.discard(key)
+            try:
+                for key in list(owner.keys):
+                    self.partition.discard(key)
+            except BaseException:  # an interrupt: the next miss goes on
+                self.instances.put_back(owner)
+                raise
 
     def cache_info(self, scope: str = "process") -> CacheInfo:
         self.forget_dead()

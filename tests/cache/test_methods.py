@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 from helpers.counting import stats_of
 from helpers.internals import cache_of
+from helpers.interrupts import entries_into
 from helpers.processes import in_child
 from helpers.threads import start
 
@@ -361,6 +362,21 @@ def test_the_entries_of_an_instance_go_with_it(in_memory: Any, plain_gc: None) -
     assert b.read.cache_stats().currbytes * 3 == one.currbytes
     assert b.read.map(["x", "y", "z"]) == [["b", key] for key in "xyz"]
     assert stats_of(kind.read, "currsize", "stored", "evicted", "rejected") == (3, 5, 2, 0)
+
+
+def test_an_interrupt_leaves_nothing_of_a_dead_instance(in_memory: Any, plain_gc: None) -> None:
+    """Wherever Ctrl-C strikes while entries go, the next look at the cache lets the others go."""
+    modules = ("bytecache.stores.memory", "bytecache.stores.lru", "bytecache.cache.memory_function")
+    interrupt_at = 0
+    while True:
+        kind = reader_class(in_memory())
+        kind("a").read.map("xyz")
+        interrupt_at += 1
+        struck = entries_into(modules, kind.read.cache_info, interrupt_at) == interrupt_at
+        assert kind.read.cache_info().currsize == 0, interrupt_at
+        if not struck:
+            break
+    assert interrupt_at > 4
 
 
 def test_values_die_at_the_next_miss_outside_the_lock(in_memory: Any, plain_gc: None) -> None:
