@@ -110,16 +110,18 @@ class FillOncePartition(MemoryPartition):
         value, size = contents.entries.get(key, MISSING), contents.sizes.get(key, 0)
         claim.nbytes = sys.getsizeof(value) if type(value) in self._measured_alike else size
         claim.counted = None if value is MISSING else True
-        if contents.entries.pop(key, MISSING) is MISSING:
+        counters = contents.counters
+        try:
+            del contents.entries[key]  # not pop: an interrupt comes after a call, never between this and its count
+        except KeyError:
             claim.counted = None
             return False
-        contents.sizes.pop(key, None)
-        counters = contents.counters
         with self.lock:
             counters.currsize -= 1
             counters.currbytes -= claim.nbytes
             counters.evicted += 1
             claim.counted = False
+        contents.sizes.pop(key, None)
         return True
 
     def after_fork_in_child(self) -> None:
@@ -130,6 +132,7 @@ class FillOncePartition(MemoryPartition):
                 contents.entries.pop(key, None)
                 contents.sizes.pop(key, None)
             elif claim.counted and key not in contents.entries:
+                contents.sizes.pop(key, None)
                 contents.counters.currsize -= 1
                 contents.counters.currbytes -= claim.nbytes
                 contents.counters.evicted += 1
