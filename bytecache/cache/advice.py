@@ -43,7 +43,7 @@ class Advice:
 
     def look(self, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> None:
         """Take note of a call that has run the function, and warn if it shows that the cache does not help."""
-        self._misses += 1
+        self._misses = misses = self._misses + 1
         if self._generation is None or self._is_new:
             self._start()
         call: Any
@@ -60,7 +60,7 @@ class Advice:
                 self._look_again(calls[call][0], key)
         elif _len(calls) < _SAMPLE and call is not MISSING:
             calls[call] = hash(key), args
-        if not self._misses % _EVERY:
+        if not misses % _EVERY:
             self._look_if_full(key, args)
 
     def _start(self) -> None:
