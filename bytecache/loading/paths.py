@@ -52,12 +52,14 @@ class _Elements(Sequence[Any]):
 def as_paths(paths: Any) -> Any:
     """Return the paths as a sequence whose elements are those that came; of numpy's and Arrow's arrays, Python objects.
 
-    paths: any iterable. Lists of str or of pathlib's paths are packed; an array or a sequence of a class of its own is
-    kept as it is, not copied into a list; a pandas Series counts by position. Raises TypeError for a single str or
-    what is not iterable.
+    paths: any iterable but a set. Lists of str or of pathlib's paths are packed; an array or a sequence of a class of
+    its own is kept as it is, not copied into a list; a pandas Series counts by position. Raises TypeError for a single
+    str, a set, or what is not iterable.
     """
     if isinstance(paths, (str, bytes)):
         raise TypeError(f"paths must be a sequence of paths, got the single one {paths!r}: put it into a list")
+    if isinstance(paths, (set, frozenset)):
+        raise TypeError("paths must have an order, got a set, whose order differs from run to run: pass sorted(paths)")
     if hasattr(paths, "iloc"):
         paths = np.asarray(paths)
     if isinstance(paths, np.ndarray) and paths.ndim == 1:
@@ -92,4 +94,6 @@ def pack(values: list[Any]) -> Sequence[Any]:
 
 
 def _is_indexable(paths: Any) -> bool:
+    if isinstance(paths, np.ndarray):
+        return paths.ndim > 0
     return hasattr(paths, "__getitem__") and hasattr(paths, "__len__") and not isinstance(paths, Mapping)
