@@ -45,7 +45,16 @@ class PictureDecoder:
         return SampleSpec((*decode.size, self._decoder.channels), np.dtype(np.uint8), decode)
 
     def mask_spec(self, picture: Any, image: SampleSpec) -> SampleSpec:
-        """Return the spec of a mask before resizing, turned as its image is."""
+        """Return the spec of a mask before resizing, turned as its image is; raise ValueError if it lies crosswise."""
+        spec = self._mask_spec(picture, image)
+        if spec.shape[:2] == image.shape[1::-1] != image.shape[:2]:
+            raise ValueError(
+                f"the mask has {_sides(spec)} pixels, its image {_sides(image)}: pass orient=True if the image's file "
+                "has an Exif orientation, or turn the mask in load"
+            )
+        return spec
+
+    def _mask_spec(self, picture: Any, image: SampleSpec) -> SampleSpec:
         if isinstance(picture, np.ndarray):
             return _array_spec(picture)._replace(mask=True)
         decode = read_mask(_check_bytes(picture), self._orient, self._max_pixels)
@@ -168,6 +177,10 @@ def _is_upright(mask: MaskSpec, image: SampleSpec) -> bool:
     """Return whether the file of a mask has the sides of the upright image, not those of the stored one."""
     turned = image.decode is not None and swaps_axes(image.decode.orientation)
     return turned and mask.size == image.shape[:2] != image.shape[1::-1]
+
+
+def _sides(spec: SampleSpec) -> str:
+    return " x ".join(map(str, spec.shape[:2]))
 
 
 def _array_spec(array: Array) -> SampleSpec:
