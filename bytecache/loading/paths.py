@@ -26,9 +26,10 @@ class PackedStrings(Sequence[Any]):
         return len(self._ends) - 1
 
     def __getitem__(self, index: Any) -> Any:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index {index} is out of range: there are {len(self)}")
-        index %= len(self)
+        n = len(self)
+        if not -n <= index < n:
+            raise IndexError(f"index {index} is out of range: there are {n}")
+        index %= n
         start, end = self._ends.item(index), self._ends.item(index + 1)
         return self._make(self._bytes[start:end].decode("utf-8", "surrogatepass"))
 

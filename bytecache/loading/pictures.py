@@ -110,8 +110,9 @@ def split_pictures(
 ) -> list[dict[int, Any]]:
     """Return the first picture of each sample by its index, the second ones, and so on; exceptions go into `failed`."""
     tuples = {i: sample if isinstance(sample, tuple) else (sample,) for i, sample in samples.items()}
+    last = max(masks, default=0)
     for i, pictures in tuples.items():
-        if len(pictures) <= max(masks, default=0):
+        if len(pictures) <= last:
             positions = f" at each position of masks={tuple(masks)}" if masks else ""
             failed[i] = ValueError(f"load must return a tuple with a picture{positions}, got {len(pictures)} in all")
     n = max((len(pictures) for pictures in tuples.values()), default=1)

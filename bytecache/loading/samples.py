@@ -126,7 +126,7 @@ class SampleLoader:
         pictures = self.pictures(samples, failed)
         specs = self.specs(pictures, failed, draws)
         for column in specs:
-            map_indexed(check_shape, column, failed)
+            map_indexed(check_shape, {i: spec for i, spec in column.items() if len(spec.shape) != 3}, failed)
         results = []
         for position, (column, column_specs) in enumerate(zip(pictures, specs, strict=True)):
             good = {i: spec for i, spec in column_specs.items() if i not in failed}
