@@ -52,7 +52,7 @@ class ImageDataset(Dataset[Any]):
     paths are packed, so that a worker copies none.
     targets: anything with one entry per path, or None; a dict of such fields makes each target a dict, a tuple of
     arrays a tuple. Numbers and arrays of numbers, of any shape each, come as tensors, None, str, dicts and ints beyond
-    64 bits as they are. All but objects of a class of your own are copies. Fields are held in few arrays, which workers
+    int64 as they are. All but objects of a class of your own are copies. Fields are held in few arrays, which workers
     share; of a list of dicts each worker copies the pages that it reads, and a spawned one opens a file for each tensor
     in it.
     load: the read function, cached or not; returns the bytes of an image of any format, which are decoded here, an

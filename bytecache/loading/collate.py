@@ -18,7 +18,7 @@ def collate(samples: Sequence[Any]) -> Any:
     A ``collate_fn`` that copies nothing if the samples are consecutive in one array, as ImageDataset's are unless its
     transform made new ones; ``default_collate`` transposes all pixels into another memory format. Tuples, and dicts of
     the same keys, are batched field by field. What has no common shape, such as the boxes of each image, is the list of
-    the samples' own, as are lists, None, and ints beyond 64 bits. Of tensors, arrays, numbers, strings, and tuples and
+    the samples' own, as are lists, None, and ints beyond int64. Of tensors, arrays, numbers, strings, and tuples and
     dicts of them, the results are equal to those of ``default_collate``, which also gets objects of any other class.
     """
     first = samples[0]

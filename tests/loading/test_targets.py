@@ -82,7 +82,7 @@ def test_numbers_have_the_byte_order_of_the_machine(dtype):
         assert {target.dtype.isnative for target in entries(targets)} == {True}
 
 
-def test_a_batch_of_ints_beyond_64_bits_is_a_list():
+def test_a_batch_of_ints_beyond_int64_is_a_list():
     """numpy would round them to floats."""
     assert take_batch(as_targets([2**63, 1, 2, 3], N), np.array([0, 1])) == [2**63, 1]
     assert take_batch(as_targets([2**53 + 1, 1, 2, 3], N), np.array([0, 1])).tolist() == [2**53 + 1, 1]
