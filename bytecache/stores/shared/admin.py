@@ -226,6 +226,8 @@ def _open_segment(files: StoreHandle, row: int) -> Segment | None:
 def _open_checked(files: StoreHandle, generation: int) -> Segment:
     segment = Segment(files.folder, generation, readonly=files.readonly)
     segment.index.check()
+    if not files.readonly:
+        segment.index.recover_locked()
     return segment
 
 

@@ -164,7 +164,7 @@ class StoreHandle:
     def warn_not_stored(self, exc: OSError, nbytes: int = sys.maxsize) -> None:
         """Warn, once, that values are not stored, and why. nbytes: of the value that was refused."""
         self._refused_bytes = nbytes
-        reason = _REASONS.get(exc.errno or 0, "its files cannot be written")
+        reason = _REASONS.get(exc.errno or 0, f"its files cannot be {'read' if self.readonly else 'written'}")
         self._warn_not_stored(f"{reason} ({exc.strerror or exc})")
 
     def _warn_not_stored(self, reason: str) -> None:

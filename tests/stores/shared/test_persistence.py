@@ -8,6 +8,7 @@ import mmap
 import os
 import pickle
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -24,12 +25,14 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.counting import stats_of
+from helpers.internals import handle_of, store_of
 from helpers.processes import in_child, waits_for_lock
 from helpers.threads import start, together, until
 
 from bytecache import SharedStore, fill_once
 from bytecache.cache import leased_flight
 from bytecache.stores.shared import admin, header
+from bytecache.stores.shared.binding import begin_anew_locked
 from bytecache.stores.shared.header import FunctionRow, Word
 from bytecache.stores.shared.locks import ByteRangeLocks, KeyLease
 from bytecache.system import filesystem
@@ -333,6 +336,57 @@ def test_a_readonly_store_beside_a_writer(opened: Any, folder: Path) -> None:
     with pytest.raises(FileNotFoundError):
         SharedStore(folder / "nothing", readonly=True)
     assert not (folder / "nothing").exists()
+
+
+def test_a_reader_that_was_first_finds_what_a_writer_stores(opened: Any, folder: Path) -> None:
+    """It looks again at each call until there is something; its own counts go on."""
+    store = opened()
+    reader = SharedStore(folder, readonly=True)
+    (g,) = cached(reader, text)
+    assert g(1) == text(1) and not g.cache_contains(1)
+    (f,) = cached(store, text)
+    f(1)
+    assert g(1) == text(1) and g.cache_info()[:2] == (1, 1)
+    reader.close()
+
+
+def test_a_damaged_table_is_a_warning_for_a_reader(opened: Any, folder: Path) -> None:
+    """No search in it goes on for ever, and the warning says that the files cannot be read."""
+    store = opened()
+    (f,) = cached(store, text)
+    f(1)
+    store.close()
+    (table,) = folder.glob("*.slots*")
+    table.write_bytes(b"\1" * table.stat().st_size)
+
+    def read() -> Any:
+        (g,) = cached(SharedStore(folder, readonly=True), text)
+        with pytest.warns(RuntimeWarning, match="its files cannot be read .the table of the index has slots"):
+            return g(1), g.cache_info()[:2]
+
+    assert end_of(read) == (text(1), (0, 1))
+
+
+def test_counts_go_on_if_the_files_of_a_new_generation_cannot_be_opened(opened: Any) -> None:
+    """They are those since the last clear, whatever became of the values."""
+    (f,) = cached(opened(), text)
+
+    def run_out_of_descriptors() -> Any:
+        f(1), f(1)
+        in_child(lambda: replace_damaged(f))
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            f(2)
+            return f.cache_info()[:2], f.cache_info("all")[:2]
+
+    assert end_of(run_out_of_descriptors) == ((1, 2), (1, 2))
+
+
+def replace_damaged(f: Any) -> None:
+    handle = handle_of(store_of(f))
+    handle.with_writer_lock(lambda: begin_anew_locked(handle, 16))
 
 
 def as_user(uid: int, gid: int, work: Callable[[], Any]) -> Any:
