@@ -76,6 +76,8 @@ def leaving_nothing(path: str | None) -> Iterator[None]:
 
 def resolve(path: str | os.PathLike[str]) -> Path:
     """Return the folder that a user's path means; raise OSError or ValueError, with the way out, if it means none."""
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"path must be a str or a PathLike, the folder of a store, got {path!r}")
     try:
         return resolve_folder(path)
     except OSError as exc:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import mmap
+import multiprocessing.util  # noqa: F401, also for users who may not read Python's own files
 import os
 import pickle
 import random
@@ -437,6 +438,23 @@ def test_root_in_a_users_store_leaves_it_to_the_user(public: Path) -> None:
     assert as_user(1001, 1001, as_before) == ([5, 0], 1)
 
 
+def test_a_process_that_has_ended_uses_nothing(public: Path) -> None:
+    """Also if its parent has not asked for its exit status; users but root may not look into such a process."""
+
+    def uses() -> list[bool]:
+        ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE, for children that may be looked into although root has begun
+        (f,) = cached(SharedStore(public / "store", maxbytes=1000), text)
+        pid = os.fork()
+        if pid == 0:
+            f(1), os.kill(os.getpid(), signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        ended = admin.describe(public / "store")["functions"][0]["in_use"]
+        os.waitpid(pid, 0), f(1)
+        return [ended, admin.describe(public / "store")["functions"][0]["in_use"]]
+
+    assert as_user(1001, 0, uses) == [False, True]  # group 0, since /proc may be closed to others
+
+
 def test_another_users_store_names_the_ways_in(public: Path) -> None:
     """Without the permission it is an error that names group=True and readonly=True."""
     folder = public / "store"
@@ -467,6 +485,8 @@ def test_options_of_a_kept_store_need_a_path() -> None:
     for options in {"group": True, "maxbytes": 100}, {"readonly": True}, {}:
         with pytest.raises(TypeError, match="path|maxbytes"):
             SharedStore(**options)
+    with pytest.raises(TypeError, match=r"path must be a str or a PathLike, the folder of a store, got 5"):
+        SharedStore(5, maxbytes=100)  # type: ignore[arg-type]
 
 
 # Damage
