@@ -156,7 +156,7 @@ class StoreHandle:
 
         To find out anew takes a full btrfs a millisecond or more.
         """
-        if not self.disk_full or nbytes < self._refused_bytes:
+        if nbytes < self._refused_bytes:
             return False
         self._tries += 1
         return self._tries % _TRIED_AGAIN != 0

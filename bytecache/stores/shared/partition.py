@@ -106,7 +106,7 @@ class SharedPartition(Partition):
 
     def _store_value(self, binding: Binding, key: bytes, encoded: Encoded) -> bool | None:
         handle, segment = binding.handle, binding.segment
-        if segment is None or handle.readonly or handle.is_hopeless(encoded.payload.nbytes):
+        if segment is None or handle.readonly or (handle.disk_full and handle.is_hopeless(encoded.payload.nbytes)):
             return False
         if is_refused(binding, segment, key, encoded, self.maxsize):
             return False

@@ -72,7 +72,8 @@ def is_full(binding: Binding, maxsize: int | None) -> bool:
     handle, segment = binding.handle, binding.segment
     if segment is None or handle.readonly or handle.disk_full or _is_at(maxsize, segment):
         return True
-    mean = segment.currbytes / len(segment) if len(segment) else 0
+    count = len(segment)
+    mean = segment.currbytes / count if count else 0
     return handle.header.used_bytes + mean > handle.header.maxbytes
 
 

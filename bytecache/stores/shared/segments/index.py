@@ -25,8 +25,9 @@ from ....system.filesystem import overwrites_in_place
 from .index_entry import CRC_BYTE, DEAD_BYTE, DISCARDED, ENTRY, IndexEntry
 from .slots import build_table, capacity, table_path
 
-# Words of the header. ALLOCATED: how much of the arena was set aside. The last two are the inodes of the files that
-# belong to the index; that of a table of 2**bits slots is at _TABLE_INODE + bits: a reader that sees its size finds it.
+# Words of the header. TAIL: the end of the last value in the arena. ALLOCATED: how much of that was set aside. The last
+# two are the inodes of the files that belong to the index; that of a table of 2**bits slots is at _TABLE_INODE + bits:
+# a reader that sees its size finds it.
 COUNT, BITS, TAIL, UNVERIFIED, DEAD, _PENDING_SLOT, _PENDING_OLD, ALLOCATED, ARENA_INODE, _TABLE_INODE = range(10)
 _HEADER_BYTES = 4096  # before the first entry
 _hash_of = struct.Struct("<Q8x").unpack  # of a digest, its first half, which all versions of a key have: a 1-tuple
@@ -105,11 +106,6 @@ class HashIndex:
     def dead(self) -> int:
         """The number of dead entries."""
         return self.header[DEAD]
-
-    @property
-    def tail(self) -> int:
-        """The end of the last value in the arena."""
-        return self.header[TAIL]
 
     @property
     def unverified(self) -> int:
@@ -219,11 +215,12 @@ class HashIndex:
         if self._mapped[0] != self.header[BITS]:
             self._remap()
         slot, old, table = self.header[_PENDING_SLOT] - 1, self.header[_PENDING_OLD], self._mapped[2]
-        if slot >= 0:
+        if 0 <= slot < len(table) and old <= self.header[COUNT]:  # else it is damaged
             if table[slot] > self.header[COUNT]:
                 table[slot] = old
             elif table[slot] != old:
                 self._mark_dead_locked(old)
+        if slot >= 0:
             self.header[_PENDING_SLOT] = 0
 
     def _slot_of(self, digest: bytes) -> int:
