@@ -137,7 +137,7 @@ def _open_unattached(path: str | os.PathLike[str]) -> Iterator[StoreHandle]:
     check_available()
     try:
         files = _open_files(StoreHeader.place(resolve_folder(path)))
-    except (FileNotFoundError, NotADirectoryError, ValueError) as exc:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError) as exc:
         raise StoreNotFound(
             "expected the folder of a shared store (the path= it was made with, or /dev/shm/bytecache-...), "
             f"got {os.fspath(path)!r}: {_explain_missing(Path(path), exc)}"

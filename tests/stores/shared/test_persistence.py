@@ -269,6 +269,17 @@ def test_a_folder_of_other_files_is_left_alone(folder: Path, names: list[str]) -
     assert sorted(os.listdir(folder.parent)) == ["store"] and sorted(os.listdir(folder)) == sorted(names)
 
 
+def test_a_folder_of_folders_with_the_names_of_files_is_left_alone(folder: Path) -> None:
+    """A user's folder "head" is no damaged header: nothing is renamed, and nothing removed."""
+    (folder / "head").mkdir(parents=True)
+    (folder / "head" / "photo.jpg").write_bytes(b"precious")
+    with pytest.raises(ValueError, match="path must be a new or empty folder"):
+        SharedStore(folder, maxbytes=100)
+    assert (folder / "head" / "photo.jpg").exists() and sorted(os.listdir(folder.parent)) == ["store"]
+    with pytest.raises(admin.StoreNotFound, match="a folder without the file 'head'"):
+        admin.describe(folder)
+
+
 def test_other_files_in_the_folder_of_a_store_are_left_alone(opened: Any, folder: Path) -> None:
     """What a user has put into the folder of a store survives opening and clearing."""
     opened().close()
