@@ -90,12 +90,13 @@ def fill_once(
     Ray, Dask) if it can be imported by that name; else the copy has the same options and an empty cache, or the same
     store. A cached partial, bound method or callable object, such as an attribute of an instance, is copied so too.
 
-    Methods: each instance reads for itself, also if it equals another one, and is not kept alive: what is stored for it
-    goes when it goes, at the next miss, and counts as evicted. One limit holds for all instances. keep_alive: True if
-    the instance is to be an argument like the others, as in functools: equal instances share, and live as long as what
-    is stored for them. So must it be with instances that cannot be referenced weakly (``__slots__``). `key` gets the
-    instance first and decides alone; a method with `shared` or `store` needs it. ``Class.method.cache_clear()`` and the
-    counters are about all instances, ``instance.method.map`` and the like about one.
+    Methods: each instance reads for itself, also if it equals another one, and is not kept alive, except by a stored
+    value that refers to it: what is stored for it goes when it goes, at the next miss, and counts as evicted. One limit
+    holds for all instances. keep_alive: True if the instance is to be an argument like the others, as in functools:
+    equal instances share, and live as long as what is stored for them. So must it be with instances that cannot be
+    referenced weakly (``__slots__``, a namedtuple, a subclass of int). `key` gets the instance first and decides alone;
+    a method with `shared` or `store` needs it. ``Class.method.cache_clear()`` and the counters are about all instances,
+    ``instance.method.map`` and the like about one.
 
     Raises TypeError for a coroutine or generator function, whose result could be used only once, and TypeError or
     ValueError for an invalid limit. A call whose function calls itself with the same arguments raises RecursionError.
@@ -200,7 +201,7 @@ class _Options:
 
 
 def _decorator(maxsize: Any, default: int | None, options: _Options) -> Any:
-    if callable(maxsize):
+    if callable(maxsize) or isinstance(maxsize, classmethod):
         return _wrap(maxsize, default, options)
     if maxsize is not None:
         maxsize = check_maxsize(maxsize, has_budget=options.maxbytes is not None or options.shared)
@@ -208,6 +209,8 @@ def _decorator(maxsize: Any, default: int | None, options: _Options) -> Any:
 
 
 def _wrap(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:
+    if isinstance(function, (staticmethod, classmethod)):  # below the decorator: as if it were above
+        return type(function)(_wrap(function.__func__, maxsize, options))
     _check_function(function)
     return (_wrap_shared if options.shared else _wrap_in_memory)(function, maxsize, options)
 

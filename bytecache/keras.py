@@ -38,21 +38,23 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     `targets`, the images are the tuple of all. Masks are arrays (n, H, W).
 
     paths: the arguments of `load`, one per sample: a list, an array of numpy or Arrow, any sequence. Lists of str or
-    paths are packed, so that a worker copies none. targets: anything with one entry per path, or None; a dict of such
-    fields, or a tuple of arrays, makes a batch's targets a dict or a tuple. Numbers, dicts and tuples are batched to
-    arrays (n, ...) field by field. What has no common shape in a batch, such as the boxes of each image, is a list of
-    n, for a loop of your own: ``fit`` takes arrays alone, so pad it in `transforms`. sample_weight: one per path; a
-    batch is ``(images, targets, weights)`` then.
+    paths are packed, so that a worker copies none.
+    targets: anything with one entry per path, or None; a dict of such fields, or a tuple of arrays, makes a batch's
+    targets a dict or a tuple. Numbers, dicts and tuples are batched to arrays (n, ...) field by field. What has no
+    common shape in a batch, such as the boxes of each image, is a list of n, for a loop of your own: ``fit`` takes
+    arrays alone, so pad it in `transforms`.
+    sample_weight: one per path; a batch is ``(images, targets, weights)`` then.
     load: the read function, cached or not; returns the bytes of an image of any format, which are decoded here, an
-    array (H, W, C), or a tuple of such pictures. If it is cached, a batch's misses are read on threads. masks: the
-    position in that tuple, or several, of pictures whose pixels are class numbers, which are kept as the file has them
-    (palette indices, or gray of up to 16 bits): resized to the nearest pixel in the image's box, padded with 0, turned
-    as the image is. size: (height, width) in pixels to resize images to, with ``bytecache[images]``; without it they
-    must all have the same size. resize, pad_value: "stretch", "crop" or "pad", as for :func:`bytecache.decode_batch`,
-    or "random_crop", a box for each sample as ``random_crops`` draws them with crop_scale and crop_ratio, which is a
-    pure function of (seed, epoch, sample). Boxes of objects in `targets` are not moved. colorspace, fast, strict,
-    orient, max_pixels: as for :func:`bytecache.decode_image`. dtype: of the images; uint8 keeps batches small, so scale
-    in the model; masks have their own.
+    array (H, W, C), or a tuple of such pictures. If it is cached, a batch's misses are read on threads.
+    masks: the position in that tuple, or several, of pictures whose pixels are class numbers, which are kept as the
+    file has them (palette indices, or gray of up to 16 bits): resized to the nearest pixel in the image's box, padded
+    with 0, turned as the image is unless they have the sides of the upright one.
+    size: (height, width) in pixels to resize images to, with ``bytecache[images]``; without it they must all have the
+    same size. resize, pad_value: "stretch", "crop" or "pad", as for :func:`bytecache.decode_batch`, or "random_crop", a
+    box for each sample as ``random_crops`` draws them with crop_scale and crop_ratio, which is a pure function of
+    (seed, epoch, sample). Boxes of objects in `targets` are not moved.
+    colorspace, fast, strict, orient, max_pixels: as for :func:`bytecache.decode_image`. dtype: of the images; uint8
+    keeps batches small, so scale in the model; masks have their own.
     transform: a function from one image (H, W, C) to another, applied before it is written into the batch. transforms:
     a function of (image, target) that returns both, after that. Both work on copies, on several threads; in a worker
     process the generators of random, numpy and torch are seeded with (seed, epoch, batch).

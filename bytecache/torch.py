@@ -49,16 +49,21 @@ class ImageDataset(Dataset[Any]):
     is the tuple of all. A mask is a tensor (H, W).
 
     paths: the arguments of `load`, one per sample: a list, an array of numpy or Arrow, any sequence. Lists of str or
-    paths are packed, so that a worker copies none. targets: anything with one entry per path, or None; a dict of such
-    fields makes each target a dict, a tuple of arrays a tuple. Numbers and arrays of numbers, of any shape each, come
-    as tensors, None, str and dicts as they are; all are copies. load: the read function, cached or not; returns the
-    bytes of an image of any format, which are decoded here, an array (H, W, C), or a tuple of such pictures. If it is
-    cached, a batch's misses are read on threads. masks: the position in that tuple, or several, of pictures whose
-    pixels are class numbers, which are kept as the file has them (palette indices, or gray of up to 16 bits): resized
-    to the nearest pixel in the image's box, padded with 0, turned as the image is. size: (height, width) in pixels to
-    resize images to, with ``bytecache[images]``. resize, pad_value: "stretch", "crop" or "pad", as for
-    :func:`bytecache.decode_batch`, or "random_crop", a new box for each sample as ``random_crops`` draws them with
-    crop_scale and crop_ratio, from torch's generator of the process. Boxes of objects in `targets` are not moved.
+    paths are packed, so that a worker copies none.
+    targets: anything with one entry per path, or None; a dict of such fields makes each target a dict, a tuple of
+    arrays a tuple. Numbers and arrays of numbers, of any shape each, come as tensors, None, str, dicts and ints beyond
+    int64 as they are. All but objects of a class of your own are copies. Fields are held in few arrays, which workers
+    share; of a list of dicts each worker copies the pages that it reads, and a spawned one opens a file for each tensor
+    in it.
+    load: the read function, cached or not; returns the bytes of an image of any format, which are decoded here, an
+    array (H, W, C), or a tuple of such pictures. If it is cached, a batch's misses are read on threads.
+    masks: the position in that tuple, or several, of pictures whose pixels are class numbers, which are kept as the
+    file has them (palette indices, or gray of up to 16 bits): resized to the nearest pixel in the image's box, padded
+    with 0, turned as the image is unless they have the sides of the upright one.
+    size: (height, width) in pixels to resize images to, with ``bytecache[images]``. resize, pad_value: "stretch",
+    "crop" or "pad", as for :func:`bytecache.decode_batch`, or "random_crop", a new box for each sample as
+    ``random_crops`` draws them with crop_scale and crop_ratio, from torch's generator of the process. Boxes of objects
+    in `targets` are not moved.
     colorspace, fast, strict, orient, max_pixels: as for :func:`bytecache.decode_image`.
     transform: a function of one image (C, H, W), as in torchvision; its result replaces the image. transforms: a
     function of (image, target) that returns both, as in torchvision, after that; if torchvision is imported, it gets
@@ -121,12 +126,13 @@ class ImageDataset(Dataset[Any]):
         return 0 if self._skips is None else self._skips.total()
 
     def __getitem__(self, index: int) -> Any:
-        key = (self._check_index(index),)
+        key = (_checked_index(index, len(self)),)
         return self._samples_of(key, self._prepare(key)(), skip=False)[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the samples at these indices without the skipped ones; DataLoader and Subset call this for a batch."""
-        key, cursor = tuple(self._check_index(index) for index in indices), self._cursor()
+        n, cursor = len(self), self._cursor()
+        key = tuple(_checked_index(index, n) for index in indices)
         upcoming = None if cursor is None or get_worker_info() is not None else cursor.upcoming(key)
         decoded = self._lookahead.get(key, self._prepare, upcoming)
         return self._samples_of(key, decoded, skip=self._skips is not None)
@@ -145,22 +151,12 @@ class ImageDataset(Dataset[Any]):
         targets = [None] * len(key) if self._targets is None else take_tensors(self._targets, key)
         try:
             samples = map_indexed(lambda i: self._augment(pictures[i], targets[i]), {i: i for i in pictures}, failed)
-            skipped = check_skipped([self._paths[i] for i in key], failed, skip)
+            skipped = check_skipped([self._paths[i] for i in key], failed, skip) if failed else []
         finally:  # the exceptions' tracebacks refer to frames that refer to these: break the cycle
             failed.clear()
         if skipped and self._skips is not None:
             self._skips.record(skipped)
         return [sample if len(sample) == 2 else sample[0] for sample in samples.values()]
-
-    def _check_index(self, index: int) -> int:
-        try:
-            i = operator.index(index)
-        except TypeError:
-            hint = ": pass a sampler that yields lists as batch_sampler=" if isinstance(index, (list, tuple)) else ""
-            raise TypeError(f"a sample's index must be an int, got {index!r}{hint}") from None
-        if not -len(self) <= i < len(self):
-            raise IndexError(f"sample {i} is out of range: the dataset has {len(self)} samples")
-        return i % len(self)
 
     def _prepare(self, key: Key) -> Callable[[], _Decoded]:
         """Return a function that reads and decodes these samples."""
@@ -229,6 +225,18 @@ class CacheReport:
         return self._epoch_stats.since_last()
 
 
+def _checked_index(index: int, n: int) -> int:
+    """Return the index of a sample of n, from 0; raise TypeError or IndexError if there is none."""
+    try:
+        i = operator.index(index)
+    except TypeError:
+        hint = ": pass a sampler that yields lists as batch_sampler=" if isinstance(index, (list, tuple)) else ""
+        raise TypeError(f"a sample's index must be an int, got {index!r}{hint}") from None
+    if not -n <= i < n:
+        raise IndexError(f"sample {i} is out of range: the dataset has {n} samples")
+    return i % n
+
+
 def _no_cursor() -> Cursor | None:
     """Stand for a reference to a cursor that is gone."""
     return None
@@ -243,7 +251,8 @@ def _decode_threads() -> int:
 def _as_tensors(pictures: dict[int, Array], batch: Array | None) -> dict[int, Tensor]:
     """Return images as tensors (C, H, W), masks as (H, W); those in one array as views of one tensor."""
     if batch is None:
-        tensors: Any = map(torch.from_numpy, pictures.values())
-    else:
-        tensors = torch.from_numpy(batch).unbind()
-    return {i: each if each.dim() == 2 else each.permute(2, 0, 1) for i, each in zip(pictures, tensors, strict=True)}
+        return {
+            i: torch.from_numpy(each if each.ndim == 2 else each.transpose(2, 0, 1)) for i, each in pictures.items()
+        }
+    rows = torch.from_numpy(batch if batch.ndim == 3 else batch.transpose(0, 3, 1, 2)).unbind()
+    return dict(zip(pictures, rows, strict=True))

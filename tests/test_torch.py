@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import pickle
+import resource
 import threading
 from functools import partial
 from pathlib import Path
@@ -224,6 +225,40 @@ def test_a_batch_of_any_targets(files, count):
     assert images.shape == (4, 3, 24, 32) and batch["id"].tolist() == [0, 1, 2, 3]
     assert [boxes.shape for boxes in batch["boxes"]] == [(0, 4), (1, 4), (2, 4), (0, 4)]
     assert batch["name"] == ["0", "1", "2", "3"] and batch["none"] == [None] * 4
+
+
+@pytest.mark.parametrize("sizes", [(2, 2), (1, 2)], ids=["one shape", "shapes"])
+@workers
+def test_as_many_tensors_as_targets_reach_a_spawned_worker(sizes):
+    """In one array: torch opens a file for each tensor that is sent to another process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    targets = [torch.ones(sizes[i % 2]) * i for i in range(500)]
+    data = ImageDataset(range(500), targets, load=small_image)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 300), hard))
+    try:
+        loader = DataLoader(data, 20, num_workers=1, multiprocessing_context="spawn", collate_fn=collate)
+        found = [float(target[0]) for _, batch in loader for target in batch]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found == list(range(500))
+
+
+def small_image(path):
+    return np.zeros((2, 2, 3), np.uint8)
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">f4"])
+def test_arrays_of_another_byte_order_are_converted(dtype):
+    """As those of FITS files or 16-bit TIFF: torch has none."""
+    numbers = np.arange(4).astype(dtype)
+    data = ImageDataset(range(4), numbers, load=lambda i: np.full((2, 2, 1), numbers[i]))
+    assert load_all_numbers(data) == [(i, i) for i in range(4)]
+    data = ImageDataset(range(4), [{"a": numbers}] * 4, load=small_image)
+    assert data[0][1]["a"].tolist() == [0, 1, 2, 3]
+
+
+def load_all_numbers(data):
+    return [(int(image[0, 0, 0]), int(target)) for image, target in data.__getitems__(range(len(data)))]
 
 
 def test_tensors_that_numpy_has_no_dtype_for_stay_tensors(files):
@@ -636,8 +671,9 @@ def test_collate_equals_the_default_for_any_samples(files, which):
 
 def test_collate_leaves_other_types_to_the_default():
     """Dictionaries, numbers, strings and objects of other classes are collated as by default_collate."""
-    for samples in ([{"a": 1}, {"a": 2}], [1, 2], ["a", "b"], [("a", 1.5), ("b", 2.5)]):
+    for samples in ([{"a": 1}, {"a": 2}], [1, 2], ["a", "b"], [("a", 1.5), ("b", 2.5)], [np.bytes_(b"a")] * 2):
         assert repr(collate(samples)) == repr(default_collate(samples))
+    assert collate([2**63, 1]) == [2**63, 1]  # torch has no dtype for them
 
 
 # one batch ahead

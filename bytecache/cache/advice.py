@@ -43,7 +43,7 @@ class Advice:
 
     def look(self, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> None:
         """Take note of a call that has run the function, and warn if it shows that the cache does not help."""
-        self._misses += 1
+        self._misses = misses = self._misses + 1
         if self._generation is None or self._is_new:
             self._start()
         call: Any
@@ -53,13 +53,14 @@ class Advice:
             call = (*map(type, args), *args, *kwds.items())
         else:
             call = MISSING
-        if call in self._calls:
+        calls = self._calls  # another thread may start anew at any time
+        if call in calls:
             self._again += 1
-            if self._again >= max(_AGAIN, _len(self._calls)):
-                self._look_again(call, key)
-        elif _len(self._calls) < _SAMPLE and call is not MISSING:
-            self._calls[call] = hash(key), args
-        if not self._misses % _EVERY:
+            if self._again >= max(_AGAIN, _len(calls)):
+                self._look_again(calls[call][0], key)
+        elif _len(calls) < _SAMPLE and call is not MISSING:
+            calls[call] = hash(key), args
+        if not misses % _EVERY:
             self._look_if_full(key, args)
 
     def _start(self) -> None:
@@ -81,8 +82,8 @@ class Advice:
         self._restart(snapshot.counts.hits)
         return None
 
-    def _look_again(self, call: Any, key: Any) -> None:
-        (stored_as, _), snapshot = self._calls[call], self._snapshot()
+    def _look_again(self, stored_as: int, key: Any) -> None:
+        snapshot = self._snapshot()
         if snapshot is None:
             return
         if stored_as != hash(key):
@@ -121,7 +122,7 @@ class Advice:
         """Return the position, from 1, of the only argument in which this call differs from an earlier one."""
         if not _PLAIN.issuperset(map(type, args)):
             return None
-        for _, earlier in self._calls.values():
+        for _, earlier in list(self._calls.values()):
             if _len(earlier) == _len(args) > 1:
                 differing = [i for i, (a, b) in enumerate(zip(earlier, args, strict=True), 1) if a is not b and a != b]
                 if _len(differing) == 1:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from ..system.function_like import shows_annotations_of_function
 from .bulk import BulkReader
 from .instances import Instances
+from .methods import METHODS
 from .read_through import ReadThrough
 
 OF_AN_INSTANCE = ("cache_contains", "cache_discard", "cache_keys", "map", "warm")
@@ -190,10 +191,22 @@ class CachedDescriptor:
     """
 
     __wrapped__: Callable[..., Any]
+    __qualname__: str
     instances: Instances
     attribute: str
     uncached: Any
     _unbound: UnboundMethod | None
+
+    def _take_names(self, function: Callable[..., Any]) -> None:
+        """Look like `function`, but without the methods of a cached function inside, if there is one."""
+        functools.update_wrapper(self, function)  # type: ignore[arg-type]
+        for name in (*METHODS, "uncached"):
+            self.__dict__.pop(name, None)
+        if not hasattr(function, "__qualname__"):  # a partial, or an object that can be called
+            self.__module__, self.__qualname__ = type(function).__module__, type(function).__qualname__
+        if not hasattr(self, "attribute"):  # unless it is in its class already
+            self.attribute = getattr(function, "__name__", self.__qualname__)
+        self._unbound = None
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.attribute = name
@@ -202,7 +215,8 @@ class CachedDescriptor:
         if instance is None:
             if self._unbound is None:
                 assert owner is not None
-                self._unbound = UnboundMethod(self, owner)
+                has = (kind for kind in owner.__mro__ if vars(kind).get(self.attribute) is self)
+                self._unbound = UnboundMethod(self, next(has, owner))  # not the subclass that asks first
             return self._unbound
         function = self.instances.functions.get(id(instance))
         if function is None or function.owner() is not instance:

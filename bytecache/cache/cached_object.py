@@ -44,14 +44,8 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
 
         self._call, self._binds = call, _is_method(function) and cache.partition.maxsize != 0
         functools.partial.__setstate__(self, (call_bound if self._binds else call, (), {}, {}))  # type: ignore[attr-defined]
-        functools.update_wrapper(self, function)
-        for name in (*METHODS, "uncached"):  # of a cached function inside, if there is one
-            self.__dict__.pop(name, None)
-        if not hasattr(function, "__qualname__"):  # a partial, or an object that can be called
-            self.__module__, self.__qualname__ = type(function).__module__, type(function).__qualname__
-        if not hasattr(self, "attribute"):  # unless it is in its class already
-            self.attribute = getattr(function, "__name__", self.__qualname__)
-        self._arguments, self._cache, self._unbound = (cache, qualname), cache, None
+        self._take_names(function)
+        self._arguments, self._cache = (cache, qualname), cache
         if qualname is None:
             self.uncached = make_uncached(function, self.__module__, self.__qualname__, CachedObject)
         else:
@@ -72,10 +66,12 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
         return self.instances.add(owner, function)
 
     def _refusal(self, kind: type) -> Any:
+        remedy = "give keep_alive=True, and it lives as long as what is stored for it"
+        if not kind.__itemsize__:  # a subclass of tuple or int, say, cannot have it
+            remedy = f'add "__weakref__" to its __slots__, or {remedy}'
         return refusal(
-            f"{self.__qualname__} is a cached method, and a {kind.__qualname__} cannot be referenced weakly, so what "
-            'is stored for it cannot go with it: add "__weakref__" to its __slots__, or give keep_alive=True, and it '
-            "lives as long as what is stored for it"
+            f"{self.__qualname__} is a cached method, and an instance of {kind.__qualname__} cannot be referenced "
+            f"weakly, so what is stored for it cannot go with it: {remedy}"
         )
 
     def cache_of(self, instance: Any) -> InstanceCache:

@@ -64,7 +64,7 @@ def _fill_once_wrapper(cache: MemoryFunction, plain: type) -> Callable[..., Any]
             tick = cache.tick
             tick()
             return value
-        args = rest if first is NoArgument else (first, *rest)
+        args = rest if first is NoArgument else (first, *rest) if rest else (first,)
         # cache.miss, with a frame less
         return cache.run(call_key, cache.partition.generation, cache.counters, cache.load, args, kwds)
 
@@ -85,7 +85,7 @@ def _lru_wrapper(cache: MemoryFunction, plain: type) -> Callable[..., Any]:
             tick = cache.tick
             entry.used = tick()
             return entry.value
-        args = rest if first is NoArgument else (first, *rest)
+        args = rest if first is NoArgument else (first, *rest) if rest else (first,)
         # cache.miss, with a frame less
         return cache.run(call_key, cache.partition.generation, cache.counters, cache.load, args, kwds)
 

@@ -69,6 +69,10 @@ class Instances:
             if self.functions.get(owner.address) is found:  # of a dead one, whose address this one has got
                 self.functions.pop(owner.address, None)
 
+    def put_back(self, owner: Owner) -> None:
+        """Have take_dead yield the owner again."""
+        self._dead.append(owner)
+
     def take_dead(self) -> Iterator[Owner]:
         """Yield what stood for the instances that are gone, each once, and forget them."""
         while self._dead:

@@ -85,13 +85,17 @@ class MemoryFunction(CacheMethods):
         call = (key[0](), *(arguments if isinstance(arguments, tuple) else (arguments,)))
         return call if len(call) > 1 else call[0]
 
-    def _keys_of(self, instance: Any) -> list[Any]:
+    def _keys_of(self, instance: Any, owner: Owner | None) -> list[Any]:
         """Return what cache_keys returns for the calls of one instance, and without it; all with ``key=``."""
         keys = self.cache_keys()
         if self._key is not None:
             return keys
         calls = [key if isinstance(key, tuple) else (key,) for key in keys]
-        rest = [call[1:] for call in calls if call and call[0] is instance]
+        if owner is not None:
+            rest = [call[1:] for call in calls if call and call[0] is instance]
+        else:  # as an argument it is any that equals it
+            same = {instance} if calls else ()
+            rest = [call[1:] for call in calls if call and call[0] in same]
         return [key[0] if len(key) == 1 and type(key[0]) is not tuple else key for key in rest]
 
     def cache_clear(self) -> None:
@@ -155,7 +159,7 @@ class MemoryFunction(CacheMethods):
                 return self.run_uncached(args, kwds)
             return self.run(key, self.partition.generation, self.counters, load, args, kwds)
 
-        return InstanceCache(self._cache, key_of_call, miss, instance, lambda: self._keys_of(instance))
+        return InstanceCache(self._cache, key_of_call, miss, instance, lambda: self._keys_of(instance, owner))
 
     def load_for(self, owner: Owner) -> Callable[..., Any]:
         """Return what ``load`` is for the instance that `owner` stands for: it notes what is stored."""
@@ -176,8 +180,12 @@ class MemoryFunction(CacheMethods):
     def forget_dead(self) -> None:
         """Remove what was stored for instances that are gone."""
         for owner in self.instances.take_dead():
-            for key in list(owner.keys):
-                self.partition.discard(key)
+            try:
+                for key in list(owner.keys):
+                    self.partition.discard(key)
+            except BaseException:  # an interrupt: the next miss goes on
+                self.instances.put_back(owner)
+                raise
 
     def cache_info(self, scope: str = "process") -> CacheInfo:
         self.forget_dead()

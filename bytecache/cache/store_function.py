@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -13,7 +12,7 @@ from .bound_methods import CachedDescriptor, InstanceCache, refusal
 from .cached_object import CachedObject, make_uncached, needs_object
 from .hit_path import make_wrapper
 from .instances import Instances
-from .methods import METHODS, CacheMethods
+from .methods import CacheMethods
 from .read_through import ReadThrough
 
 
@@ -44,11 +43,7 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
         once: bool = True,
     ) -> None:
         """Wrap `function`. identity: its fingerprint, and its name for people."""
-        functools.update_wrapper(self, function)
-        for name in (*METHODS, "uncached"):  # of a cached function inside, if there is one
-            self.__dict__.pop(name, None)
-        if not hasattr(function, "__qualname__"):  # a partial, or an object that can be called
-            self.__module__, self.__qualname__ = type(function).__module__, type(function).__qualname__
+        self._take_names(function)
         self._arguments = function, store, maxsize, typed, key, identity, once
         self._carrier = make_carrier(self.__module__, self.__qualname__, self._arguments)
         self._store = store
@@ -56,9 +51,7 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
         # With functions, not methods of this object: without a cycle a store that is dropped is closed at once.
         self._digest_of, digest_of_one = make_digests(identity[0], typed, key)
         cache = ReadThrough(function, partition, once=once)
-        self._get, self._unbound, self.instances = partition.get, None, Instances()
-        if not hasattr(self, "attribute"):  # unless it is in its class already
-            self.attribute = getattr(self, "__name__", self.__qualname__)
+        self._get, self.instances = partition.get, Instances()
         kind = CachedObject if needs_object(function) else make_wrapper
         self.uncached = make_uncached(function, self.__module__, self.__qualname__, kind)
         super().__init__(cache, digest_of_one, cache.miss, typed, views=True)

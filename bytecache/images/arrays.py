@@ -11,6 +11,11 @@ Array: TypeAlias = np.ndarray[Any, Any]
 Image: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 
+def is_numeric(array: Array) -> bool:
+    """Return whether the array has bools or numbers, not objects, strings, dates or fields."""
+    return array.dtype.kind in "biufc"
+
+
 def check_size(size: Any, name: str) -> tuple[int, int]:
     """Return `size` as (height, width); raise ValueError unless it is two positive ints."""
     try:

@@ -52,16 +52,16 @@ def read_mask(data: JpegData, orient: bool, max_pixels: int | None) -> MaskSpec:
 def decode_mask(data: JpegData, spec: MaskSpec) -> Array:
     """Return the numbers of the file, upright: (H, W), or (H, W, C) if it has colors; palette indices, not colors.
 
-    uint8; int32 for files of 16 bits or more, float32 for those of floats. A bit is 0 or 1, and two or four bits are 0
-    to 3 or 15, which Pillow stretches to 255.
+    uint8; int32 for files of 16 bits or more, float32 for those of floats. A bit is 0 or 1, two or four bits are 0 to 3
+    or 15, and those of a PGM are up to its maxval, all of which Pillow stretches to 255 or 65535.
     """
     data = as_bytes(data)
     with open_by_plugin(data, _type(data)) as opened:
+        stretch = _stretch(data, opened)
         opened.load()
         mask = np.asarray(opened)
         mask = mask[..., 0] if opened.mode in _BANDS else mask
-        if opened.mode == "L":
-            mask = mask // _stretch(data)
+        mask = np.rint(mask / stretch) if stretch != 1 else mask
     if mask.shape[:2] != (spec.height, spec.width) or mask.shape[2:] != spec.shape[2:]:
         raise JpegError(f"Pillow decodes the mask to {mask.shape}, not {spec.shape}")
     numbers = mask.astype(spec.dtype, copy=False).reshape(spec.height, spec.width, -1)
@@ -87,8 +87,11 @@ def _type(data: JpegData) -> FileType:
     return FileType("a JPEG", "JPEG") if data[:2] == START else file_type(data)
 
 
-def _stretch(data: JpegData) -> int:
-    """Return by how much Pillow multiplies the numbers of a gray PNG of few bits (PNG 3, 11.2.1)."""
-    if bytes(data[:4]) != b"\x89PNG" or data[25] != 0:
-        return 1
-    return {2: 85, 4: 17}.get(int(data[24]), 1)
+def _stretch(data: JpegData, opened: Any) -> float:
+    """Return by how much Pillow multiplies the numbers of a gray PNG of few bits (PNG 3, 11.2.1), or of a PNM."""
+    if opened.format == "PNG" and opened.mode == "L" and data[25] == 0:
+        return {2: 85, 4: 17}.get(int(data[24]), 1)
+    decoder, _, _, arguments = opened.tile[0] if opened.format == "PPM" else ("", 0, 0, ())
+    if decoder in ("ppm", "ppm_plain") and isinstance(arguments, tuple):  # (mode, maxval)
+        return (65535 if opened.mode == "I" else 255) / int(arguments[1])
+    return 1

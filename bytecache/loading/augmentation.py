@@ -44,7 +44,8 @@ class Augmentation:
                 self.transform(picture) if self.transforms_picture(p, n) else picture
                 for p, picture in enumerate(pictures)
             ]
-        inputs = pictures[0] if self.inputs(n) == 1 else tuple(pictures[: self.inputs(n)])
+        k = self.inputs(n)
+        inputs = pictures[0] if k == 1 else tuple(pictures[:k])
         if not self._has_targets:
             if n == 1:
                 return self._without_target(inputs)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..images.arrays import Array
-from ..images.batch import decode_on_threads
+from ..images.batch import decode_on_threads, map_indexed
 from ..system.threads import cpu_count
 from .augmentation import Augmentation
 from .buffers import BufferPool
@@ -61,7 +61,7 @@ class BatchWriter:
     ) -> list[Array]:
         """Decode each picture into its row."""
         if self._forms is None:
-            self._forms = self._common_forms(pictures, specs)
+            self._forms = self._common_forms(pictures, specs, failed)
         arrays = self._borrow(n)
         self._check_numbers(specs, failed)
         for p, out in enumerate(arrays):
@@ -70,17 +70,23 @@ class BatchWriter:
         return arrays
 
     def _common_forms(
-        self, pictures: list[dict[int, Any]], specs: list[dict[int, SampleSpec]]
+        self, pictures: list[dict[int, Any]], specs: list[dict[int, SampleSpec]], failed: _Failed
     ) -> tuple[_Form, ...] | None:
-        """Return the forms of most samples, so that one odd sample does not make all others odd."""
-        n, forms = len(specs), []
-        for i in specs[0]:
-            columns = [p for p in range(n) if i in specs[p]]
-            try:
-                forms.append([(p, self._made(p, n, pictures[p][i], specs[p][i])) for p in columns])
-            except Exception:  # raised again, and reported, when the sample is written into its batch
-                continue
-        return self._most_common(forms)
+        """Return the forms of most samples, so that one odd sample does not make all others odd.
+
+        If no sample has one, the exceptions go into `failed`.
+        """
+        n = len(specs)
+
+        def made(i: int) -> list[tuple[int, Any]]:
+            return [(p, self._made(p, n, pictures[p][i], specs[p][i])) for p in range(n) if i in specs[p]]
+
+        odd: _Failed = {}
+        forms = map_indexed(made, {i: i for i in specs[0]}, odd)
+        if not forms:  # else raised again, and reported, when the sample is written into its batch
+            failed.update(odd)
+        odd.clear()  # the exceptions' tracebacks refer to this frame
+        return self._most_common(forms.values())
 
     def _made(self, p: int, n: int, picture: Any, spec: SampleSpec) -> SampleSpec | Array:
         """Return something of the shape and dtype that the picture has in the batch."""
@@ -123,6 +129,8 @@ class BatchWriter:
         if image.shape != out.shape:
             hint = "" if self._samples.fit else ": pass size=(height, width) to resize them all"
             raise ValueError(f"the sample has shape {image.shape}, most of the first batch had {out.shape}{hint}")
+        if image.dtype == object:
+            raise TypeError("transform and transforms must return arrays, or tuples of such, as inputs")
         if not np.can_cast(image.dtype, out.dtype, "same_kind"):
             raise TypeError(f"the sample is {image.dtype}, which does not fit dtype={out.dtype.name!r}: pass dtype=")
         out[...] = image

@@ -15,7 +15,7 @@ from ..system.arguments import check_int
 from .augmentation import Augmentation
 from .batch_writer import BatchWriter
 from .epochs import epoch_order
-from .paths import check_paths
+from .paths import PackedStrings, check_paths
 from .samples import SampleLoader, check_skipped
 from .targets import Chosen, as_targets, batched, take_batch
 
@@ -65,6 +65,9 @@ class BatchLoader:
         self.paths = check_paths(paths, load, on_error)
         self.targets = as_targets(targets, len(self.paths))
         self.weights = as_targets(sample_weight, len(self.paths), "sample_weight")
+        if isinstance(self.weights, (list, PackedStrings)):  # what as_targets leaves of anything but numbers
+            odd = next((weight for weight in self.weights if not isinstance(weight, (int, float))), self.weights[0])
+            raise TypeError(f"sample_weight must have one number per path, got {odd!r} among them")
         self.batch_size, self.seed = check_int(batch_size, "batch_size", 1), check_int(seed, "seed", 0)
         self.on_error, self.shuffle = on_error, shuffle
         fit = make_fit(size, resize, pad_value, crop_scale, crop_ratio)

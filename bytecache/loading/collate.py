@@ -9,6 +9,8 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from ..images.arrays import is_numeric
+
 
 def collate(samples: Sequence[Any]) -> Any:
     """Return a batch of ImageDataset's samples: images (N, C, H, W) in channels-last memory, and targets (N, ...).
@@ -16,8 +18,8 @@ def collate(samples: Sequence[Any]) -> Any:
     A ``collate_fn`` that copies nothing if the samples are consecutive in one array, as ImageDataset's are unless its
     transform made new ones; ``default_collate`` transposes all pixels into another memory format. Tuples, and dicts of
     the same keys, are batched field by field. What has no common shape, such as the boxes of each image, is the list of
-    the samples' own, as are lists and None. Of tensors, arrays, numbers, strings, and tuples and dicts of them,
-    the results are equal to those of ``default_collate``, which also gets objects of any other class.
+    the samples' own, as are lists, None, and ints beyond int64. Of tensors, arrays, numbers, strings, and tuples and
+    dicts of them, the results are equal to those of ``default_collate``, which also gets objects of any other class.
     """
     first = samples[0]
     if isinstance(first, tuple) and _same_length(samples):
@@ -34,11 +36,20 @@ def collate(samples: Sequence[Any]) -> Any:
 
 def _is_batchable(samples: Sequence[Any], first: Any) -> bool:
     if isinstance(first, np.ndarray):
-        return first.dtype.kind in "biufc" and _same_shape(samples, np.ndarray)
+        return is_numeric(first) and _same_shape(samples, np.ndarray)
     if isinstance(first, (int, float, np.number, np.bool_)):
-        return all(isinstance(sample, (int, float, np.number, np.bool_)) for sample in samples)
+        return all(map(_is_number, samples))
+    if isinstance(first, (str, bytes)):
+        return True
     # Not a list: of labels or boxes, whose number differs, it would be transposed wherever that number is the same.
     return not isinstance(first, (Tensor, tuple, dict, list, np.generic, type(None)))
+
+
+def _is_number(sample: Any) -> bool:
+    """Return whether torch has a dtype for this number."""
+    if isinstance(sample, int):
+        return -(2**63) <= sample < 2**63
+    return isinstance(sample, (float, np.number, np.bool_))
 
 
 def _same_length(samples: Sequence[Any]) -> bool:

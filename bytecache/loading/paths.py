@@ -26,9 +26,10 @@ class PackedStrings(Sequence[Any]):
         return len(self._ends) - 1
 
     def __getitem__(self, index: Any) -> Any:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index {index} is out of range: there are {len(self)}")
-        index %= len(self)
+        n = len(self)
+        if not -n <= index < n:
+            raise IndexError(f"index {index} is out of range: there are {n}")
+        index %= n
         start, end = self._ends.item(index), self._ends.item(index + 1)
         return self._make(self._bytes[start:end].decode("utf-8", "surrogatepass"))
 
@@ -52,12 +53,14 @@ class _Elements(Sequence[Any]):
 def as_paths(paths: Any) -> Any:
     """Return the paths as a sequence whose elements are those that came; of numpy's and Arrow's arrays, Python objects.
 
-    paths: any iterable. Lists of str or of pathlib's paths are packed; an array or a sequence of a class of its own is
-    kept as it is, not copied into a list; a pandas Series counts by position. Raises TypeError for a single str or
-    what is not iterable.
+    paths: any iterable but a set. Lists of str or of pathlib's paths are packed; an array or a sequence of a class of
+    its own is kept as it is, not copied into a list; a pandas Series counts by position. Raises TypeError for a single
+    str, a set, or what is not iterable.
     """
     if isinstance(paths, (str, bytes)):
         raise TypeError(f"paths must be a sequence of paths, got the single one {paths!r}: put it into a list")
+    if isinstance(paths, (set, frozenset)):
+        raise TypeError("paths must have an order, got a set, whose order differs from run to run: pass sorted(paths)")
     if hasattr(paths, "iloc"):
         paths = np.asarray(paths)
     if isinstance(paths, np.ndarray) and paths.ndim == 1:
@@ -92,4 +95,6 @@ def pack(values: list[Any]) -> Sequence[Any]:
 
 
 def _is_indexable(paths: Any) -> bool:
+    if isinstance(paths, np.ndarray):
+        return paths.ndim > 0
     return hasattr(paths, "__getitem__") and hasattr(paths, "__len__") and not isinstance(paths, Mapping)

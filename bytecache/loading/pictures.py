@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..images.arrays import Array
+from ..images.arrays import Array, is_numeric
 from ..images.batch import decode_into, map_indexed, place, place_spec
 from ..images.crops import Box, Fit, Placement, place_crops
 from ..images.exif import swaps_axes
@@ -41,14 +41,23 @@ class PictureDecoder:
         """Return the spec of an image before resizing; raise JpegError or TypeError if it is not an image."""
         if isinstance(picture, np.ndarray):
             return _array_spec(picture)
-        decode = self._decoder.spec(picture)
+        decode = self._decoder.spec(_check_bytes(picture))
         return SampleSpec((*decode.size, self._decoder.channels), np.dtype(np.uint8), decode)
 
     def mask_spec(self, picture: Any, image: SampleSpec) -> SampleSpec:
-        """Return the spec of a mask before resizing, turned as its image is."""
+        """Return the spec of a mask before resizing, turned as its image is; raise ValueError if it lies crosswise."""
+        spec = self._mask_spec(picture, image)
+        if spec.shape[:2] == image.shape[1::-1] != image.shape[:2]:
+            raise ValueError(
+                f"the mask has {_sides(spec)} pixels, its image {_sides(image)}: pass orient=True if the image's file "
+                "has an Exif orientation, or turn the mask in load"
+            )
+        return spec
+
+    def _mask_spec(self, picture: Any, image: SampleSpec) -> SampleSpec:
         if isinstance(picture, np.ndarray):
             return _array_spec(picture)._replace(mask=True)
-        decode = read_mask(picture, self._orient, self._max_pixels)
+        decode = read_mask(_check_bytes(picture), self._orient, self._max_pixels)
         if image.decode is not None and decode.orientation == 1 and not _is_upright(decode, image):
             decode = decode._replace(orientation=image.decode.orientation)
         return SampleSpec(decode.shape, decode.dtype, decode, mask=True)
@@ -75,6 +84,13 @@ class PictureDecoder:
         return out
 
 
+def check_shape(spec: SampleSpec) -> None:
+    """Raise ValueError unless the picture has the shape of an image, or of a mask."""
+    if len(spec.shape) != 3 and not (spec.mask and len(spec.shape) == 2):
+        expected = "(height, width)" if spec.mask else "(height, width, channels)"
+        raise ValueError(f"an array must have the shape {expected}, got {spec.shape}")
+
+
 def check_masks(masks: Any) -> tuple[int, ...]:
     """Return the positions of masks as a tuple; raise ValueError unless it is ints from 1, or one."""
     try:
@@ -94,12 +110,11 @@ def split_pictures(
 ) -> list[dict[int, Any]]:
     """Return the first picture of each sample by its index, the second ones, and so on; exceptions go into `failed`."""
     tuples = {i: sample if isinstance(sample, tuple) else (sample,) for i, sample in samples.items()}
+    last = max(masks, default=0)
     for i, pictures in tuples.items():
-        if len(pictures) <= max(masks, default=0):
-            failed[i] = ValueError(
-                f"load must return a tuple with a picture at each position of masks={tuple(masks)}, got {len(pictures)}"
-                " in all"
-            )
+        if len(pictures) <= last:
+            positions = f" at each position of masks={tuple(masks)}" if masks else ""
+            failed[i] = ValueError(f"load must return a tuple with a picture{positions}, got {len(pictures)} in all")
     n = max((len(pictures) for pictures in tuples.values()), default=1)
     whole = {i: pictures for i, pictures in tuples.items() if i not in failed}
     return [{i: pictures[p] for i, pictures in whole.items() if p < len(pictures)} for p in range(max(n, 1))]
@@ -117,8 +132,8 @@ def fit_pictures(
     def fitted(item: tuple[int, int]) -> SampleSpec:
         p, i = item
         spec, image = columns[p][i], columns[0][i]
-        if len(image.shape) != 3 or len(spec.shape) not in ((2, 3) if spec.mask else (3,)):
-            return spec
+        check_shape(image)
+        check_shape(spec)
         if spec.mask or (p > 0 and _proportional(spec, image)):
             placement = fit.place(image.shape[0], image.shape[1], crops[0].get(i))
             return _placed(spec, fit, _scaled(placement, image, spec))
@@ -165,7 +180,26 @@ def _is_upright(mask: MaskSpec, image: SampleSpec) -> bool:
     return turned and mask.size == image.shape[:2] != image.shape[1::-1]
 
 
+def _sides(spec: SampleSpec) -> str:
+    return " x ".join(map(str, spec.shape[:2]))
+
+
 def _array_spec(array: Array) -> SampleSpec:
     if not array.size:
         raise ValueError(f"an array must have pixels, got shape {array.shape}")
-    return SampleSpec(array.shape, array.dtype, None)
+    if not is_numeric(array):
+        raise TypeError(f"an array must have pixels that are numbers, got dtype {array.dtype}")
+    return SampleSpec(array.shape, array.dtype.newbyteorder("="), None)
+
+
+def _check_bytes(picture: Any) -> Any:
+    """Return what may be the bytes of an image; raise TypeError for what certainly is not."""
+    if isinstance(picture, (bytes, memoryview)):
+        return picture
+    try:
+        return memoryview(picture)
+    except TypeError:
+        raise TypeError(
+            "load must return the bytes of an image, a numpy array (height, width, channels), or a tuple of such "
+            f"pictures, got {type(picture).__name__}"
+        ) from None

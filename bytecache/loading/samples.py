@@ -14,7 +14,7 @@ import numpy as np
 from ..images.arrays import Array
 from ..images.batch import decode_on_threads, map_indexed
 from ..images.crops import Fit
-from .pictures import PictureDecoder, SampleSpec, check_masks, fit_pictures, split_pictures
+from .pictures import PictureDecoder, SampleSpec, check_masks, check_shape, fit_pictures, split_pictures
 
 logger = logging.getLogger("bytecache")
 
@@ -125,7 +125,8 @@ class SampleLoader:
         """
         pictures = self.pictures(samples, failed)
         specs = self.specs(pictures, failed, draws)
-        _check_dimensions(specs, failed)
+        for column in specs:
+            map_indexed(check_shape, {i: spec for i, spec in column.items() if len(spec.shape) != 3}, failed)
         results = []
         for position, (column, column_specs) in enumerate(zip(pictures, specs, strict=True)):
             good = {i: spec for i, spec in column_specs.items() if i not in failed}
@@ -138,14 +139,6 @@ class SampleLoader:
         image = self.decode_one(picture, spec, out)
         if image is not out:
             out[...] = image
-
-
-def _check_dimensions(specs: list[dict[int, SampleSpec]], failed: dict[int, Exception]) -> None:
-    for column in specs:
-        for index, spec in column.items():
-            if len(spec.shape) != 3 and not (spec.mask and len(spec.shape) == 2):
-                expected = "(height, width)" if spec.mask else "(height, width, channels)"
-                failed[index] = ValueError(f"an array must have the shape {expected}, got {spec.shape}")
 
 
 def _allocate(

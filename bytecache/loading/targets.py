@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..images.arrays import Array
+from ..images.arrays import Array, is_numeric
 from .paths import pack
-
-_NUMBERS = "biufc"
 
 
 class Fields:
@@ -33,11 +32,11 @@ class Ragged:
         rest = filled[0].shape[1:]
         dtype = np.result_type(*(array.dtype for array in filled))
         rows = [array if array.size else np.empty((0, *rest), dtype) for array in arrays]
-        self._values, self._ends = np.concatenate(rows), np.cumsum([0, *map(len, rows)])
+        self.values, self._ends = np.concatenate(rows), np.cumsum([0, *map(len, rows)])
 
     def __getitem__(self, index: int) -> Array:
         start, end = self._ends[index : index + 2]
-        rows: Array = self._values[start:end]
+        rows: Array = self.values[start:end]
         return rows
 
 
@@ -104,21 +103,43 @@ def _compact(targets: Any) -> Any:
         converted = np.asarray(targets)  # also of a Series, by its positions
     except (TypeError, RuntimeError):  # tensors on a device, or of a dtype that numpy has not
         return targets
-    if converted.dtype.kind in _NUMBERS or (isinstance(targets, np.ndarray) and converted.dtype.kind not in "OU"):
-        return converted
+    if is_numeric(converted) or (isinstance(targets, np.ndarray) and converted.dtype.kind not in "OU"):
+        return native(converted)
     return _compact_list(list(converted) if converted.ndim > 1 else converted.tolist())
 
 
 def _compact_list(targets: list[Any]) -> Any:
-    if not all(
-        isinstance(target, (bool, int, float, complex, np.generic, np.ndarray, list, tuple)) for target in targets
-    ):
+    compact = _tensors_as_arrays(targets)
+    kinds = (bool, int, float, complex, np.generic, np.ndarray, list, tuple)
+    # A namedtuple is more than its numbers.
+    if not all(isinstance(target, kinds) for target in compact) or hasattr(targets[0], "_fields"):
         return pack(targets)
     try:
-        numbers = np.asarray(targets)
-        return numbers if numbers.dtype.kind in _NUMBERS else targets
+        numbers = np.asarray(compact)
+        exact = is_numeric(numbers) and not _is_rounded(numbers, compact)
+        return native(numbers) if exact else targets
     except ValueError:  # of unequal shape
-        return _ragged(targets) or targets
+        return _ragged(compact) or targets
+
+
+def _tensors_as_arrays(targets: list[Any]) -> list[Any]:
+    """Return plain tensors of torch as arrays, as a spawned worker would open a file for each of them.
+
+    What numpy cannot hold, such as bfloat16, stays a tensor, as do those of a class of their own, such as tv_tensors.
+    """
+    if type(targets[0]).__module__ != "torch":
+        return targets
+    try:
+        return [target.numpy() if type(target).__module__ == "torch" else target for target in targets]
+    except (TypeError, RuntimeError):  # on a device, of a dtype that numpy has not, or with gradients
+        return targets
+
+
+def _is_rounded(numbers: Array, targets: list[Any]) -> bool:
+    """Return whether numbers are floats made of ints alone, as numpy does with ints on both sides of 2**63."""
+    if numbers.dtype.kind != "f" or not (np.abs(numbers) >= 2.0**63).any():
+        return False
+    return all(isinstance(number, (int, np.integer)) for target in targets for number in np.array(target, object).flat)
 
 
 def _ragged(targets: list[Any]) -> Ragged | None:
@@ -132,7 +153,21 @@ def _ragged(targets: list[Any]) -> Ragged | None:
     filled = [array for array in arrays if array.size]
     if any(array.ndim == 0 for array in arrays) or len({array.shape[1:] for array in filled}) > 1:
         return None
-    return Ragged(arrays) if all(array.dtype.kind in _NUMBERS for array in filled) else None
+    if not all(map(is_numeric, filled)) or not _have_common_dtype(filled):
+        return None
+    ragged = Ragged(arrays)
+    return None if _is_rounded(ragged.values, targets) else ragged
+
+
+def _have_common_dtype(arrays: Sequence[Array]) -> bool:
+    """Return whether one array holds all of these; ints of 64 bits with and without sign would become floats."""
+    dtypes = {array.dtype for array in arrays}
+    return len(dtypes) < 2 or np.result_type(*dtypes).kind in {dtype.kind for dtype in dtypes}
+
+
+def native(array: Array) -> Array:
+    """Return the array in the byte order of this machine, the only one of torch."""
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 class Chosen(Sequence[Any]):
@@ -160,16 +195,24 @@ def take_batch(targets: Any, indices: Array) -> Any:
 
 
 def copied(value: Any) -> Any:
-    """Return the value with copies of the arrays and tensors in its dicts, lists and tuples."""
+    """Return the value with copies of the arrays, tensors and Pillow images in its dicts, lists and tuples.
+
+    Objects of other classes are not copied.
+    """
     if isinstance(value, np.ndarray):
         return value.copy()
-    if isinstance(value, dict) and type(value) is dict:
-        return {key: copied(entry) for key, entry in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(copied, value))
+    if type(value) is tuple:
+        return tuple(map(copied, value))
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*map(copied, value))
-    return value.clone() if hasattr(value, "clone") and hasattr(value, "shape") else value
+    if isinstance(value, (dict, list)):
+        own = copy.copy(value)  # of the same class, which may be an OrderedDict
+        for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+            own[key] = copied(entry)
+        return own
+    if hasattr(value, "clone") and hasattr(value, "shape"):
+        return value.clone()
+    return value.copy() if hasattr(value, "getpixel") else value
 
 
 def batched(entries: Sequence[Any]) -> Any:
@@ -186,5 +229,5 @@ def batched(entries: Sequence[Any]) -> Any:
         arrays = [np.asarray(entry) for entry in entries]
     except (TypeError, ValueError, RuntimeError):  # lists of unequal lengths, tensors that require gradients
         return list(entries)
-    one_shape = len({array.shape for array in arrays}) == 1 and all(array.dtype.kind in _NUMBERS for array in arrays)
-    return np.stack(arrays) if one_shape else list(entries)
+    one_shape = len({array.shape for array in arrays}) == 1 and all(map(is_numeric, arrays))
+    return np.stack(arrays) if one_shape and _have_common_dtype(arrays) else list(entries)

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .targets import Fields, copied
+from ..images.arrays import is_numeric
+from .targets import Fields, copied, native
 
 
 def as_tensors(targets: Any, name: str = "targets") -> Any:
@@ -23,7 +24,7 @@ def as_tensors(targets: Any, name: str = "targets") -> Any:
         if isinstance(fields, dict):
             return Fields({key: as_tensors(field, f"{name}[{key!r}]") for key, field in fields.items()})
         return Fields(tuple(as_tensors(field, f"{name}[{i}]") for i, field in enumerate(fields)))
-    if not isinstance(targets, np.ndarray) or targets.dtype.kind not in "biufc":
+    if not isinstance(targets, np.ndarray) or not is_numeric(targets):
         return targets
     try:
         return torch.as_tensor(
@@ -49,7 +50,7 @@ def take_tensors(targets: Any, indices: Sequence[int]) -> list[Any]:
 
 
 def _as_tensor(target: Any) -> Any:
-    return torch.as_tensor(target) if isinstance(target, np.ndarray) and target.dtype.kind in "biufc" else target
+    return torch.as_tensor(native(target)) if isinstance(target, np.ndarray) and is_numeric(target) else target
 
 
 class TypedPictures:

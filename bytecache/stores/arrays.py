@@ -18,7 +18,7 @@ def is_plain(value: np.ndarray[Any, Any] | np.generic) -> bool:
 def encode_array(array: np.ndarray[Any, Any]) -> tuple[memoryview, bytes]:
     """Return the bytes of a plain array in C order, and its dtype and shape as text."""
     description = f"{array.dtype.str} {' '.join(map(str, array.shape))}".encode()
-    plain: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8) if array.size else b""
+    plain: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8) if array.nbytes else b""
     return memoryview(plain).cast("B"), description
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from .base import MISSING, PutResult
-from .counters import MemoryCounters
 from .lru import LRUPartition as LRUPartition
 from .memory_partition import Claim, Contents, MemoryPartition
 from .sizes import PLAIN
@@ -46,13 +45,16 @@ class FillOncePartition(MemoryPartition):
         return values
 
     def put(self, key: Hashable, value: Any, generation: int) -> PutResult:
-        claim, contents = Claim(False, self._measure(value)), self._contents
+        nbytes = sys.getsizeof(value) if type(value) in self._measured_alike else self._measure(value)
+        claim, contents = Claim(), self._contents
+        claim.counted, claim.nbytes = False, nbytes
         try:
             if contents.changing.setdefault(key, claim) is not claim:  # another thread is storing or removing one
                 return PutResult(value, None)
             if generation != self.generation or key in contents.entries:
                 return PutResult(value, None)
-            return PutResult(value, self._store(contents, key, value, claim))
+            # PutResult(...), at less cost
+            return tuple.__new__(PutResult, (value, self._store(contents, key, value, claim)))
         finally:
             if contents.changing.get(key) is claim:
                 contents.changing.pop(key, None)
@@ -62,8 +64,8 @@ class FillOncePartition(MemoryPartition):
         identity = None if self._identity_of is None else self._identity_of(key)
         if identity is not None:
             self._remove_version(contents, contents.latest.pop(identity, MISSING))
-        if self._fits(counters, claim.nbytes):
-            frozen = make_read_only(value)
+        if counters.currsize < self._most and counters.currbytes + claim.nbytes <= self._room:
+            frozen = () if type(value) in PLAIN else make_read_only(value)
             if claim.nbytes and type(value) not in self._measured_alike:
                 contents.sizes[key] = claim.nbytes
             contents.entries[key] = value
@@ -82,13 +84,10 @@ class FillOncePartition(MemoryPartition):
                 counters.rejected += 1
         elif identity is not None:
             contents.latest[identity] = key
-        return bool(claim.counted)
-
-    def _fits(self, counters: MemoryCounters, nbytes: int) -> bool:
-        return counters.currsize < self._most and counters.currbytes + nbytes <= self._room
+        return claim.counted is True
 
     def discard(self, key: Hashable) -> bool:
-        contents, claim = self._contents, Claim(None, 0)
+        contents, claim = self._contents, Claim()
         try:
             if contents.changing.setdefault(key, claim) is not claim:  # another thread is storing or removing it
                 return False
@@ -102,7 +101,7 @@ class FillOncePartition(MemoryPartition):
 
     def _remove_version(self, contents: Contents, key: Hashable) -> None:
         if key in contents.entries:
-            claim = contents.changing[key] = Claim(None, 0)
+            claim = contents.changing[key] = Claim()
             self._remove(contents, key, claim)
             _give_up(contents, key, claim)
 
@@ -111,16 +110,18 @@ class FillOncePartition(MemoryPartition):
         value, size = contents.entries.get(key, MISSING), contents.sizes.get(key, 0)
         claim.nbytes = sys.getsizeof(value) if type(value) in self._measured_alike else size
         claim.counted = None if value is MISSING else True
-        if contents.entries.pop(key, MISSING) is MISSING:
+        counters = contents.counters
+        try:
+            del contents.entries[key]  # not pop: an interrupt comes after a call, never between this and its count
+        except KeyError:
             claim.counted = None
             return False
-        contents.sizes.pop(key, None)
-        counters = contents.counters
         with self.lock:
             counters.currsize -= 1
             counters.currbytes -= claim.nbytes
             counters.evicted += 1
             claim.counted = False
+        contents.sizes.pop(key, None)
         return True
 
     def after_fork_in_child(self) -> None:
@@ -131,6 +132,7 @@ class FillOncePartition(MemoryPartition):
                 contents.entries.pop(key, None)
                 contents.sizes.pop(key, None)
             elif claim.counted and key not in contents.entries:
+                contents.sizes.pop(key, None)
                 contents.counters.currsize -= 1
                 contents.counters.currbytes -= claim.nbytes
                 contents.counters.evicted += 1

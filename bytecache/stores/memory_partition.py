@@ -65,8 +65,11 @@ class MemoryPartition(Partition):
 
     def _measure(self, value: Any) -> int:
         """Return the bytes of a value; raise TypeError for one that can be used only once."""
-        if self._sizeof is default_sizeof and type(value) in PLAIN:  # as below, at less cost
-            return sys.getsizeof(value)
+        if type(value) in PLAIN:  # as below, at less cost
+            if self._sizeof is default_sizeof:
+                return sys.getsizeof(value)
+            if self._sizeof is None:
+                return 0
         check_reusable(value)
         if self._sizeof is None:
             return 0
@@ -121,10 +124,8 @@ class Claim:
     counted: whether the entry, with its bytes, is in the counters; None if this thread has not begun to change it.
     """
 
-    __slots__ = ("counted", "nbytes")
-
-    def __init__(self, counted: bool | None, nbytes: int) -> None:
-        self.counted, self.nbytes = counted, nbytes
+    counted: bool | None = None  # in the class, so that making one calls no Python: each miss does
+    nbytes = 0
 
 
 class Entry:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.internals import cache_of
 
 import bytecache
 from bytecache import SharedStore, fill_once, lru_cache
@@ -215,3 +216,19 @@ def test_workers_with_a_cache_each(tmp_path: Path, context: str, count: int) -> 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     message = 'each of the 2 workers fills a cache of its own: fill_once(shared=True, maxbytes="...") gives them one'
     assert done.stderr.count(message) == count - 1
+
+
+def test_another_thread_forgets_the_calls() -> None:
+    """That is no error of a read, also between the look for a call and what is known of it."""
+    read = lru_cache(2)(lambda item: item)
+    advice = cache_of(read).advice
+
+    class Forgotten(dict[Any, Any]):
+        def __contains__(self, call: object) -> bool:
+            advice._calls = {}
+            return super().__contains__(call)
+
+    for item in range(16):
+        read(item)
+    advice._calls, advice._again = Forgotten(advice._calls), 15
+    assert read(0) == 0

@@ -8,6 +8,8 @@ import functools
 import gc
 import inspect
 import pickle
+import subprocess
+import sys
 import threading
 import typing
 import weakref
@@ -18,6 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 from helpers.counting import stats_of
 from helpers.internals import cache_of
+from helpers.interrupts import entries_into
 from helpers.processes import in_child
 from helpers.threads import start
 
@@ -212,6 +215,25 @@ def test_static_and_class_methods() -> None:
     assert Reader.of_class.cache_info()[:2] == (1, 2)
 
 
+def test_static_and_class_methods_in_the_other_order(in_memory: Any) -> None:
+    """@staticmethod and @classmethod below the decorator do what they do above it."""
+
+    class Local:
+        @in_memory()
+        @staticmethod
+        def static(name: str) -> list[str]:
+            return [name]
+
+        @bytecache.fill_once  # type: ignore[arg-type]
+        @classmethod
+        def of_class(cls, name: str) -> list[str]:
+            return [cls.__name__, name]
+
+    assert Local.static("x") is Local().static("x") is Local.static.map(["x"])[0]
+    assert Local.of_class("x") is Local().of_class("x") == ["Local", "x"]
+    assert Local.static.cache_info()[:2] == (2, 1) and Local.of_class.cache_info()[:2] == (1, 1)
+
+
 class Alone:
     @classmethod
     @bytecache.fill_once
@@ -342,6 +364,21 @@ def test_the_entries_of_an_instance_go_with_it(in_memory: Any, plain_gc: None) -
     assert stats_of(kind.read, "currsize", "stored", "evicted", "rejected") == (3, 5, 2, 0)
 
 
+def test_an_interrupt_leaves_nothing_of_a_dead_instance(in_memory: Any, plain_gc: None) -> None:
+    """Wherever Ctrl-C strikes while entries go, the next look at the cache lets the others go."""
+    modules = ("bytecache.stores.memory", "bytecache.stores.lru", "bytecache.cache.memory_function")
+    interrupt_at = 0
+    while True:
+        kind = reader_class(in_memory())
+        kind("a").read.map("xyz")
+        interrupt_at += 1
+        struck = entries_into(modules, kind.read.cache_info, interrupt_at) == interrupt_at
+        assert kind.read.cache_info().currsize == 0, interrupt_at
+        if not struck:
+            break
+    assert interrupt_at > 4
+
+
 def test_values_die_at_the_next_miss_outside_the_lock(in_memory: Any, plain_gc: None) -> None:
     """An instance may die under the lock, by a signal handler: what was stored for it goes when another call misses."""
     owned = []
@@ -439,6 +476,25 @@ def test_what_is_stored_for_an_instance(in_memory: Any) -> None:
         assert a.read.cache_contains("z") and len(a.read.cache_keys()) == 5
 
 
+def test_the_keys_of_equal_instances(in_memory: Any) -> None:
+    """Those that are arguments share values, so each of them has the keys of all."""
+
+    class Pair(NamedTuple):
+        name: str
+
+        @in_memory(keep_alive=True)
+        def read(self, key: str) -> list[str]:
+            return [self.name, key]
+
+        @in_memory(maxsize=0, keep_alive=True)
+        def never(self, key: str) -> list[str]:
+            return [self.name, key]
+
+    Pair("a").read("x"), Pair("a").read("y"), Pair("b").read("z")
+    assert Pair("a").read.cache_contains("x") and Pair("a").read.cache_keys() == ["x", "y"]
+    assert Pair("c").read.cache_keys() == Pair([]).never.cache_keys() == []  # type: ignore[arg-type]
+
+
 def test_keep_alive(in_memory: Any, plain_gc: None) -> None:
     """With keep_alive=True an instance lives as long as its entries, and calls of a dead name are still answered."""
     kind = reader_class(in_memory(keep_alive=True))
@@ -461,6 +517,12 @@ def test_a_class_with_cached_methods_is_collected(in_memory: Any) -> None:
     del kind, one
     gc.collect()
     assert alive() is None
+
+
+class Number(int):
+    @bytecache.fill_once
+    def plus(self, n: int) -> int:
+        return self + n
 
 
 def test_an_instance_that_cannot_be_held_weakly(in_memory: Any) -> None:
@@ -495,6 +557,8 @@ def test_an_instance_that_cannot_be_held_weakly(in_memory: Any) -> None:
     ):
         with pytest.raises(TypeError, match=r"cannot be referenced weakly.*__weakref__.*keep_alive=True"):
             call("x")
+    with pytest.raises(TypeError, match=r"of Number cannot be referenced weakly, .* with it: give keep_alive=True"):
+        Number(1).plus(2)  # which cannot have __weakref__ either
     assert one.read.uncached.map(["x"]) == [["x"]]
     for cached in one.kept, one.recent, one.keyed:
         assert cached("x") is cached("x") is cached.map(["x"])[0]
@@ -563,6 +627,27 @@ def test_methods_pickle(protocol: int) -> None:
         assert again("x") == "a/x" and again.map(["y"]) == ["a/y"] and again.__self__ is not one
     for found in Reader.read, Reader.static, Reader.static.uncached:
         assert pickle.loads(pickle.dumps(found, protocol)) is copy.copy(found) is copy.deepcopy(found) is found
+
+
+def test_what_a_class_has_is_its_own_also_if_a_subclass_asks_first() -> None:
+    """It pickles by the class that defines it, not by a subclass which overrides it, or which pickle cannot find."""
+    script = """
+import pickle, bytecache
+class Base:
+    @bytecache.fill_once
+    def read(self, key):
+        return key
+def local():
+    class Local(Base):
+        read = None
+    return super(Local, Local).read
+assert local() is Base.read is pickle.loads(pickle.dumps(Base.read))
+try:
+    Base.read.map("x")
+except TypeError as exc:
+    assert str(exc).startswith("Base.read needs an instance"), exc
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 def test_an_instance_dies_while_another_thread_reads(in_memory: Any) -> None:

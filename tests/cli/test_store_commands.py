@@ -367,6 +367,19 @@ def test_clear_of_old_versions_between_two_runs(store: SharedStore, call: Any) -
     fresh.close()
 
 
+def test_of_versions_of_one_second_the_last_one_stays(store: SharedStore, call: Any) -> None:
+    """Also if it is in a row before the others."""
+    path, handle = store.path, store.handle()
+    version(store, 1)(1), version(store, 2)(1)
+    handle.remove([handle.header.function_id(next(handle.header.function_rows()))])
+    version(store, 3)(1)
+    store.close()
+    call("clear", path, "--stale")
+    fresh = SharedStore(path, maxbytes="1 MiB")
+    assert version(fresh, 3).cache_contains(1) and not version(fresh, 2).cache_contains(1)
+    fresh.close()
+
+
 def test_rows_of_functions_are_used_again(store: SharedStore) -> None:
     """However many versions come and go, there is a row for the next one, and each process finds its own."""
     for number in range(1200):

@@ -36,6 +36,31 @@ def entries_into(modules: Collection[str], call: Callable[[], Any], interrupt_at
     return entered
 
 
+def returns_into(modules: Collection[str], call: Callable[[], Any], interrupt_at: int | None = None) -> int:
+    """Return how many functions in C, called by these modules, return; interrupt `call` after the one asked for.
+
+    CPython handles a signal there too.
+    """
+    returned = 0
+
+    def profile(frame: Any, event: str, arg: Any) -> None:
+        nonlocal returned
+        if event == "c_return" and frame.f_globals.get("__name__") in modules:
+            returned += 1
+            if returned == interrupt_at:
+                raise KeyboardInterrupt
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        call()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.setprofile(before)
+    return returned
+
+
 def killed_at(line: int, modules: Collection[str], call: Callable[[], Any]) -> bool:
     """Run `call` in a child that is killed at the n-th line of these modules; return False if it ends before."""
 

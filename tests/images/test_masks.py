@@ -74,6 +74,17 @@ def test_palette_and_gray_files_of_other_formats(kind):
     assert np.array_equal(decode(saved(palette, kind, **({"optimize": False} if kind == "GIF" else {}))), CLASSES)
 
 
+@pytest.mark.parametrize("maxval", [1, 7, 19, 254, 255, 256, 1000, 65535])
+@pytest.mark.parametrize("plain", [False, True], ids=["binary", "plain"])
+def test_a_pgm_has_the_numbers_that_were_written(maxval, plain):
+    """Whatever the greatest number that its header names."""
+    numbers = np.random.default_rng(maxval).integers(0, maxval + 1, (13, 17))
+    body = numbers.astype(">u2" if maxval > 255 else np.uint8).tobytes()
+    body = " ".join(map(str, numbers.flat)).encode() if plain else body
+    mask = decode(b"P%d\n17 13\n%d\n" % (2 if plain else 5, maxval) + body)
+    assert np.array_equal(mask, numbers) and mask.dtype == (np.int32 if maxval > 255 else np.uint8)
+
+
 @pytest.mark.parametrize("mode, channels", [("RGB", 3), ("RGBA", 4)])
 def test_a_mask_in_colors_keeps_them(mode, channels):
     """As (H, W, C), for those who code instances in colors."""

@@ -15,13 +15,14 @@ from PIL import Image, ImageDraw  # noqa: E402
 
 from integrations.fish_count import make_data  # noqa: E402
 from integrations.fish_count.errors import UserError  # noqa: E402
+from integrations.fish_count.options import make_data_options  # noqa: E402
 from integrations.fish_count.scenes import compose, draw, placement  # noqa: E402
 
 
 def options(out: Path, *more: str) -> argparse.Namespace:
     """Return parsed options for a small data set in `out`."""
     parser = argparse.ArgumentParser()
-    make_data.add_arguments(parser)
+    make_data_options(parser)
     small = ["--out", str(out), "--images", "20", "--size", "64", "--max-count", "5", "--workers", "1"]
     return parser.parse_args([*small, *more])
 

@@ -116,7 +116,14 @@ def test_what_cannot_be_indexed_is_read_once():
     assert list(as_paths({"a": 1, "b": 2})) == ["a", "b"]
 
 
-@pytest.mark.parametrize("paths", ["one.jpg", b"one.jpg", 5, None], ids=str)
+@pytest.mark.parametrize("paths", [{"a", "b"}, frozenset("ab")], ids=type)
+def test_a_set_is_refused(paths):
+    """Its order, which targets and a resumed epoch depend on, is another one in each run."""
+    with pytest.raises(TypeError, match=r"paths must have an order, got a set.*: pass sorted\(paths\)"):
+        as_paths(paths)
+
+
+@pytest.mark.parametrize("paths", ["one.jpg", b"one.jpg", 5, None, np.array(3)], ids=str)
 def test_what_is_no_sequence_is_refused(paths):
     """A single path would be taken for its letters."""
     with pytest.raises(TypeError, match="paths must be a sequence"):

@@ -109,6 +109,16 @@ def test_a_mask_of_the_upright_image_is_not_turned_again():
     assert np.array_equal(load_batch((stored, png(mask)), masks=1, orient=True).targets[0], mask)
 
 
+@pytest.mark.parametrize("as_array", [True, False])
+@pytest.mark.parametrize("options", [{}, {"size": (8, 8)}], ids=["as they are", "resized"])
+def test_a_mask_that_lies_crosswise_is_an_error(as_array, options):
+    """It was drawn on the upright picture, of which the file has an orientation that is not applied."""
+    stored = insert(make_jpeg(16, 24), exif_segment(6))
+    mask = np.arange(24 * 16, dtype=np.uint8).reshape(24, 16)
+    with pytest.raises(SampleError, match="the mask has 24 x 16 pixels, its image 16 x 24: pass orient=True"):
+        load_batch((stored, mask if as_array else png(mask)), masks=1, **options)
+
+
 @pytest.mark.parametrize("sides", [(39, 13), (70, 49), (333, 111), (101, 101)], ids=str)
 def test_the_box_of_a_smaller_picture_is_within_it(sides):
     """Whatever the proportion of the sizes, which floats cannot hold exactly."""
@@ -225,5 +235,7 @@ def test_sample_weights_come_with_their_samples():
     assert np.array_equal(batch.weights, batch.targets / 10)
     with pytest.raises(ValueError, match="sample_weight must have one entry per path, got 3 for 4"):
         load_batch(image, [0] * 4, sample_weight=[1, 2, 3])
+    with pytest.raises(TypeError, match="sample_weight must have one number per path, got None among them"):
+        load_batch(image, [0] * 4, sample_weight=[1, 2, None, 4])
     with pytest.raises(ValueError, match="sample_weight= weights targets, and there are none"):
         load_batch(image, sample_weight=weights)

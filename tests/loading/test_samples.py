@@ -112,6 +112,16 @@ def test_a_float_transform_fits_a_float_batch(files):
         batch_loader(files, transform=lambda image: image / 255).load(0, 0)
 
 
+def test_the_reason_is_told_if_every_sample_of_the_first_batch_fails(files):
+    """Not that their shapes are unknown."""
+
+    def transform(image):
+        raise KeyError("no such class")
+
+    with pytest.raises(SampleError, match=r"0\.jpg: KeyError: 'no such class'"):
+        batch_loader(files, shuffle=False, transform=transform).load(0, 0)
+
+
 def test_transform_sees_each_image_and_may_change_its_shape(files):
     """The batch contains the results of transform."""
     batch = batch_loader(files, shuffle=False, transform=lambda image: image[:8, ::-1]).load(0, 0)
@@ -126,6 +136,32 @@ def test_size_resizes_bytes_and_arrays_alike(files):
     arrays = [np.full((30, 20 + i, 3), i * 20, np.uint8) for i in range(4)]
     batch = batch_loader(range(4), load=arrays.__getitem__, size=(12, 16), shuffle=False).load(0, 0)
     assert batch.images.shape == (4, 12, 16, 3)
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (9,), (1, 9, 9, 3)], ids=str)
+def test_only_pictures_are_resized(shape):
+    """An array without channels is an error with size=, not a batch that has another size; without, it may come."""
+    arrays = [np.zeros(shape, np.uint8)] * 4
+    with pytest.raises(SampleError, match=r"must have the shape \(height, width, channels\), got \(1?,? ?9"):
+        batch_loader(range(4), load=arrays.__getitem__, size=(4, 4)).load(0, 0)
+    assert batch_loader(range(4), load=arrays.__getitem__).load(0, 0).images.shape == (4, *shape)
+
+
+@pytest.mark.parametrize("picture", [None, "a.jpg", [b""], object()], ids=lambda picture: type(picture).__name__)
+def test_what_is_no_picture_says_what_load_must_return(picture):
+    """Also at the place of a mask."""
+    reason = f"load must return the bytes of an image, a numpy array .*, got {type(picture).__name__}$"
+    for sample, masks in ((picture, ()), ((np.zeros((2, 2, 3), np.uint8), picture), 1)):
+        with pytest.raises(SampleError, match=reason):
+            batch_loader(range(4), load=lambda _, sample=sample: sample, masks=masks).load(0, 0)
+    with pytest.raises(SampleError, match="pixels that are numbers, got dtype object"):
+        batch_loader(range(4), load=lambda _: np.array([[[None]]])).load(0, 0)
+
+
+def test_inputs_that_are_no_arrays_say_so(files):
+    """dtype= would not help a dict."""
+    with pytest.raises(SampleError, match="transform and transforms must return arrays"):
+        batch_loader(files, transforms=lambda image, target: ({"image": image}, target)).load(0, 0)
 
 
 @pytest.mark.parametrize("cached", [False, True])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
+from collections import OrderedDict, namedtuple
 
 import numpy as np
 import pytest
@@ -41,6 +41,13 @@ def equal(a, b):
         [["a"], ["b", "c"], [], ["d"]],
         [[(1, 2)], [[3]], [], [4]],
         [1, "a", None, 2.5],
+        [Point(1, 2.5)] * N,
+        [2**63, 1, 2, 3],
+        [2**63, -1, 2, 3],
+        [2**70, 1, 2, 3],
+        [[2**63, 1], [2], [3], [4]],
+        [np.array([2**63 - 1]), np.array([1, 2], np.uint64), np.array([1]), np.array([2])],
+        [OrderedDict(boxes=boxes) for boxes in BOXES],
     ],
     ids=lambda targets: type(targets[0]).__name__,
 )
@@ -68,6 +75,19 @@ def test_boxes_of_any_number_come_whole(as_list):
     assert all(np.array_equal(one, other) for one, other in zip(found, BOXES, strict=True))
 
 
+@pytest.mark.parametrize("dtype", [">i4", ">f8"])
+def test_numbers_have_the_byte_order_of_the_machine(dtype):
+    """Labels of a file of another one, such as MNIST's; torch refuses them."""
+    for targets in (np.ones((4, 2), dtype), list(np.ones((4, 2), dtype)), [np.ones(i, dtype) for i in range(4)]):
+        assert {target.dtype.isnative for target in entries(targets)} == {True}
+
+
+def test_a_batch_of_ints_beyond_int64_is_a_list():
+    """numpy would round them to floats."""
+    assert take_batch(as_targets([2**63, 1, 2, 3], N), np.array([0, 1])) == [2**63, 1]
+    assert take_batch(as_targets([2**53 + 1, 1, 2, 3], N), np.array([0, 1])).tolist() == [2**53 + 1, 1]
+
+
 def test_lists_of_labels_come_whole():
     """Ints and floats together are floats, as in any array."""
     assert [each.tolist() for each in entries([[1], [], [2.5, 3], [4]])] == [[1.0], [], [2.5, 3.0], [4.0]]
@@ -76,7 +96,7 @@ def test_lists_of_labels_come_whole():
 def test_boxes_are_held_in_one_array():
     """Of which a forked worker copies no page."""
     held = as_targets(BOXES, N)
-    assert isinstance(held, Ragged) and held._values.shape == (3, 4)
+    assert isinstance(held, Ragged) and held.values.shape == (3, 4)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +116,21 @@ def test_what_comes_shares_no_memory_with_what_is_held(targets):
             array += 1
             assert array.size == 0 or array.max() <= BOXES[2].max() + 1
     assert all(array.max() < 8 for array in arrays(list(Chosen(held, np.arange(N)))) if array.size)
+
+
+def test_pictures_of_pillow_are_copies():
+    """A transform may draw into them."""
+    pillow = pytest.importorskip("PIL.Image", reason="pictures of Pillow")
+    held = as_targets([pillow.new("L", (2, 2))] * N, N)
+    Chosen(held, np.arange(N))[0].putpixel((0, 0), 7)
+    assert Chosen(held, np.arange(N))[0].getpixel((0, 0)) == 0
+
+
+def test_the_dicts_of_a_class_of_their_own_are_copies():
+    """Of the same class, with copies of their arrays."""
+    held = as_targets([OrderedDict(a=[np.zeros(2)]) for _ in range(N)], N)
+    Chosen(held, np.arange(N))[1]["a"][0][...] = 1
+    assert not Chosen(held, np.arange(N))[1]["a"][0].any()
 
 
 @pytest.mark.parametrize("names", [True, False])

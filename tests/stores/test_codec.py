@@ -269,6 +269,7 @@ STRUCTURES = {
     "buffers": (b"abc", bytearray(b"de"), memoryview(b"f")),
     "arrays": list(ARRAYS.values()),
     "scalars": [np.float32(1.5), np.int8(-1), np.bool_(True), np.str_("ä"), np.bytes_(b""), np.longdouble(1) / 3],
+    "array of empty text": [np.zeros(3, "U0,i4")["f0"]],
     "dates": (np.datetime64("NaT", "D"), np.timedelta64(3, "25s")),
     "scalar alone": np.float64(-0.0),
 }

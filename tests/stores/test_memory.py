@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import itertools
 import os
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.counting import counting, stats_of
+from helpers.interrupts import returns_into
 from helpers.processes import in_child
 from helpers.threads import together
 
@@ -98,6 +100,21 @@ def test_keys_are_those_of_the_key_function(tmp_path: Path) -> None:
     g = bytecache.fill_once(key=bytecache.file_key)(lambda path: 0)
     f(1, 2), g(tmp_path)
     assert f.cache_keys() == [(1, 2)] and g.cache_keys() == [bytecache.file_key(tmp_path)]
+
+
+@pytest.mark.parametrize("value", [b"abc", [1]])
+def test_an_interrupted_discard_leaves_exact_numbers(value: Any) -> None:
+    """Wherever Ctrl-C strikes, an entry is there and counted, or neither."""
+    interrupt_at, struck = 0, True
+    while struck:
+        f = bytecache.fill_once(maxbytes=1000)(lambda key: value)
+        f("x"), f("y")
+        interrupt_at += 1
+        discard = functools.partial(f.cache_discard, "x")
+        struck = returns_into(["bytecache.stores.memory"], discard, interrupt_at) == interrupt_at
+        kept = f.cache_keys()
+        assert (f.cache_info().currsize, f.cache_stats().currbytes) == (len(kept), len(kept) * bytecache.sizeof(value))
+    assert interrupt_at > 3
 
 
 @pytest.mark.parametrize("decorate", [bytecache.fill_once, bytecache.lru_cache])

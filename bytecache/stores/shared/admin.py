@@ -87,7 +87,7 @@ def clear(path: str | os.PathLike[str], function: str | None = None, stale: bool
     with _open_unattached(path) as files:
         functions = _functions(files)
         of_name = functions if function is None else _of_name(functions, function, files.folder)
-        chosen = {key: of_name[key] for key in _stale(functions) if key in of_name} if stale else of_name
+        chosen = {key: of_name[key] for key in _stale(files, functions) if key in of_name} if stale else of_name
         before = disk_bytes(files.folder)
         if function is None and not stale:
             files.clear()
@@ -117,14 +117,18 @@ def _of_name(functions: dict[bytes, FunctionReport], name: str, folder: Path) ->
     return chosen
 
 
-def _stale(functions: dict[bytes, FunctionReport]) -> list[bytes]:
+def _stale(files: StoreHandle, functions: dict[bytes, FunctionReport]) -> list[bytes]:
     if any(report["in_use"] for report in functions.values()):
         return [key for key, report in functions.items() if not report["in_use"]]
-    by_last_use = sorted(
-        functions.items(), key=lambda item: max((one["started"] for one in item[1]["processes"]), default="")
-    )
-    latest = {report["name"]: key for key, report in by_last_use}
+    latest = {functions[key]["name"]: key for key in sorted(functions, key=partial(_last_use_ns, files))}
     return [key for key, report in functions.items() if latest[report["name"]] != key]
+
+
+def _last_use_ns(files: StoreHandle, function_id: bytes) -> int:
+    """Return when the last process that has called a function called it first; 0 if it was not called."""
+    row = files.header.find_function(function_id)
+    counter_rows = () if row is None else files.counters.rows(files.header, row)
+    return max((int(one[CounterRow.STARTED_NS]) for one in counter_rows), default=0)
 
 
 @contextmanager
@@ -133,7 +137,7 @@ def _open_unattached(path: str | os.PathLike[str]) -> Iterator[StoreHandle]:
     check_available()
     try:
         files = _open_files(StoreHeader.place(resolve_folder(path)))
-    except (FileNotFoundError, NotADirectoryError, ValueError) as exc:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError) as exc:
         raise StoreNotFound(
             "expected the folder of a shared store (the path= it was made with, or /dev/shm/bytecache-...), "
             f"got {os.fspath(path)!r}: {_explain_missing(Path(path), exc)}"
@@ -226,6 +230,8 @@ def _open_segment(files: StoreHandle, row: int) -> Segment | None:
 def _open_checked(files: StoreHandle, generation: int) -> Segment:
     segment = Segment(files.folder, generation, readonly=files.readonly)
     segment.index.check()
+    if not files.readonly:
+        segment.index.recover_locked()
     return segment
 
 

@@ -7,7 +7,7 @@ import os
 from typing import NamedTuple
 
 from ...system.caller import warn_caller
-from .counters import CounterRow, Row, private_row
+from .counters import CounterRow, Row, add_counts, private_row
 from .handle import StoreHandle
 from .header import FunctionRow
 from .segments.segment import Segment
@@ -52,40 +52,66 @@ def bind_locked(handle: StoreHandle, function_id: bytes, name: str, before: Bind
             handle.warn_full_of_others(name)
         row = header.add_function_locked(function_id, name)
     segment: Segment | None = None
+    counters = _counters_so_far(handle, row, before)
     try:
         segment = _open_segment_locked(handle, row)
-        generation, number = header.generation_of(row), header.counter_rows
-        if before is not None and before.goes_on_in(handle, row):
-            counters = before.counters
-        else:
+        if counters is None:
+            number = header.counter_rows
             counters = handle.counters.claim_locked(number, row, header.counted_since(row))
             header.counter_rows = number + 1
+            _add_uncounted(counters, before)
         handle.disk_full = False
     except OSError as exc:
         handle.warn_not_stored(exc)
-        generation = header.generation_of(row)
-        counters = private_row(row, header.counted_since(row))
+        counters = counters or _private_counters(handle, row, before)
+    generation = header.generation_of(row)
     return Binding(handle, row, header.words, row + FunctionRow.GENERATION, generation, segment, counters)
 
 
-def bind_readonly(handle: StoreHandle, function_id: bytes) -> Binding:
-    """Return access to the function's values as they are, with counters of this process alone."""
+def bind_readonly(handle: StoreHandle, function_id: bytes, before: Binding | None = None) -> Binding:
+    """Return access to the function's values as they are, with counters of this process alone.
+
+    If no process has stored any yet, the next call looks again.
+    """
     header, row = handle.header, handle.header.find_function(function_id)
-    if row is None:
-        return unbacked(handle)
+    if row is None or not header.index_inode(row):
+        return unbacked(handle, before, stale=True)
     generation, segment = header.generation_of(row), None
     try:
         segment = Segment(handle.folder, generation, readonly=True)
+        segment.index.check()
     except (OSError, ValueError) as exc:
-        handle.warn_not_stored(exc if isinstance(exc, OSError) else OSError(errno.EIO, str(exc)))
-    counters = private_row(row, header.counted_since(row))
+        segment = None
+        if header.generation_of(row) == generation:  # else it was cleared a moment ago
+            handle.warn_not_stored(exc if isinstance(exc, OSError) else OSError(errno.EIO, str(exc)))
+    counters = _counters_so_far(handle, row, before) or _private_counters(handle, row, before)
     return Binding(handle, row, header.words, row + FunctionRow.GENERATION, generation, segment, counters)
 
 
 def unbacked(handle: StoreHandle, before: Binding | None = None, stale: bool = False) -> Binding:
     """Return a binding to no files, in which nothing is stored; it goes on with the counts of one before it."""
-    counters = private_row(0, 0) if before is None or before.function_row else before.counters
-    return Binding(handle, 0, memoryview(bytes([stale])), 0, 0, None, counters)
+    row = 0 if before is None else before.function_row
+    if before is None or (row and not before.goes_on_in(handle, row)):
+        row, counters = 0, private_row(0, 0)
+    else:
+        counters = before.counters
+    return Binding(handle, row, memoryview(bytes([stale])), 0, 0, None, counters)
+
+
+def _counters_so_far(handle: StoreHandle, row: int, before: Binding | None) -> Row | None:
+    return before.counters if before is not None and before.goes_on_in(handle, row) else None
+
+
+def _private_counters(handle: StoreHandle, row: int, before: Binding | None) -> Row:
+    counters = private_row(row, handle.header.counted_since(row))
+    _add_uncounted(counters, before)
+    return counters
+
+
+def _add_uncounted(counters: Row, before: Binding | None) -> None:
+    """Add what was counted while the function's row was not known."""
+    if before is not None and not before.function_row:
+        add_counts(counters, before.counters)
 
 
 def _open_segment_locked(handle: StoreHandle, row: int) -> Segment:

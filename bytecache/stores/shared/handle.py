@@ -156,7 +156,7 @@ class StoreHandle:
 
         To find out anew takes a full btrfs a millisecond or more.
         """
-        if not self.disk_full or nbytes < self._refused_bytes:
+        if nbytes < self._refused_bytes:
             return False
         self._tries += 1
         return self._tries % _TRIED_AGAIN != 0
@@ -164,7 +164,7 @@ class StoreHandle:
     def warn_not_stored(self, exc: OSError, nbytes: int = sys.maxsize) -> None:
         """Warn, once, that values are not stored, and why. nbytes: of the value that was refused."""
         self._refused_bytes = nbytes
-        reason = _REASONS.get(exc.errno or 0, "its files cannot be written")
+        reason = _REASONS.get(exc.errno or 0, f"its files cannot be {'read' if self.readonly else 'written'}")
         self._warn_not_stored(f"{reason} ({exc.strerror or exc})")
 
     def _warn_not_stored(self, reason: str) -> None:

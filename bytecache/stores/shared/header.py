@@ -160,9 +160,11 @@ class StoreHeader:
     @property
     def used_bytes(self) -> int:
         """The bytes that the values of all functions take."""
-        functions = min(self.words[Word.FUNCTIONS], MAX_FUNCTIONS)
-        first, stop = FunctionRow.WORDS + FunctionRow.USED_BYTES, FunctionRow.WORDS * (1 + functions)
-        return sum(self.words[first : stop : FunctionRow.WORDS])  # with a stride: every miss asks for it
+        words, first = self.words, FunctionRow.WORDS + FunctionRow.USED_BYTES
+        functions = words[Word.FUNCTIONS]
+        if functions == 1:  # the common case, at less cost: every miss asks several times
+            return int(words[first])
+        return sum(words[first : FunctionRow.WORDS * (1 + min(functions, MAX_FUNCTIONS)) : FunctionRow.WORDS])
 
     def function_rows(self) -> Iterator[int]:
         """Iterate over the rows of all functions."""

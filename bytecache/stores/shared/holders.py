@@ -18,6 +18,7 @@ _LONG_S, _TOO_LONG_S = 10.0, 640.0
 _CLOCK_ERROR_S = 2.0  # of the time at which a process is said to have started
 _PROC = Path("/proc")
 _STOPPED = "Tt"  # states of proc(5): stopped by a signal, or by a debugger
+_ENDED = "ZX"  # no more than an exit status that its parent has not asked for
 # By controllers, v2 and v1: the file of a control group, and its line if the group is frozen.
 _FREEZERS = {
     "": ("/sys/fs/cgroup{}/cgroup.events", "frozen 1"),
@@ -116,7 +117,8 @@ def is_in_use(folder: Path, status: os.stat_result, pid: int, since_s: float) ->
     """
     process = _PROC / str(pid)
     try:
-        if _started_s(process) > since_s + _CLOCK_ERROR_S:  # another process, which has got the number since
+        state, *fields = _stat_fields(process)
+        if state in _ENDED or _started_s(fields) > since_s + _CLOCK_ERROR_S:  # or another one, which has got the number
             return False
         for fd in os.listdir(process / "fd"):
             with suppress(FileNotFoundError):  # closed in the meantime
@@ -129,11 +131,15 @@ def is_in_use(folder: Path, status: os.stat_result, pid: int, since_s: float) ->
     return False
 
 
-def _started_s(process: Path) -> float:
-    """Return when a process started, in seconds since 1970."""
+def _stat_fields(process: Path) -> list[str]:
+    """Return the fields of proc_pid_stat(5) from the state on."""
+    return (process / "stat").read_text().rpartition(")")[2].split()
+
+
+def _started_s(fields: list[str]) -> float:
+    """Return when a process started, in seconds since 1970, by its fields behind the state."""
     boot_s = next(int(line.split()[1]) for line in (_PROC / "stat").read_text().splitlines() if line[:5] == "btime")
-    ticks = int((process / "stat").read_text().rpartition(")")[2].split()[19])
-    return boot_s + ticks / os.sysconf("SC_CLK_TCK")
+    return boot_s + int(fields[18]) / os.sysconf("SC_CLK_TCK")
 
 
 def _leads_to(link: Path, name: str, status: os.stat_result) -> bool:
@@ -161,7 +167,7 @@ def _is_locked(process: Path, fd: str, name: str, status: os.stat_result, byte: 
 
 def _describe(process: Path) -> Holder:
     command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-    state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+    state = _stat_fields(process)[0]
     return Holder(int(process.name), command[:200], state in _STOPPED or _is_frozen(process))
 
 

@@ -77,7 +77,8 @@ class ByteRangeLocks:
         from then on at once, until the byte can be locked. warn: told of a long wait for one that runs.
         """
         if self._call(fcntl.F_WRLCK, byte) or (wait and self._wait(byte, warn)):
-            self._useless.pop(byte, None)
+            if self._useless:
+                self._useless.pop(byte, None)
             return True
         return False
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ...system.collection import no_collection
 from ..base import MISSING, Counters, Partition, PutResult, Snapshot
-from ..codec import BYTES, Encoded, encode
+from ..codec import BYTES, MEMORYVIEW, Encoded, encode
 from .binding import Binding, bind_locked, bind_readonly, replace_if_damaged_locked, unbacked
-from .counters import CounterRow, SharedCounters, add_counts
-from .handle import HandleClosed, ReentrantWrite, StoreHandle
+from .counters import CounterRow, SharedCounters
+from .handle import HandleClosed, ReentrantWrite
 from .header import HEAD
 from .locks import ByteRangeLocks, KeyLease, LockTimeout
 from .writing import discard_locked, is_full, is_refused, put_locked
@@ -102,11 +102,11 @@ class SharedPartition(Partition):
         found = MISSING if binding.segment is None else binding.segment.get(key)
         if found is not MISSING:
             return PutResult(found, stored)
-        return PutResult(value.toreadonly() if isinstance(value, memoryview) else value, stored)
+        return PutResult(encoded.payload.toreadonly() if encoded.kind == MEMORYVIEW else value, stored)
 
     def _store_value(self, binding: Binding, key: bytes, encoded: Encoded) -> bool | None:
         handle, segment = binding.handle, binding.segment
-        if segment is None or handle.readonly or handle.is_hopeless(encoded.payload.nbytes):
+        if segment is None or handle.readonly or (handle.disk_full and handle.is_hopeless(encoded.payload.nbytes)):
             return False
         if is_refused(binding, segment, key, encoded, self.maxsize):
             return False
@@ -181,9 +181,10 @@ class SharedPartition(Partition):
         while True:
             handle = self._store.handle()
             if handle.readonly:
-                return bind_readonly(handle, self._function_id)
+                return bind_readonly(handle, self._function_id, self._binding)
             try:
-                return handle.with_writer_lock(partial(self._bind_locked, handle))
+                work = partial(bind_locked, handle, self._function_id, self._name, self._binding)
+                return handle.with_writer_lock(work)
             except HandleClosed:
                 continue
             except (ReentrantWrite, LockTimeout):
@@ -191,12 +192,6 @@ class SharedPartition(Partition):
             except OSError as exc:
                 handle.warn_not_stored(exc)
                 return unbacked(handle, self._binding)
-
-    def _bind_locked(self, handle: StoreHandle) -> Binding:
-        binding = bind_locked(handle, self._function_id, self._name, self._binding)
-        if self._binding is not None and not self._binding.function_row:
-            add_counts(binding.counters, self._binding.counters)
-        return binding
 
     def _bound_to_what_is_there(self) -> Binding:
         """Return the binding to the values that are valid now, after a look at whether their files are still there."""

@@ -76,6 +76,8 @@ def leaving_nothing(path: str | None) -> Iterator[None]:
 
 def resolve(path: str | os.PathLike[str]) -> Path:
     """Return the folder that a user's path means; raise OSError or ValueError, with the way out, if it means none."""
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"path must be a str or a PathLike, the folder of a store, got {path!r}")
     try:
         return resolve_folder(path)
     except OSError as exc:
@@ -138,7 +140,7 @@ def recover(folder: Path, maxbytes: int) -> None:
     if not present:
         StoreHeader.create(folder, maxbytes)
         return
-    if StoreHeader.format_of(folder) is None and not all(_STORE_FILES.fullmatch(name) for name in present):
+    if StoreHeader.format_of(folder) is None and not all(_is_of_store(folder / name) for name in present):
         raise ValueError(
             f"path must be a new or empty folder, or that of a shared store; {folder} contains {min(present)!r}"
         )
@@ -231,6 +233,10 @@ def is_store(folder: Path) -> bool:
         names = os.listdir(folder)
     except OSError:
         return False
-    return any(map(_STORE_FILES.fullmatch, names)) and all(
-        _STORE_FILES.fullmatch(name) or _IGNORED.fullmatch(name) for name in names
-    )
+    present = [folder / name for name in names if not _IGNORED.fullmatch(name)]
+    return bool(present) and all(map(_is_of_store, present))
+
+
+def _is_of_store(path: Path) -> bool:
+    """Return whether a file, not a folder, has the name of one that a shared store has."""
+    return _STORE_FILES.fullmatch(path.name) is not None and not path.is_dir()

@@ -92,7 +92,11 @@ def _remove_leftover(path: Path) -> None:
 def list_runs() -> RunStoresReport:
     """Return the stores of all runs, live and dead; the values of a dead run take memory until they are swept."""
     check_available()
-    return {"stores": [_describe_run(folder) for folder in _run_folders()]}
+    stores: list[RunStoreReport] = []
+    for folder in _run_folders():
+        with suppress(FileNotFoundError):  # its run has just ended
+            stores.append(_describe_run(folder))
+    return {"stores": stores}
 
 
 def _describe_run(folder: Path) -> RunStoreReport:

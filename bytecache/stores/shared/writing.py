@@ -6,10 +6,12 @@ from ..base import MISSING
 from ..codec import Encoded
 from .binding import Binding, begin_anew_locked, replace_damaged_locked
 from .counters import CounterRow
+from .segments.index import COUNT, DEAD
 from .segments.segment import Segment
 
 # Stored and evicted values are counted under the writer's mutex, not under the partition's lock: a signal handler that
-# stores a value, in a thread that has that lock, would take the two in the other order.
+# stores a value, in a thread that has that lock, would take the two in the other order. They are the first thing that
+# is done at the end, and nothing is called for them: an interrupt strikes where a function is entered.
 
 
 def put_locked(binding: Binding, segment: Segment, key: bytes, encoded: Encoded, maxsize: int | None) -> bool | None:
@@ -18,48 +20,51 @@ def put_locked(binding: Binding, segment: Segment, key: bytes, encoded: Encoded,
         return None
     header, row, index = binding.handle.header, binding.function_row, segment.index
     header.set_used_bytes_locked(row, segment.currbytes)  # a killed writer may have left more
-    entries, dead = index.count, index.dead
+    words, entries, dead = index.header, index.count, index.dead
     if index.is_full:  # it will need a larger table, which is another file
         binding.handle.check_names_locked()
+    nbytes = segment.stored_size(encoded)
     try:
-        if not _make_room_locked(binding, segment, key, encoded, maxsize):
-            return _begin_anew_if_dead_locked(binding, segment)
-        # before the write: never too little
-        header.set_used_bytes_locked(row, segment.currbytes + segment.stored_size(encoded))
+        if not _make_room_locked(binding, segment, key, nbytes, maxsize):
+            if not _has_room_anew(binding, segment, nbytes, maxsize):
+                return False
+            _begin_anew_locked(binding, segment)
+            return None
+        header.set_used_bytes_locked(row, segment.currbytes + nbytes)  # before the write: never too little
         segment.append_locked(key, encoded)
     except (ValueError, FileNotFoundError):  # a file was removed, replaced or cut short
         replace_damaged_locked(binding.handle, row)
         return None
     finally:
+        binding.counters[CounterRow.STORED] += words[COUNT] - entries
+        binding.counters[CounterRow.EVICTED] += words[DEAD] - dead
         if not binding.is_stale():
             header.set_used_bytes_locked(row, segment.currbytes)
-        # Also if an interrupt struck once the entry counted.
-        binding.counters[CounterRow.STORED] += index.count - entries
-        binding.counters[CounterRow.EVICTED] += index.dead - dead
     return True
 
 
-def _begin_anew_if_dead_locked(binding: Binding, segment: Segment) -> bool | None:
-    """Begin the function's values anew if that makes most of the room; return what became of a value."""
-    if not _is_mostly_dead(segment):
-        return False
-    binding.counters[CounterRow.EVICTED] += len(segment)
-    begin_anew_locked(binding.handle, binding.function_row)
-    return None
+def _begin_anew_locked(binding: Binding, segment: Segment) -> None:
+    """Give the function a new, empty segment; those of its values that are not dead are evicted."""
+    alive = len(segment)
+    try:
+        begin_anew_locked(binding.handle, binding.function_row)
+    finally:
+        if binding.words[binding.generation_word] != binding.generation:
+            binding.counters[CounterRow.EVICTED] += alive
 
 
 def discard_locked(binding: Binding, segment: Segment, key: bytes) -> bool | None:
     """Remove a value and return whether there was one; None if the binding is not to what is valid now."""
     if binding.is_stale():
         return None
-    dead = segment.index.dead
+    words, dead = segment.index.header, segment.index.dead
     try:
         return segment.index.discard_locked(key)
     except (ValueError, FileNotFoundError):  # a file was removed, replaced or cut short
         replace_damaged_locked(binding.handle, binding.function_row)
         return False
     finally:  # not one that was dead already, and counted then
-        binding.counters[CounterRow.EVICTED] += segment.index.dead - dead
+        binding.counters[CounterRow.EVICTED] += words[DEAD] - dead
 
 
 def is_full(binding: Binding, maxsize: int | None) -> bool:
@@ -67,7 +72,8 @@ def is_full(binding: Binding, maxsize: int | None) -> bool:
     handle, segment = binding.handle, binding.segment
     if segment is None or handle.readonly or handle.disk_full or _is_at(maxsize, segment):
         return True
-    mean = segment.currbytes / len(segment) if len(segment) else 0
+    count = len(segment)
+    mean = segment.currbytes / count if count else 0
     return handle.header.used_bytes + mean > handle.header.maxbytes
 
 
@@ -76,19 +82,21 @@ def is_refused(binding: Binding, segment: Segment, key: bytes, encoded: Encoded,
 
     With it all processes would queue up to be refused.
     """
-    header = binding.handle.header
-    others = header.used_bytes - header.used_bytes_of(
-        binding.function_row
-    )  # a killed writer may have left more of ours
-    fits = others + segment.currbytes + segment.stored_size(encoded) <= header.maxbytes
-    if fits and not _is_at(maxsize, segment):
-        return False
-    return not (_is_mostly_dead(segment) or segment.index.holds_version(key))
-
-
-def _make_room_locked(binding: Binding, segment: Segment, key: bytes, encoded: Encoded, maxsize: int | None) -> bool:
-    """Return whether there is room for a value; if not, an earlier version of it is dead, which may make some."""
     nbytes = segment.stored_size(encoded)
+    fits = _fits(binding, segment.currbytes + nbytes) and not _is_at(maxsize, segment)
+    return not (fits or _has_room_anew(binding, segment, nbytes, maxsize) or segment.index.holds_version(key))
+
+
+def _fits(binding: Binding, nbytes: int) -> bool:
+    """Return whether the budget is enough for so many bytes of the function's values beside those of others."""
+    header = binding.handle.header
+    # A killed writer may have left more of ours.
+    others = header.used_bytes - header.used_bytes_of(binding.function_row)
+    return others + nbytes <= header.maxbytes
+
+
+def _make_room_locked(binding: Binding, segment: Segment, key: bytes, nbytes: int, maxsize: int | None) -> bool:
+    """Return whether there is room for a value; if not, an earlier version of it is dead, which may make some."""
     has_room = binding.handle.has_room_locked(nbytes)
     if has_room and not _is_at(maxsize, segment):
         return True
@@ -96,9 +104,11 @@ def _make_room_locked(binding: Binding, segment: Segment, key: bytes, encoded: E
     return has_room and not _is_at(maxsize, segment)
 
 
-def _is_mostly_dead(segment: Segment) -> bool:
-    """Return whether more than half of the values are dead."""
-    return 2 * segment.index.dead > segment.index.count
+def _has_room_anew(binding: Binding, segment: Segment, nbytes: int, maxsize: int | None) -> bool:
+    """Return whether more than half of the values are dead, and keep one from being stored for which there is room."""
+    if 2 * segment.index.dead <= segment.index.count or _is_at(maxsize, segment):
+        return False
+    return _fits(binding, nbytes)
 
 
 def _is_at(maxsize: int | None, segment: Segment) -> bool:

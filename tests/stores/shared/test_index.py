@@ -16,7 +16,16 @@ from hypothesis import given, settings, strategies as st
 from bytecache.stores.base import MISSING
 from bytecache.stores.codec import encode
 from bytecache.stores.shared.segments import index
-from bytecache.stores.shared.segments.index import BITS, COUNT, DEAD, TAIL, UNVERIFIED, HashIndex
+from bytecache.stores.shared.segments.index import (
+    _PENDING_OLD,
+    _PENDING_SLOT,
+    BITS,
+    COUNT,
+    DEAD,
+    TAIL,
+    UNVERIFIED,
+    HashIndex,
+)
 from bytecache.stores.shared.segments.index_entry import IndexEntry
 from bytecache.stores.shared.segments.segment import Segment
 
@@ -260,6 +269,9 @@ def test_an_entry_of_an_earlier_run_is_checked(tmp_path: Path, segment: Segment)
         (UNVERIFIED, 1 << 63),
         (DEAD, 513),
         (DEAD, 1 << 63),
+        (_PENDING_SLOT, 5),
+        (_PENDING_SLOT, 1 << 31),
+        (_PENDING_SLOT, (1 << 64) - 1),
     ],
     ids=lambda value: hex(value),
 )
@@ -267,6 +279,7 @@ def test_an_impossible_header_is_refused(tmp_path: Path, segment: Segment, word:
     """A run that finds an impossible header raises ValueError or OSError, or has an index that works."""
     for key in range(512):
         segment.append_locked(digest(key), encode(b"%d" % key))
+    segment.index.header[_PENDING_OLD] = value  # counts if a slot is pending
     segment.index.header[word] = value
 
     def adopt() -> str:

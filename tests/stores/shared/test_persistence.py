@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import mmap
+import multiprocessing.util  # noqa: F401, also for users who may not read Python's own files
 import os
 import pickle
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -24,12 +26,14 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.counting import stats_of
+from helpers.internals import handle_of, store_of
 from helpers.processes import in_child, waits_for_lock
 from helpers.threads import start, together, until
 
 from bytecache import SharedStore, fill_once
 from bytecache.cache import leased_flight
 from bytecache.stores.shared import admin, header
+from bytecache.stores.shared.binding import begin_anew_locked
 from bytecache.stores.shared.header import FunctionRow, Word
 from bytecache.stores.shared.locks import ByteRangeLocks, KeyLease
 from bytecache.system import filesystem
@@ -265,6 +269,17 @@ def test_a_folder_of_other_files_is_left_alone(folder: Path, names: list[str]) -
     assert sorted(os.listdir(folder.parent)) == ["store"] and sorted(os.listdir(folder)) == sorted(names)
 
 
+def test_a_folder_of_folders_with_the_names_of_files_is_left_alone(folder: Path) -> None:
+    """A user's folder "head" is no damaged header: nothing is renamed, and nothing removed."""
+    (folder / "head").mkdir(parents=True)
+    (folder / "head" / "photo.jpg").write_bytes(b"precious")
+    with pytest.raises(ValueError, match="path must be a new or empty folder"):
+        SharedStore(folder, maxbytes=100)
+    assert (folder / "head" / "photo.jpg").exists() and sorted(os.listdir(folder.parent)) == ["store"]
+    with pytest.raises(admin.StoreNotFound, match="a folder without the file 'head'"):
+        admin.describe(folder)
+
+
 def test_other_files_in_the_folder_of_a_store_are_left_alone(opened: Any, folder: Path) -> None:
     """What a user has put into the folder of a store survives opening and clearing."""
     opened().close()
@@ -335,6 +350,57 @@ def test_a_readonly_store_beside_a_writer(opened: Any, folder: Path) -> None:
     assert not (folder / "nothing").exists()
 
 
+def test_a_reader_that_was_first_finds_what_a_writer_stores(opened: Any, folder: Path) -> None:
+    """It looks again at each call until there is something; its own counts go on."""
+    store = opened()
+    reader = SharedStore(folder, readonly=True)
+    (g,) = cached(reader, text)
+    assert g(1) == text(1) and not g.cache_contains(1)
+    (f,) = cached(store, text)
+    f(1)
+    assert g(1) == text(1) and g.cache_info()[:2] == (1, 1)
+    reader.close()
+
+
+def test_a_damaged_table_is_a_warning_for_a_reader(opened: Any, folder: Path) -> None:
+    """No search in it goes on for ever, and the warning says that the files cannot be read."""
+    store = opened()
+    (f,) = cached(store, text)
+    f(1)
+    store.close()
+    (table,) = folder.glob("*.slots*")
+    table.write_bytes(b"\1" * table.stat().st_size)
+
+    def read() -> Any:
+        (g,) = cached(SharedStore(folder, readonly=True), text)
+        with pytest.warns(RuntimeWarning, match="its files cannot be read .the table of the index has slots"):
+            return g(1), g.cache_info()[:2]
+
+    assert end_of(read) == (text(1), (0, 1))
+
+
+def test_counts_go_on_if_the_files_of_a_new_generation_cannot_be_opened(opened: Any) -> None:
+    """They are those since the last clear, whatever became of the values."""
+    (f,) = cached(opened(), text)
+
+    def run_out_of_descriptors() -> Any:
+        f(1), f(1)
+        in_child(lambda: replace_damaged(f))
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            f(2)
+            return f.cache_info()[:2], f.cache_info("all")[:2]
+
+    assert end_of(run_out_of_descriptors) == ((1, 2), (1, 2))
+
+
+def replace_damaged(f: Any) -> None:
+    handle = handle_of(store_of(f))
+    handle.with_writer_lock(lambda: begin_anew_locked(handle, 16))
+
+
 def as_user(uid: int, gid: int, work: Callable[[], Any]) -> Any:
     """Return what a function returns in a child that belongs to another user."""
 
@@ -383,6 +449,23 @@ def test_root_in_a_users_store_leaves_it_to_the_user(public: Path) -> None:
     assert as_user(1001, 1001, as_before) == ([5, 0], 1)
 
 
+def test_a_process_that_has_ended_uses_nothing(public: Path) -> None:
+    """Also if its parent has not asked for its exit status; users but root may not look into such a process."""
+
+    def uses() -> list[bool]:
+        ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE, for children that may be looked into although root has begun
+        (f,) = cached(SharedStore(public / "store", maxbytes=1000), text)
+        pid = os.fork()
+        if pid == 0:
+            f(1), os.kill(os.getpid(), signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        ended = admin.describe(public / "store")["functions"][0]["in_use"]
+        os.waitpid(pid, 0), f(1)
+        return [ended, admin.describe(public / "store")["functions"][0]["in_use"]]
+
+    assert as_user(1001, 0, uses) == [False, True]  # group 0, since /proc may be closed to others
+
+
 def test_another_users_store_names_the_ways_in(public: Path) -> None:
     """Without the permission it is an error that names group=True and readonly=True."""
     folder = public / "store"
@@ -413,6 +496,8 @@ def test_options_of_a_kept_store_need_a_path() -> None:
     for options in {"group": True, "maxbytes": 100}, {"readonly": True}, {}:
         with pytest.raises(TypeError, match="path|maxbytes"):
             SharedStore(**options)
+    with pytest.raises(TypeError, match=r"path must be a str or a PathLike, the folder of a store, got 5"):
+        SharedStore(5, maxbytes=100)  # type: ignore[arg-type]
 
 
 # Damage

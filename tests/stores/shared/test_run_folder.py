@@ -458,3 +458,11 @@ def test_warnings_point_at_the_line_that_created_the_store(small: Path, no_run: 
         store = SharedStore(maxbytes=100_000)
     store.close()
     assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_a_run_that_ends_while_runs_are_listed_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder was found, and is gone at the next look; the others are listed."""
+    gone, stays = tmp_path / "gone", tmp_path / "stays"
+    stays.mkdir()
+    monkeypatch.setattr(run_folder, "_run_folders", lambda: [gone, stays])
+    assert [run["path"] for run in run_folder.list_runs()["stores"]] == [str(stays)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import copy
 import functools
@@ -147,6 +148,13 @@ def test_bytes_like_values_cannot_be_changed(shared: Any, value: Any) -> None:
     for got in f("a"), f("a"):
         assert type(got) is (bytes if type(value) is bytearray else memoryview)
         assert bytes(got) == b"abc" and memoryview(got).readonly
+
+
+def test_a_buffer_is_a_view_whether_it_was_stored_or_not(shared: Any) -> None:
+    """What is not stored comes back in the form in which hits return it."""
+    f, _ = counting(shared(maxbytes=10), lambda n: array.array("B", bytes(n)))
+    assert [(type(got), got.readonly) for got in (f(3), f(3), f(99))] == [(memoryview, True)] * 3
+    assert stats_of(f, "stored", "rejected") == (1, 1)
 
 
 @pytest.mark.parametrize("value", ["text", 5, None, (b"a", 3), [[1.5], {"a": None}], {"label": np.int64(3)}])

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.counting import counting, stats_of
-from helpers.internals import store_of
+from helpers.internals import STORE_WRITE_MODULES, store_of
+from helpers.interrupts import entries_into, killed_at
 from helpers.processes import Children, in_child
 from hypothesis import given, settings, strategies as st
 
@@ -111,6 +112,24 @@ def test_keys_without_a_version_evict_nothing(stores: Stores) -> None:
     assert stats_of(f, "stored", "evicted", "currsize") == (3, 0, 3)
 
 
+def test_at_maxsize_nothing_is_evicted_for_another_key(stores: Stores) -> None:
+    """However many entries are dead: to begin anew would make no room that a limit of entries leaves."""
+    f, _ = counting(bytecache.fill_once(2, store=stores()), lambda key: bytes(100))
+    f(0), f(1)
+    for key in range(3):
+        f.cache_discard(key), f(key + 2)
+    assert f(9) == bytes(100)
+    assert f.cache_contains(3) and f.cache_contains(4) and stats_of(f, "rejected", "evicted", "currsize") == (1, 3, 2)
+
+
+def test_a_value_that_never_fits_evicts_nothing(stores: Stores) -> None:
+    """A section that is mostly dead does not begin anew for a value larger than the room that this would make."""
+    f, _ = counting(bytecache.fill_once(store=stores(1000)), bytes)
+    f(100), f(101), f(102), f.cache_discard(100), f.cache_discard(101)
+    assert f(1001) == bytes(1001)
+    assert f.cache_contains(102) and stats_of(f, "rejected", "evicted", "currsize") == (1, 2, 1)
+
+
 def test_other_functions_keep_their_values(stores: Stores) -> None:
     """The section of one function begins anew, not that of another one in the same store."""
     store = stores(600)
@@ -186,6 +205,51 @@ def test_any_order_of_versions(tmp_path_factory: pytest.TempPathFactory, keys: l
     assert 0 <= stats.currsize <= room and stats.currbytes <= 100 * room
     assert is_sound(store.path)
     store.close()
+
+
+# Interrupts and kills
+
+CHANGING = STORE_WRITE_MODULES | {"bytecache.stores.shared.binding"}
+CHANGES: dict[str, tuple[int, Callable[[Any], Any]]] = {
+    "newer version": (1000, lambda f: f(("a", 1))),
+    "newer version without room": (250, lambda f: f(("a", 1))),
+    "anew": (250, lambda f: [f(("a", 1)), f(("b", 1))]),
+    "discard": (1000, lambda f: f.cache_discard(("a", 0))),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_counts_are_exact_wherever_an_interrupt_comes(stores: Stores, what: str) -> None:
+    """What is stored is what was counted as stored, less what was counted as evicted."""
+    maxbytes, change = CHANGES[what]
+    store, place, interrupted = stores(maxbytes), 0, True
+    f, _ = versioned(store)
+    while interrupted:
+        place += 1
+        f.cache_clear()
+        f(("a", 0)), f(("b", 0))
+        interrupted = entries_into(CHANGING, lambda: change(f), interrupt_at=place) == place
+        f(("c", 0))
+        stats = f.cache_stats("all")
+        assert stats.stored - stats.evicted == stats.currsize, place
+        assert is_sound(store.path), place
+    assert place > 10
+
+
+@pytest.mark.parametrize("what", ["newer version", "newer version without room"])
+def test_a_writer_that_is_killed_leaves_nothing_damaged(stores: Stores, what: str) -> None:
+    """Whatever it was doing: every entry is whole and found, or dead, and every value right."""
+    maxbytes, change = CHANGES[what]
+    store, line, killed = stores(maxbytes), 0, True
+    f, _ = versioned(store)
+    while killed:
+        line += 1
+        f.cache_clear()
+        f(("a", 0)), f(("b", 0))
+        killed = killed_at(line, {"bytecache.stores.shared.segments.index"}, lambda: change(f))
+        assert is_sound(store.path), line
+        assert f(("a", 1)) == b"('a', 1)".ljust(100, b".") and is_sound(store.path), line
+    assert line > 10
 
 
 # Discarded values

@@ -25,8 +25,9 @@ from ....system.filesystem import overwrites_in_place
 from .index_entry import CRC_BYTE, DEAD_BYTE, DISCARDED, ENTRY, IndexEntry
 from .slots import build_table, capacity, table_path
 
-# Words of the header. ALLOCATED: how much of the arena was set aside. The last two are the inodes of the files that
-# belong to the index; that of a table of 2**bits slots is at _TABLE_INODE + bits: a reader that sees its size finds it.
+# Words of the header. TAIL: the end of the last value in the arena. ALLOCATED: how much of that was set aside. The last
+# two are the inodes of the files that belong to the index; that of a table of 2**bits slots is at _TABLE_INODE + bits:
+# a reader that sees its size finds it.
 COUNT, BITS, TAIL, UNVERIFIED, DEAD, _PENDING_SLOT, _PENDING_OLD, ALLOCATED, ARENA_INODE, _TABLE_INODE = range(10)
 _HEADER_BYTES = 4096  # before the first entry
 _hash_of = struct.Struct("<Q8x").unpack  # of a digest, its first half, which all versions of a key have: a 1-tuple
@@ -69,8 +70,8 @@ class HashIndex:
 
     def check(self) -> None:
         """Raise ValueError if the files cannot be an index: entries or slots are missing, or no slot is free."""
+        table = np.array(self._mapped[2][:])  # copied before the rest is read: a writer may be adding entries
         count, nbytes = self.count, os.fstat(self._fd).st_size
-        table = self._mapped[2][:]
         if count > capacity(self.header[BITS]) or nbytes < _HEADER_BYTES + _ENTRY_BYTES * count:
             raise ValueError(f"the index has {nbytes} bytes and {len(table)} slots for {count} entries")
         if np.count_nonzero(table) > count + 1 or np.max(table) > count + 1:  # + 1: its writer was killed
@@ -78,6 +79,7 @@ class HashIndex:
 
     def adopt_locked(self, arena_inode: int) -> None:
         """Make the files those of this index; have every process verify what is in them now before it uses it."""
+        self.recover_locked()
         self.header[UNVERIFIED] = self.header[COUNT]
         self.header[ARENA_INODE] = arena_inode
         bits = self.header[BITS]
@@ -104,11 +106,6 @@ class HashIndex:
     def dead(self) -> int:
         """The number of dead entries."""
         return self.header[DEAD]
-
-    @property
-    def tail(self) -> int:
-        """The end of the last value in the arena."""
-        return self.header[TAIL]
 
     @property
     def unverified(self) -> int:
@@ -170,7 +167,7 @@ class HashIndex:
     def append_locked(self, entry: IndexEntry) -> None:
         """Add an entry, which takes the slot of an older version of its key; raise OSError if the disk is full."""
         number = self.header[COUNT] + 1
-        self._recover_locked()
+        self.recover_locked()
         if number > capacity(self._mapped[0]):
             self._grow_locked()
         pwrite_all(self._fd, entry.pack(), _ENTRY_0 + _ENTRY_BYTES * number)
@@ -190,12 +187,12 @@ class HashIndex:
 
     def retire_locked(self, digest: bytes) -> None:
         """Mark the entry of the latest version of this key as dead, if there is one."""
-        self._recover_locked()
+        self.recover_locked()
         self._mark_dead_locked(self._mapped[2][self._slot_of(digest)])
 
     def discard_locked(self, digest: bytes) -> bool:
         """Have no process find the entry of this key any more, by any table; return whether there was one."""
-        self._recover_locked()
+        self.recover_locked()
         found, any_found = self.find(digest), False
         while found is not None:  # a damaged one may come to light behind it
             number, any_found = found[0], True
@@ -210,14 +207,21 @@ class HashIndex:
             pwrite_all(self._fd, b"\1", _ENTRY_0 + _ENTRY_BYTES * number + DEAD_BYTE)
             self.header[DEAD] += 1
 
-    def _recover_locked(self) -> None:
-        """Map what there is now; restore the slot of an entry whose writer was killed before the entry became valid."""
+    def recover_locked(self) -> None:
+        """Map what there is now, and complete or undo what a writer that was killed or interrupted has left half done.
+
+        If its entry became valid, the older version is dead; else that has its slot again.
+        """
         if self._mapped[0] != self.header[BITS]:
             self._remap()
-        slot, table = self.header[_PENDING_SLOT] - 1, self._mapped[2]
-        if slot >= 0 and table[slot] > self.header[COUNT]:
-            table[slot] = self.header[_PENDING_OLD]
-        self.header[_PENDING_SLOT] = 0
+        slot, old, table = self.header[_PENDING_SLOT] - 1, self.header[_PENDING_OLD], self._mapped[2]
+        if 0 <= slot < len(table) and old <= self.header[COUNT]:  # else it is damaged
+            if table[slot] > self.header[COUNT]:
+                table[slot] = old
+            elif table[slot] != old:
+                self._mark_dead_locked(old)
+        if slot >= 0:
+            self.header[_PENDING_SLOT] = 0
 
     def _slot_of(self, digest: bytes) -> int:
         """Return the slot of the latest version of this key, or the empty one that it goes into."""

@@ -20,7 +20,7 @@ from ....system.filesystem import is_memory_backed
 from ...base import MISSING
 from ...codec import BYTES, NDARRAY, STRUCTURE, Encoded, decode
 from ...structures import ALIGNMENT
-from .index import ALLOCATED, ARENA_INODE, HashIndex
+from .index import ALLOCATED, ARENA_INODE, TAIL, HashIndex
 from .index_entry import IndexEntry
 
 FILE_PATTERN = re.compile(r"([0-9]+)\.(?:arena|index|index\.part|slots[0-9]+)")
@@ -112,7 +112,7 @@ class Segment:
     @property
     def currbytes(self) -> int:
         """The bytes of the arena that are in use."""
-        return self.index.tail
+        return int(self.index.header[TAIL])
 
     def get(self, digest: bytes, copy: bool = True) -> Any:
         """Return the value, or MISSING; with ``copy=False`` bytes are a view of the arena."""
@@ -213,7 +213,6 @@ class Segment:
         os.ftruncate(self._fd, end)
 
     def _next_entry(self, digest: bytes, encoded: Encoded) -> IndexEntry:
-        offset = self.currbytes
         offset = self.currbytes + self._gap(encoded)
         crc = _crc(encoded.payload, encoded.description)
         return IndexEntry(digest, offset, encoded.payload.nbytes, crc, encoded.kind, len(encoded.description))
