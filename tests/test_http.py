@@ -154,6 +154,7 @@ def test_no_keys_need_no_connection() -> None:
         ({"headers": {"A": "b\r\nEvil: c"}}, ValueError),
         ({"headers": {"A: b": "c"}}, ValueError),
         ({"s3": {"bucket": "b"}}, ValueError),
+        ({"s3": {"region": 1}}, TypeError),
         ({"s3": {"endpoint": "minio:9000"}}, ValueError),
         ({"s3": {"credentials": ("key", "secret")}}, TypeError),
     ],
@@ -210,9 +211,9 @@ def test_as_many_transfers_as_allowed_run_at_a_time(serve: Any) -> None:
 def test_headers_are_sent(serve: Any) -> None:
     """The user's in place of libcurl's own; one without a value too."""
     server = serve()
-    HttpReader(server.url, headers={"X-Key": "k", "User-Agent": "mine", "X-Empty": ""})(["a"])
+    HttpReader(server.url, headers={"X-Key": "ü", "User-Agent": "mine", "X-Empty": ""})(["a"])
     headers = server.requests[0].headers
-    assert (headers["x-key"], headers["user-agent"], headers["x-empty"]) == ("k", "mine", "")
+    assert (headers["x-key"], headers["user-agent"], headers["x-empty"]) == ("Ã¼", "mine", "")  # UTF-8
 
 
 def test_a_body_that_is_too_long_is_an_error(serve: Any) -> None:

@@ -13,10 +13,10 @@ from .s3 import Signature
 _BUFFER_BYTES = 1 << 17  # a body comes in chunks of at most this size, one call into Python each
 _STALL_BYTES_PER_S = 1000
 _HTTP = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
-_ENVIRONMENT = {  # as the command curl has it
-    "CURL_CA_BUNDLE": pycurl.CAINFO,
-    "SSL_CERT_FILE": pycurl.CAINFO,
+_ENVIRONMENT = {  # as the command curl has it: of two variables for one option, the later counts
     "SSL_CERT_DIR": pycurl.CAPATH,
+    "SSL_CERT_FILE": pycurl.CAINFO,
+    "CURL_CA_BUNDLE": pycurl.CAINFO,
     "NETRC": pycurl.NETRC_FILE,
 }
 
@@ -32,14 +32,15 @@ class Identity(NamedTuple):
 def prepare(easy: Any, identity: Identity, headers: list[str], timeout_s: float, body_bytes: int) -> None:
     """Set all options of a handle but URL and the function that takes the body.
 
-    Redirects are not followed by libcurl, which passes the user's headers on to other hosts, Authorization and Cookie
-    apart.
+    Redirects are not left to libcurl, which sends the user's headers on to other hosts, all but Authorization and
+    Cookie. Nor does a request wait for a connection that may take several (CURLOPT_PIPEWAIT): if the server speaks
+    HTTP/1.1, all would wait for its first answer.
     """
     easy.reset()
     _set_limits(easy, timeout_s, body_bytes)
-    for name in reversed(_ENVIRONMENT):
+    for name in _ENVIRONMENT:
         if os.environ.get(name):
-            easy.setopt(_ENVIRONMENT[name], os.environ[name])
+            easy.setopt(_ENVIRONMENT[name], os.fsencode(os.environ[name]))
     lines = list(headers) if identity.trusted else []
     if identity.signature is not None:
         scope, *user, token = identity.signature
@@ -50,7 +51,7 @@ def prepare(easy: Any, identity: Identity, headers: list[str], timeout_s: float,
         _set_user(easy, *identity.user)
     else:
         easy.setopt(pycurl.NETRC, pycurl.NETRC_OPTIONAL)
-    easy.setopt(pycurl.HTTPHEADER, lines)
+    easy.setopt(pycurl.HTTPHEADER, [line.encode() for line in lines])
 
 
 def _set_limits(easy: Any, timeout_s: float, body_bytes: int) -> None:

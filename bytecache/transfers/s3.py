@@ -33,8 +33,9 @@ class S3:
         self._credentials: Callable[[], Any] = given.get("credentials") or _from_environment
         if not callable(self._credentials):
             raise TypeError("s3['credentials'] must be a function that returns (key, secret) or (key, secret, token)")
-        self._region = given.get("region") or _first_set("AWS_REGION", "AWS_DEFAULT_REGION") or "us-east-1"
-        endpoint = given.get("endpoint") or _first_set("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+        self._region = _text(given, "region") or _first_set("AWS_REGION", "AWS_DEFAULT_REGION") or "us-east-1"
+        endpoint = _text(given, "endpoint") or _first_set("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+        self._scope = f"aws:amz:{self._region}:s3"
         self._endpoint = endpoint.rstrip("/")
         self.origin = parse_url(endpoint).origin if endpoint else None
 
@@ -53,12 +54,18 @@ class S3:
         return f"https://{bucket}.s3.{self._region}.amazonaws.com/{key}"
 
     def signature(self) -> Signature | None:
-        """Return what to sign a request with, asked for anew each time; None if there are no credentials."""
-        credentials = self._credentials()
-        if credentials is None:
-            return None
-        key, secret, *rest = credentials
-        return Signature(f"aws:amz:{self._region}:s3", key, secret, (rest[0] if rest else "") or "")
+        """Return what to sign a request with, asked for anew each time; None if there are no credentials.
+
+        Raises what the user's function raises, and TypeError if it returns anything else.
+        """
+        match self._credentials():
+            case None:
+                return None
+            case (str(key), str(secret)) | (str(key), str(secret), None, *_):
+                return Signature(self._scope, key, secret, "")
+            case (str(key), str(secret), str(token), *_):  # of botocore, which adds the account
+                return Signature(self._scope, key, secret, token)
+        raise TypeError("s3['credentials'] must return (key, secret) or (key, secret, token), got something else")
 
 
 def quote_object(name: str) -> str:
@@ -74,6 +81,12 @@ def quote_object(name: str) -> str:
 def _from_environment() -> tuple[str, str, str] | None:
     key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     return (key, secret, os.environ.get("AWS_SESSION_TOKEN", "")) if key and secret else None
+
+
+def _text(options: Mapping[str, Any], name: str) -> str:
+    if not isinstance(options.get(name) or "", str):
+        raise TypeError(f"s3[{name!r}] must be a str, got one of type {type(options[name]).__name__}")
+    return options.get(name) or ""
 
 
 def _first_set(*names: str) -> str:

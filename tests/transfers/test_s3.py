@@ -156,6 +156,13 @@ def test_what_credentials_raise_is_passed_on(minio: Server) -> None:
     assert minio.requests == []
 
 
+@pytest.mark.parametrize("given", ["secret", ("only",), (b"secret", b"secret"), 7])
+def test_credentials_of_another_form_are_errors(minio: Server, given: Any) -> None:
+    """In the place of each key, and not shown."""
+    [error] = reader_of(minio, credentials=lambda: given)(["a"])
+    assert isinstance(error, TypeError) and "must return (key, secret)" in str(error)
+
+
 def test_without_credentials_nothing_is_signed(environment: pytest.MonkeyPatch) -> None:
     """Public buckets are read without an account; the user of ~/.netrc is for others."""
     environment.delenv("AWS_SECRET_ACCESS_KEY")
