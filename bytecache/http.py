@@ -16,12 +16,11 @@ from .transfers.s3 import S3
 try:
     from .transfers.session import Limits, Session
     from .transfers.transfer import Transfer
-except ModuleNotFoundError as exc:
+except ImportError as exc:
     if exc.name != "pycurl":
         raise
-    raise ModuleNotFoundError(
-        "bytecache.http needs the pycurl package: pip install 'bytecache[http]'", name="pycurl"
-    ) from None
+    needs = "bytecache.http needs the pycurl package, 7.48 or later: pip install 'bytecache[http]'"
+    raise ImportError(needs, name="pycurl") from None
 
 __all__ = ["HttpError", "HttpReader"]
 

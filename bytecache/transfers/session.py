@@ -11,6 +11,7 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 import pycurl
+from pycurl import RETRY_AFTER  # absent before 7.48
 
 from ..system.fork import at_fork
 from .handles import Identity, prepare
@@ -98,7 +99,7 @@ class Session:
         ended = []
         for easy, code, message in [*((easy, 0, "") for easy in complete), *failed]:
             status, redirect = easy.getinfo(pycurl.RESPONSE_CODE), easy.getinfo(pycurl.REDIRECT_URL)
-            answer = Answer(code, message, status, redirect or "", easy.getinfo(pycurl.RETRY_AFTER))
+            answer = Answer(code, message, status, redirect or "", easy.getinfo(RETRY_AFTER))
             self._multi.remove_handle(easy)
             self._idle.append(easy)
             ended.append((self._live.pop(easy), answer))
@@ -107,16 +108,15 @@ class Session:
     def _wait(self, due: float | None) -> None:
         """Wait until a connection is ready, or libcurl or the next attempt is due."""
         seconds = _LONGEST_WAIT_S if due is None else min(max(due - time.monotonic(), 0), _LONGEST_WAIT_S)
-        if not self._live:
-            return time.sleep(seconds)
-        curl_ms = self._multi.timeout()
+        curl_ms = self._multi.timeout()  # -1 if libcurl waits for connections only
         if curl_ms >= 0:
             seconds = min(seconds, curl_ms / 1000)
-        if seconds == 0:
-            return None
-        # It returns at once, with 0, if there is no connection yet, as while a name is looked up.
-        if max(self._sockets, default=0) >= _FD_SETSIZE or self._multi.select(seconds) <= 0:
+        if not self._live:
+            time.sleep(seconds)
+        elif max(self._sockets, default=0) >= _FD_SETSIZE:
             time.sleep(_TICK_S)
+        elif seconds > 0 and self._multi.select(seconds) <= 0:
+            time.sleep(_TICK_S)  # select returns at once if there is no connection yet, as while a name is looked up
 
 
 def _after_fork_in_child() -> None:

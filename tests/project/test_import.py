@@ -9,6 +9,8 @@ import sys
 import typing
 from types import FunctionType
 
+import pytest
+
 import bytecache
 
 HEAVY = {"keras", "tensorflow", "torch", "redis", "pycurl", "matplotlib", "PIL", "cv2", "tqdm"}
@@ -44,3 +46,11 @@ def test_public_functions_have_type_hints_and_texts() -> None:
             if part == "" or isinstance(function, FunctionType):
                 typing.get_type_hints(function)
                 assert part.startswith("_") or inspect.getdoc(function), (name, part)
+
+
+@pytest.mark.parametrize("pycurl", ["None", "type(sys)('pycurl')"])
+def test_the_reader_says_what_it_needs(pycurl: str) -> None:
+    """Whether pycurl is missing, or too old to have what is used of it."""
+    code = f"import sys; sys.modules['pycurl'] = {pycurl}; import bytecache.http"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "ImportError: bytecache.http needs the pycurl package, 7.48 or later: pip install" in done.stderr
