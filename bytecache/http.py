@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from .system.arguments import check_int
@@ -68,14 +69,8 @@ class HttpReader:
         s3: Mapping[str, Any] | None = None,
         max_body: int | str = "1 GiB",
     ) -> None:
-        self._options = dict(
-            max_connections=max_connections,
-            timeout_s=timeout_s,
-            retries=retries,
-            headers=headers,
-            s3=s3,
-            max_body=max_body,
-        )
+        self._options: dict[str, Any] = {"max_connections": max_connections, "timeout_s": timeout_s, "retries": retries}
+        self._options |= {"headers": headers, "s3": s3, "max_body": max_body}
         self._limits = Limits(
             check_int(max_connections, "max_connections", 1),
             _check_seconds(timeout_s),
@@ -106,7 +101,7 @@ class HttpReader:
         return f"{type(self).__name__}({self._addresses.shown!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._base, self._options)
+        return partial(type(self), self._base, **self._options), ()
 
     def _transfer(self, key: Any) -> Transfer | Exception:
         try:
@@ -128,10 +123,6 @@ class HttpReader:
             session.close()
             raise
         self._sessions.append(session)
-
-
-def _rebuild(kind: type[HttpReader], base: str, options: dict[str, Any]) -> HttpReader:
-    return kind(base, **options)
 
 
 def _check_base(base: Any) -> str:

@@ -208,6 +208,12 @@ def test_as_many_transfers_as_allowed_run_at_a_time(serve: Any) -> None:
     assert HttpReader(serve(answer).url, max_connections=8)(map(str, range(16))) == [b"x"] * 16
 
 
+def test_no_limit_is_too_large(serve: Any) -> None:
+    """Whatever libcurl's own are."""
+    reader = HttpReader(serve().url, max_connections=10**6, timeout_s=1e12, retries=10**6, max_body="1 TB")
+    assert reader(["a"]) == [b"/a"]
+
+
 def test_headers_are_sent(serve: Any) -> None:
     """The user's in place of libcurl's own; one without a value too."""
     server = serve()

@@ -12,6 +12,7 @@ from .s3 import Signature
 
 _BUFFER_BYTES = 1 << 17  # a body comes in chunks of at most this size, one call into Python each
 _STALL_BYTES_PER_S = 1000
+_MAX_MS = (1 << 31) - 1  # as libcurl counts
 _HTTP = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 _ENVIRONMENT = {  # as the command curl has it: of two variables for one option, the later counts
     "SSL_CERT_DIR": pycurl.CAPATH,
@@ -61,9 +62,10 @@ def _set_limits(easy: Any, timeout_s: float, body_bytes: int) -> None:
     easy.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
     easy.setopt(pycurl.TCP_KEEPALIVE, 1)
     easy.setopt(pycurl.MAXFILESIZE_LARGE, body_bytes)
-    easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(int(timeout_s * 1000), 1))
+    timeout_ms = min(ceil(timeout_s * 1000), _MAX_MS)
+    easy.setopt(pycurl.CONNECTTIMEOUT_MS, timeout_ms)
     easy.setopt(pycurl.LOW_SPEED_LIMIT, _STALL_BYTES_PER_S)
-    easy.setopt(pycurl.LOW_SPEED_TIME, ceil(timeout_s))
+    easy.setopt(pycurl.LOW_SPEED_TIME, ceil(timeout_ms / 1000))
 
 
 def _set_user(easy: Any, name: str, password: str) -> None:

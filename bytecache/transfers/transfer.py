@@ -43,7 +43,7 @@ class Transfer:
     def settle(self, answer: Answer, retries: int) -> bool:
         """Take an answer: keep the bytes, follow a redirect, or fail; return whether to wait for another attempt."""
         body = b"".join(self.chunks)
-        self.chunks = []
+        self.chunks.clear()  # libcurl's handle, too, refers to the list
         if answer.curl_code == 0 and answer.status in _COMPLETE:
             self.result = body
         elif answer.curl_code == 0 and answer.status in _REDIRECTS and answer.redirect:

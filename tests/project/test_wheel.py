@@ -23,6 +23,7 @@ EXTRAS = {
     "bytecache.torch": "torch",
     "bytecache.loading.collate": "torch",
     "bytecache.loading.sampler": "torch",
+    "bytecache.loading.tensors": "torch",
     "bytecache.transfers.handles": "pycurl",
     "bytecache.transfers.retries": "pycurl",
     "bytecache.transfers.session": "pycurl",
