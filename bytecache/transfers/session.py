@@ -69,7 +69,7 @@ class Session:
                     heappush(waiting, (due, id(transfer), transfer))
                 elif transfer.result is None:  # redirected
                     ready.appendleft(transfer)
-            if not ended:
+            if not ended and (self._live or waiting):
                 self._wait(waiting[0][0] if waiting else None)
 
     def close(self) -> None:

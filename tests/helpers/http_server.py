@@ -129,13 +129,9 @@ def _handler_of(server: Server) -> type[BaseHTTPRequestHandler]:
             answer = server.answer(request, self)
             if answer is None:
                 return
-            status, extra, body = (
-                (200, {}, answer)
-                if isinstance(answer, bytes)
-                else (answer, {}, b"")
-                if isinstance(answer, int)
-                else answer
-            )
+            if not isinstance(answer, tuple):
+                answer = (200, {}, answer) if isinstance(answer, bytes) else (answer, {}, b"")
+            status, extra, body = answer
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **extra}.items():
                 self.send_header(name, value)
