@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from helpers.http_server import Server
 from helpers.images import make_jpeg
 
 import bytecache
@@ -96,6 +97,21 @@ def test_the_segmentation_example_runs_as_it_stands(tmp_path):
         picture, mask = names["data"][0]
         assert picture.shape == (3, 256, 256) and set(mask.unique().tolist()) <= {0, 7}
         assert ((picture[0] > 126) == (mask.reshape(256, 256) == 7)).float().mean() > 0.97
+
+
+def test_the_http_example_runs_as_it_stands():
+    """A file is fetched once, and one that is not there raises with its address."""
+    pytest.importorskip("pycurl", reason="HttpReader needs the extra http")
+    server = Server(lambda request, handler: request.path.encode() if "a.jpg" in request.path else 404)
+    try:
+        names = {"bytecache": bytecache}
+        exec(example("HttpReader").replace("https://host", server.url), names)
+        assert names["read"]("a.jpg") == names["read"]("a.jpg") == b"/train/a.jpg"
+        with pytest.raises(OSError, match="b.jpg"):
+            names["read"]("b.jpg")
+    finally:
+        server.stop()
+    assert sorted(server.paths) == ["/train/a.jpg", "/train/b.jpg"]
 
 
 def test_the_method_example_runs_as_it_stands(tmp_path):
