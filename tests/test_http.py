@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from helpers.http_server import Request, Server
 
-pytest.importorskip("pycurl", reason="HttpReader needs the extra http")
+pytest.importorskip("bytecache.http", reason="HttpReader needs the extra http", exc_type=ImportError)
 
 from bytecache.http import HttpError, HttpReader  # noqa: E402
 

@@ -6,8 +6,7 @@ import os
 from math import ceil
 from typing import Any, NamedTuple
 
-import pycurl
-
+from .curl import pycurl
 from .s3 import Signature
 
 _BUFFER_BYTES = 1 << 17  # a body comes in chunks of at most this size, one call into Python each

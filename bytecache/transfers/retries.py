@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 
-import pycurl
+from .curl import pycurl
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.1, 10.0
 _STATUSES = {408, 429, 500, 502, 503, 504}

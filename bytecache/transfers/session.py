@@ -10,10 +10,8 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
-import pycurl
-from pycurl import RETRY_AFTER  # absent before 7.48
-
 from ..system.fork import at_fork
+from .curl import RETRY_AFTER, pycurl
 from .handles import Identity, prepare
 from .retries import delay_s
 from .s3 import S3

@@ -101,7 +101,7 @@ def test_the_segmentation_example_runs_as_it_stands(tmp_path):
 
 def test_the_http_example_runs_as_it_stands():
     """A file is fetched once, and one that is not there raises with its address."""
-    pytest.importorskip("pycurl", reason="HttpReader needs the extra http")
+    pytest.importorskip("bytecache.http", reason="HttpReader needs the extra http", exc_type=ImportError)
     server = Server(lambda request, handler: request.path.encode() if "a.jpg" in request.path else 404)
     try:
         names = {"bytecache": bytecache}

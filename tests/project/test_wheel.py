@@ -24,6 +24,7 @@ EXTRAS = {
     "bytecache.loading.collate": "torch",
     "bytecache.loading.sampler": "torch",
     "bytecache.loading.tensors": "torch",
+    "bytecache.transfers.curl": "pycurl",
     "bytecache.transfers.handles": "pycurl",
     "bytecache.transfers.retries": "pycurl",
     "bytecache.transfers.session": "pycurl",

@@ -24,7 +24,7 @@ from helpers.http_server import Request, Server, serving
 from helpers.processes import in_child, open_files
 from helpers.threads import PATIENCE_S, start, until
 
-pytest.importorskip("pycurl", reason="HttpReader needs the extra http")
+pytest.importorskip("bytecache.http", reason="HttpReader needs the extra http", exc_type=ImportError)
 
 from bytecache.http import HttpError, HttpReader  # noqa: E402
 

@@ -12,7 +12,7 @@ from helpers import sigv4
 from helpers.http_server import Request, Server, serving
 from helpers.threads import start
 
-pytest.importorskip("pycurl", reason="HttpReader needs the extra http")
+pytest.importorskip("bytecache.http", reason="HttpReader needs the extra http", exc_type=ImportError)
 
 from bytecache.http import HttpError, HttpReader  # noqa: E402
 from bytecache.transfers.s3 import S3  # noqa: E402
