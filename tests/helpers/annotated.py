@@ -23,7 +23,7 @@ def write_pictures(folder: Path) -> list[Path]:
         for left, top, right, bottom in boxes.astype(int):
             mask[top:bottom, left:right] = 1
         path.write_bytes(simplejpeg.encode_jpeg(np.repeat(mask[..., None] * 255, 3, axis=2), 95))
-        palette = Image.fromarray(mask, "L").convert("P")
+        palette = Image.fromarray(mask).convert("P")
         palette.putdata(mask.ravel().tolist())
         palette.putpalette([0, 0, 0, 200, 30, 30])
         file = io.BytesIO()

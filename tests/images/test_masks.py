@@ -68,8 +68,8 @@ def test_a_palette_png_has_its_indices(bits):
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "TIFF", "BMP"])
 def test_palette_and_gray_files_of_other_formats(kind):
     """Each has the numbers that Pillow was given."""
-    palette = Image.fromarray(CLASSES, "P") if kind != "BMP" else Image.fromarray(CLASSES)
-    if palette.mode == "P":
+    palette = Image.fromarray(CLASSES)
+    if kind != "BMP":
         palette.putpalette(np.random.default_rng(1).bytes(768))
     assert np.array_equal(decode(saved(palette, kind, **({"optimize": False} if kind == "GIF" else {}))), CLASSES)
 
@@ -85,11 +85,11 @@ def test_a_pgm_has_the_numbers_that_were_written(maxval, plain):
     assert np.array_equal(mask, numbers) and mask.dtype == (np.int32 if maxval > 255 else np.uint8)
 
 
-@pytest.mark.parametrize("mode, channels", [("RGB", 3), ("RGBA", 4)])
-def test_a_mask_in_colors_keeps_them(mode, channels):
+@pytest.mark.parametrize("channels", [3, 4], ids=["RGB", "RGBA"])
+def test_a_mask_in_colors_keeps_them(channels):
     """As (H, W, C), for those who code instances in colors."""
     colors = np.random.default_rng(2).integers(0, 256, (6, 5, channels), dtype=np.uint8)
-    assert np.array_equal(decode(saved(Image.fromarray(colors, mode))), colors)
+    assert np.array_equal(decode(saved(Image.fromarray(colors))), colors)
 
 
 def test_transparency_beside_a_number_is_dropped():
