@@ -25,14 +25,7 @@ def entries_into(modules: Collection[str], call: Callable[[], Any], interrupt_at
             if entered == interrupt_at:
                 raise KeyboardInterrupt
 
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.settrace(before)
+    _call_under(trace, sys.settrace, sys.gettrace(), call)
     return entered
 
 
@@ -50,15 +43,19 @@ def returns_into(modules: Collection[str], call: Callable[[], Any], interrupt_at
             if returned == interrupt_at:
                 raise KeyboardInterrupt
 
-    before = sys.getprofile()
-    sys.setprofile(profile)
+    _call_under(profile, sys.setprofile, sys.getprofile(), call)
+    return returned
+
+
+def _call_under(hook: Any, install: Callable[[Any], None], before: Any, call: Callable[[], Any]) -> None:
+    """Run `call` with a hook of the interpreter until it ends or is interrupted; then install the one before."""
+    install(hook)
     try:
         call()
     except KeyboardInterrupt:
         pass
     finally:
-        sys.setprofile(before)
-    return returned
+        install(before)
 
 
 def killed_at(line: int, modules: Collection[str], call: Callable[[], Any]) -> bool:

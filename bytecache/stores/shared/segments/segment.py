@@ -54,7 +54,6 @@ class Segment:
         """
         self._stem = folder / str(generation)
         self.index = HashIndex(self._stem, index_inode, readonly)
-        self._find = self.index.find
         self._fd = open_owned(self, f"{self._stem}.arena", os.O_RDONLY if readonly else os.O_RDWR)
         status = os.fstat(self._fd)
         if index_inode is not None:
@@ -116,7 +115,7 @@ class Segment:
 
     def get(self, digest: bytes, copy: bool = True) -> Any:
         """Return the value, or MISSING; with ``copy=False`` bytes are a view of the arena."""
-        found = self._find(digest)
+        found = self.index.find(digest)
         if found is None:
             return MISSING
         number, (_, offset, length, _, kind, description_length, _) = found
