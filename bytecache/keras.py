@@ -17,6 +17,7 @@ from .loading.batches import Batch, BatchLoader
 from .loading.epoch_stats import EpochStats
 from .loading.epochs import EpochTracker
 from .loading.prefetch import FirstBatches, Prefetcher
+from .loading.read_ahead import check_read_ahead
 from .loading.samples import SampleError, log_skipped
 from .system.arguments import check_int
 
@@ -28,7 +29,7 @@ if tuple(int(part) for part in keras.__version__.split(".")[:2]) < (3, 6):
 
 __all__ = ["CacheReport", "ImageDataset", "SampleError"]
 
-_WORKER_OPTIONS = ("workers", "use_multiprocessing", "max_queue_size")
+_WORKER_OPTIONS = ("workers", "use_multiprocessing", "max_queue_size", "read_ahead")
 
 
 class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
@@ -107,23 +108,28 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         workers: int = 1,
         use_multiprocessing: bool = False,
         max_queue_size: int = 10,
+        read_ahead: int | None = None,
     ) -> None:
         self._arguments = _without(locals(), "self", "__class__")
         # With one worker, Keras requests one batch after the other; the actual workers run here.
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=max_queue_size)
         self._loader = BatchLoader(**_without(self._arguments, "endless", *_WORKER_OPTIONS))
         self._epochs = EpochTracker(len(self._loader), in_request_order=shuffle)
-        self._prefetcher = self._make_prefetcher(workers, use_multiprocessing, max_queue_size)
+        self._prefetcher = self._make_prefetcher(workers, use_multiprocessing, max_queue_size, read_ahead)
         self._endless, self._first = endless, FirstBatches()
         self._skipped_paths: set[Any] = set()
         self.skipped = 0
         self.error: BaseException | None = None
 
-    def _make_prefetcher(self, workers: int, processes: bool, max_queue_size: int) -> Prefetcher | None:
+    def _make_prefetcher(
+        self, workers: int, processes: bool, max_queue_size: int, read_ahead: int | None
+    ) -> Prefetcher | None:
         depth = check_int(max_queue_size, "max_queue_size", 1)
+        batches = check_read_ahead(read_ahead, self._loader.is_cached)
         if check_int(workers, "workers", 0) == 0:
             return None
-        prefetcher = Prefetcher(self._loader, workers, processes, 1 if workers == 1 and not processes else depth)
+        depth = 1 if workers == 1 and not processes else depth
+        prefetcher = Prefetcher(self._loader, workers, processes, depth, batches)
         weakref.finalize(self, prefetcher.close)
         return prefetcher
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gc
-import operator
 import os
-import weakref
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -25,12 +23,13 @@ from .loading.augmentation import Augmentation
 from .loading.buffers import BufferPool
 from .loading.collate import collate
 from .loading.epoch_stats import EpochStats
-from .loading.lookahead import Cursor, Key, Lookahead
-from .loading.paths import check_paths
-from .loading.sampler import EpochSampler
-from .loading.samples import SampleError, SampleLoader, check_skipped, log_skipped
+from .loading.paths import check_index, check_paths
+from .loading.read_ahead import ReadAhead, check_read_ahead
+from .loading.sampler import EpochSampler, Key, SharedOrder
+from .loading.samples import Loaded, SampleError, SampleLoader, check_skipped, log_skipped
 from .loading.targets import as_targets
-from .loading.tensors import TypedPictures, as_tensors, take_tensors
+from .loading.tensors import TypedPictures, as_tensors, pictures_as_tensors, take_tensors
+from .system.ahead import Ahead
 from .system.threads import cpu_count
 
 # The pictures of each sample, and what failed, by position in the batch.
@@ -100,6 +99,7 @@ class ImageDataset(Dataset[Any]):
         strict: bool = True,
         orient: bool = False,
         max_pixels: int | None = MAX_PIXELS,
+        read_ahead: int | None = None,
     ) -> None:
         self._paths = check_paths(paths, load, on_error)
         self._targets = as_tensors(as_targets(targets, len(self._paths)))
@@ -111,10 +111,18 @@ class ImageDataset(Dataset[Any]):
         if transforms is not None:
             self._augment.transforms = TypedPictures(transforms, self._samples.masks, targets is not None)
         self._skips = _SkipCounter() if on_error == "skip" else None
-        self._buffers: dict[int, BufferPool] = defaultdict(BufferPool)  # for each picture of a sample
+        self._order: SharedOrder | None = None
+        self._read_ahead = check_read_ahead(read_ahead, self._samples.is_cached)
+        self._reset()
+
+    def _reset(self) -> None:
+        """Start afresh, as a child and a pickled copy do."""
         self._pid: int | None = os.getpid()
-        self._lookahead = Lookahead[_Decoded]()
-        self._cursor: Callable[[], Cursor | None] = _no_cursor
+        self._buffers: dict[int, BufferPool] = defaultdict(BufferPool)  # for each picture of a sample
+        self._batches: Ahead[Key, _Decoded] = Ahead(1)
+        worker = get_worker_info()
+        read = partial(_read, self._samples, self._paths)
+        self._reads = ReadAhead(read, self._read_ahead, 1 if worker is None else worker.num_workers)
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -126,25 +134,36 @@ class ImageDataset(Dataset[Any]):
         return 0 if self._skips is None else self._skips.total()
 
     def __getitem__(self, index: int) -> Any:
-        key = (_checked_index(index, len(self)),)
+        key = self._key([index])
         return self._samples_of(key, self._prepare(key)(), skip=False)[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the samples at these indices without the skipped ones; DataLoader and Subset call this for a batch."""
-        n, cursor = len(self), self._cursor()
-        key = tuple(_checked_index(index, n) for index in indices)
-        upcoming = None if cursor is None or get_worker_info() is not None else cursor.upcoming(key)
-        decoded = self._lookahead.get(key, self._prepare, upcoming)
+        key, worker = self._key(indices), get_worker_info()
+        place = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        following = None if self._order is None else self._order.following(key, *place)
+        if worker is None:
+            decoded = self._batches.get(key, lambda k: self._prepare(k, None if k == key else following), following)
+        else:
+            decoded = self._prepare(key, following)()
         return self._samples_of(key, decoded, skip=self._skips is not None)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_buffers": None, "_pid": None, "_lookahead": Lookahead(), "_cursor": _no_cursor}
+    def share_order(self) -> SharedOrder:
+        """Return what tells this dataset, and its workers that start from now on, the order of an epoch."""
+        if self._order is None:
+            self._order = SharedOrder(len(self))
+        return self._order
 
-    def follow(self, indices: Sequence[int]) -> Cursor:
-        """Return an iterator over the indices that will be requested; batches of one process are then made ahead."""
-        cursor = Cursor(indices)
-        self._cursor = weakref.ref(cursor)
-        return cursor
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pid": None, "_buffers": None, "_batches": None, "_reads": None}
+
+    def _key(self, indices: Sequence[int]) -> Key:
+        if self._pid != os.getpid():
+            self._reset()
+            if get_worker_info() is not None:
+                gc.freeze()  # a collection would write to all objects that a forked worker shares, and so copy them
+        n = len(self)
+        return tuple(check_index(index, n) for index in indices)
 
     def _samples_of(self, key: Key, decoded: _Decoded, skip: bool) -> list[Any]:
         pictures, failed = decoded
@@ -158,30 +177,25 @@ class ImageDataset(Dataset[Any]):
             self._skips.record(skipped)
         return [sample if len(sample) == 2 else sample[0] for sample in samples.values()]
 
-    def _prepare(self, key: Key) -> Callable[[], _Decoded]:
+    def _prepare(self, key: Key, following: Iterator[Key] | None = None) -> Callable[[], _Decoded]:
         """Return a function that reads and decodes these samples."""
         draws = None
         if self._samples.crops_at_random:
             # From this process's generator, which torch seeds in each worker; a row for each sample, failed or not.
             draws = torch.rand(len(key), DRAWS, dtype=torch.float64).numpy()
-        return partial(self._decode, [self._paths[i] for i in key], draws)
+        return partial(self._decode, key, following, draws)
 
-    def _decode(self, paths: list[Any], draws: Array | None) -> _Decoded:
-        samples, failed = self._samples.load(paths)
+    def _decode(self, key: Key, following: Iterator[Key] | None, draws: Array | None) -> _Decoded:
+        samples, failed = self._reads.take(key, following)
         try:
             columns = self._samples.decode_all(samples, failed, self._batch_buffer, _decode_threads(), draws)
         finally:
             samples.clear()
-        tensors = [_as_tensors(*column) for column in columns]
+        tensors = [pictures_as_tensors(*column) for column in columns]
         good = [i for i in tensors[0] if i not in failed]
         return {i: [column[i] for column in tensors if i in column] for i in good}, failed
 
     def _batch_buffer(self, position: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """Return an array that is reused later; each process has its own."""
-        if self._pid != os.getpid():
-            self._buffers, self._pid = defaultdict(BufferPool), os.getpid()
-            if get_worker_info() is not None:
-                gc.freeze()  # a collection would write to all objects that a forked worker shares, and so copy them
         return self._buffers[position].borrow(shape, dtype)
 
 
@@ -225,34 +239,11 @@ class CacheReport:
         return self._epoch_stats.since_last()
 
 
-def _checked_index(index: int, n: int) -> int:
-    """Return the index of a sample of n, from 0; raise TypeError or IndexError if there is none."""
-    try:
-        i = operator.index(index)
-    except TypeError:
-        hint = ": pass a sampler that yields lists as batch_sampler=" if isinstance(index, (list, tuple)) else ""
-        raise TypeError(f"a sample's index must be an int, got {index!r}{hint}") from None
-    if not -n <= i < n:
-        raise IndexError(f"sample {i} is out of range: the dataset has {n} samples")
-    return i % n
-
-
-def _no_cursor() -> Cursor | None:
-    """Stand for a reference to a cursor that is gone."""
-    return None
+def _read(samples: SampleLoader, paths: Sequence[Any], key: Key) -> Loaded:
+    return samples.load([paths[i] for i in key])
 
 
 def _decode_threads() -> int:
     """Return how many threads decode: in a worker process, its share of the processors."""
     worker = get_worker_info()
     return cpu_count() if worker is None else max(1, cpu_count() // worker.num_workers)
-
-
-def _as_tensors(pictures: dict[int, Array], batch: Array | None) -> dict[int, Tensor]:
-    """Return images as tensors (C, H, W), masks as (H, W); those in one array as views of one tensor."""
-    if batch is None:
-        return {
-            i: torch.from_numpy(each if each.ndim == 2 else each.transpose(2, 0, 1)) for i, each in pictures.items()
-        }
-    rows = torch.from_numpy(batch if batch.ndim == 3 else batch.transpose(0, 3, 1, 2)).unbind()
-    return dict(zip(pictures, rows, strict=True))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..images.arrays import is_numeric
+from ..images.arrays import Array, is_numeric
 from .targets import Fields, copied, native
 
 
@@ -51,6 +51,16 @@ def take_tensors(targets: Any, indices: Sequence[int]) -> list[Any]:
 
 def _as_tensor(target: Any) -> Any:
     return torch.as_tensor(native(target)) if isinstance(target, np.ndarray) and is_numeric(target) else target
+
+
+def pictures_as_tensors(pictures: dict[int, Array], batch: Array | None) -> dict[int, Tensor]:
+    """Return images as tensors (C, H, W), masks as (H, W); those in one array as views of one tensor."""
+    if batch is None:
+        return {
+            i: torch.from_numpy(each if each.ndim == 2 else each.transpose(2, 0, 1)) for i, each in pictures.items()
+        }
+    rows = torch.from_numpy(batch if batch.ndim == 3 else batch.transpose(0, 3, 1, 2)).unbind()
+    return dict(zip(pictures, rows, strict=True))
 
 
 class TypedPictures:

@@ -22,8 +22,8 @@ kinds_of_workers = pytest.mark.parametrize("processes", [False, True], ids=["thr
 
 def end(prefetcher):
     """Wait until the workers have ended, and close."""
-    if prefetcher._executor is not None:
-        prefetcher._executor.shutdown()
+    for executor in prefetcher._executors:
+        executor.shutdown()
     prefetcher.close()
 
 
@@ -123,7 +123,7 @@ def test_after_a_killed_worker_process_others_take_over(files):
     prefetcher = Prefetcher(batch_loader(files), workers=1, processes=True, depth=1)
     try:
         prefetcher.get(0, 0), prefetcher.get(0, 1)  # the first one is loaded in this process
-        os.kill(next(iter(prefetcher._executor._processes)), signal.SIGKILL)
+        os.kill(next(iter(prefetcher._executors[0]._processes)), signal.SIGKILL)
         shapes = []
         for epoch in range(1, 4):
             try:

@@ -1,0 +1,83 @@
+"""Calls for the next keys, under way while the caller uses the last result."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import Future
+from itertools import islice
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from .collection import no_collection
+from .daemon_executor import DaemonExecutor
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+
+class Ahead(Generic[K, T]):
+    """Threads that make the results for the next keys while the caller uses the last one.
+
+    What is made ahead is kept until it is requested, or a request says that other keys come next. An exception is
+    raised by the request for the key that it belongs to. Safe for threads; a forked child and a pickled copy start
+    afresh.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()  # guards what follows
+        self._executor: DaemonExecutor | None = None
+        self._begun: dict[K, _Begun[T]] = {}
+
+    def get(self, key: K, prepare: Callable[[K], Callable[[], T]], following: Iterable[K] | None, n: int = 1) -> T:
+        """Return ``prepare(key)()``, begun ahead or called now, having begun the first `n` of the keys `following` it.
+
+        prepare: called in the calling thread, so that what it draws at random comes in the order of requests.
+        following: None if it is unknown; what was begun is kept then.
+        """
+        if self._pid != os.getpid():
+            self._reset()
+        with no_collection, self._lock:
+            begun = self._begun.pop(key, None)
+        call = prepare(key) if begun is None else begun.call
+        if following is not None:
+            self._begin(following, n, prepare)
+        try:
+            # A call that no thread has started yet is quicker here than behind those that run.
+            return call() if begun is None or begun.future.cancel() else begun.future.result()
+        finally:
+            del begun  # an exception's traceback refers to this frame
+
+    def _begin(self, following: Iterable[K], n: int, prepare: Callable[[K], Callable[[], T]]) -> None:
+        """Begin the calls for the first `n` keys, and drop those for keys that do not follow."""
+        with no_collection, self._lock:
+            dropped, self._begun = self._begun, {}
+            # Beyond `n`, what was begun when `n` was larger.
+            for place, key in enumerate(islice(following, max(n, len(dropped)))):
+                if key in dropped:
+                    self._begun[key] = dropped.pop(key)
+                elif place < n:
+                    self._begun[key] = self._submit_locked(prepare(key))
+        for begun in dropped.values():
+            begun.future.cancel()
+
+    def _submit_locked(self, call: Callable[[], T]) -> _Begun[T]:
+        if self._executor is None:
+            self._executor = DaemonExecutor(self._threads, "bytecache-ahead")
+        try:
+            return _Begun(call, self._executor.submit(call))
+        except RuntimeError:  # no thread can be started: the request makes the call
+            return _Begun(call, Future())
+
+    def __reduce__(self) -> Any:
+        return Ahead, (self._threads,)
+
+
+class _Begun(NamedTuple, Generic[T]):
+    call: Callable[[], T]
+    future: Future[T]
