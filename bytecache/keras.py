@@ -75,6 +75,10 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     threads, while the last one is used; 0 makes each when it is requested. The workers belong to this dataset and stay
     for all epochs, because Keras restarts its own each epoch, and they may deliver batches of an interrupted pass. A
     worker process has a copy of `load` and of its cache, unless the cache is shared.
+    read_ahead: how many batches' reads each worker may have under way beyond the batch that it makes, on threads, so
+    that slow storage delays none; 0 for none. By default as many as keep the reads ahead, by their measured time, at
+    most 16 and 256 MiB of all workers; none while all are quick, as hits are, or if `load` is not cached, since it may
+    not be safe for threads: a number says that it is. What was read for an interrupted pass is dropped.
 
     Batch arrays are reused once nothing refers to them. Pickles as its arguments.
     """
@@ -116,8 +120,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         self._loader = BatchLoader(**_without(self._arguments, "endless", *_WORKER_OPTIONS))
         self._epochs = EpochTracker(len(self._loader), in_request_order=shuffle)
         self._prefetcher = self._make_prefetcher(workers, use_multiprocessing, max_queue_size, read_ahead)
-        self._endless, self._first = endless, FirstBatches()
-        self._skipped_paths: set[Any] = set()
+        self._endless, self._first, self._skipped_paths = endless, FirstBatches(), set[Any]()
         self.skipped = 0
         self.error: BaseException | None = None
 
@@ -128,8 +131,9 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         batches = check_read_ahead(read_ahead, self._loader.is_cached)
         if check_int(workers, "workers", 0) == 0:
             return None
-        depth = 1 if workers == 1 and not processes else depth
-        prefetcher = Prefetcher(self._loader, workers, processes, depth, batches)
+        prefetcher = Prefetcher(
+            self._loader, workers, processes, 1 if workers == 1 and not processes else depth, batches
+        )
         weakref.finalize(self, prefetcher.close)
         return prefetcher
 

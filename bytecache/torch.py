@@ -72,6 +72,12 @@ class ImageDataset(Dataset[Any]):
     ``skipped`` and logs its path once per process. A batch without a single good sample raises nevertheless, and so
     does a sample that is requested alone: ``data[i]``, ``batch_size=None``, ``ConcatDataset``.
 
+    read_ahead: how many batches' reads may be under way beyond the batch that is made, on threads, in each worker, so
+    that slow storage delays none; 0 for none. It takes an ``EpochSampler`` of this dataset, whose order is known. By
+    default as many as keep the reads ahead, by their measured time, at most 16 and 256 MiB of all workers; none while
+    all are quick, as hits are, or if `load` is not cached, since it may not be safe for threads: a number says that it
+    is. What was read for an epoch that was broken off is dropped.
+
     For any DataLoader; ``collate_fn=bytecache.torch.collate`` makes channels-last batches without a copy, and lists of
     targets of unequal shape. Pickles as its arguments. A worker process decodes on its share of the processors, and has
     a cache of its own unless `load`'s is shared. With ``num_workers=0`` and an ``EpochSampler`` of this dataset, the
