@@ -140,7 +140,7 @@ class _BatchFlight:
             if missing:
                 found |= self._load(missing)
             self._land(found)
-            for key in missing:
+            for key in missing if self._cache.partition.maxsize != 0 else ():
                 if not isinstance(found[key], Exception):
                     self._cache.advice.look(key, (*self._bound, self._keys[key]), {})
             return found.copy()

@@ -34,6 +34,8 @@ def test_without_a_cache() -> None:
     assert calls == [[1, 2], [1]]
     stats = f.cache_stats()
     assert (stats.hits, stats.misses, stats.rejected, stats.currsize) == (1, 3, 3, 0)
+    for _ in range(3):
+        f.map(range(2000))  # which nobody is advised against
 
 
 @pytest.mark.parametrize("options", [{"once": False}, {"maxsize": 0}], ids=str)
