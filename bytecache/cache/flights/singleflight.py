@@ -11,9 +11,9 @@ from collections.abc import Callable, Hashable, Iterator
 from time import monotonic
 from typing import Any
 
-from ..stores.base import MISSING, Counters
-from ..system.fork import at_fork
-from ..system.threads import helpers_working_for, next_tick
+from ...stores.base import MISSING, Counters
+from ...system.fork import at_fork
+from ...system.threads import helpers_working_for, next_tick
 from .patience import Patience
 
 _NO_GENERATION = -1
@@ -131,6 +131,29 @@ class SingleFlight:
                 if self._flights.get(slot) is flight:
                     self._flights.pop(slot, None)
                 del flight, other  # its exception's traceback keeps this frame alive: no cycle for the collector
+
+    def new(self, generation: int) -> Flight:
+        """Return a flight that this thread is to lead."""
+        return self._new_flight(generation)
+
+    def claim(self, key: Hashable, generation: int, flight: Flight) -> bool:
+        """Return whether `flight`, whose lock this thread has, is now the one of the key; then give it up in the end.
+
+        It is not if another call is reading the key.
+        """
+        return self._flights.setdefault((generation, key), flight) is flight
+
+    def give_up(self, generation: int, flights: dict[Hashable, Flight]) -> None:
+        """Take out flights that were claimed, by key, and empty the dict; it may be called again after an interrupt.
+
+        Those that wait for them go on once their locks are released.
+        """
+        while flights:
+            key = next(iter(flights))
+            slot = generation, key
+            if self._flights.get(slot) is flights[key]:
+                self._flights.pop(slot, None)
+            flights.pop(key, None)
 
     def _join(
         self,
