@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import gc
 import os
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from .cache.cached_function import CachedFunction
-from .images.arrays import Array
 from .images.batch import map_indexed
-from .images.crops import CROP_RATIO, CROP_SCALE, DRAWS, make_fit
+from .images.crops import CROP_RATIO, CROP_SCALE, make_fit
 from .images.jpeg import MAX_PIXELS
 from .loading.augmentation import Augmentation
-from .loading.buffers import BufferPool
 from .loading.collate import collate
 from .loading.epoch_stats import EpochStats
 from .loading.paths import check_index, check_paths
-from .loading.read_ahead import ReadAhead, check_read_ahead
+from .loading.read_ahead import check_read_ahead
 from .loading.sampler import EpochSampler, Key, SharedOrder
-from .loading.samples import Loaded, SampleError, SampleLoader, check_skipped, log_skipped
+from .loading.samples import SampleError, SampleLoader, check_skipped, log_skipped
 from .loading.targets import as_targets
-from .loading.tensors import TypedPictures, as_tensors, pictures_as_tensors, take_tensors
+from .loading.tensors import BatchDecoder, Decoded, TypedPictures, as_tensors, take_tensors
 from .system.ahead import Ahead
-from .system.threads import cpu_count
-
-# The pictures of each sample, and what failed, by position in the batch.
-_Decoded: TypeAlias = tuple[dict[int, list[Tensor]], dict[int, Exception]]
 
 __all__ = ["CacheReport", "EpochSampler", "ImageDataset", "SampleError", "collate"]
 
@@ -119,16 +110,18 @@ class ImageDataset(Dataset[Any]):
         self._skips = _SkipCounter() if on_error == "skip" else None
         self._order: SharedOrder | None = None
         self._read_ahead = check_read_ahead(read_ahead, self._samples.is_cached)
-        self._reset()
+        self._pid: int | None = None
+        self._start_process()
 
-    def _reset(self) -> None:
-        """Start afresh, as a child and a pickled copy do."""
-        self._pid: int | None = os.getpid()
-        self._buffers: dict[int, BufferPool] = defaultdict(BufferPool)  # for each picture of a sample
-        self._batches: Ahead[Key, _Decoded] = Ahead(1)
-        worker = get_worker_info()
-        read = partial(_read, self._samples, self._paths)
-        self._reads = ReadAhead(read, self._read_ahead, 1 if worker is None else worker.num_workers)
+    def _start_process(self) -> None:
+        """Have buffers and threads of this process's own, in a child or a pickled copy as well."""
+        if self._pid == os.getpid():
+            return
+        if get_worker_info() is not None:
+            gc.freeze()  # a collection would write to all objects that a forked worker shares, and so copy them
+        self._pid = os.getpid()
+        self._decoder = BatchDecoder(self._samples, self._paths, self._read_ahead)
+        self._decoded: Ahead[Key, Decoded] = Ahead(1)
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -141,17 +134,18 @@ class ImageDataset(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         key = self._key([index])
-        return self._samples_of(key, self._prepare(key)(), skip=False)[0]
+        return self._samples_of(key, self._decoder.prepare(key)(), skip=False)[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the samples at these indices without the skipped ones; DataLoader and Subset call this for a batch."""
-        key, worker = self._key(indices), get_worker_info()
+        key, prepare = self._key(indices), self._decoder.prepare
+        worker = get_worker_info()
         place = (0, 1) if worker is None else (worker.id, worker.num_workers)
         following = None if self._order is None else self._order.following(key, *place)
         if worker is None:
-            decoded = self._batches.get(key, lambda k: self._prepare(k, None if k == key else following), following)
+            decoded = self._decoded.get(key, lambda k: prepare(k, None if k == key else following), following)
         else:
-            decoded = self._prepare(key, following)()
+            decoded = prepare(key, following)()
         return self._samples_of(key, decoded, skip=self._skips is not None)
 
     def share_order(self) -> SharedOrder:
@@ -161,17 +155,14 @@ class ImageDataset(Dataset[Any]):
         return self._order
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pid": None, "_buffers": None, "_batches": None, "_reads": None}
+        return {**self.__dict__, "_pid": None, "_decoder": None, "_decoded": None}
 
     def _key(self, indices: Sequence[int]) -> Key:
-        if self._pid != os.getpid():
-            self._reset()
-            if get_worker_info() is not None:
-                gc.freeze()  # a collection would write to all objects that a forked worker shares, and so copy them
+        self._start_process()
         n = len(self)
         return tuple(check_index(index, n) for index in indices)
 
-    def _samples_of(self, key: Key, decoded: _Decoded, skip: bool) -> list[Any]:
+    def _samples_of(self, key: Key, decoded: Decoded, skip: bool) -> list[Any]:
         pictures, failed = decoded
         targets = [None] * len(key) if self._targets is None else take_tensors(self._targets, key)
         try:
@@ -182,27 +173,6 @@ class ImageDataset(Dataset[Any]):
         if skipped and self._skips is not None:
             self._skips.record(skipped)
         return [sample if len(sample) == 2 else sample[0] for sample in samples.values()]
-
-    def _prepare(self, key: Key, following: Iterator[Key] | None = None) -> Callable[[], _Decoded]:
-        """Return a function that reads and decodes these samples."""
-        draws = None
-        if self._samples.crops_at_random:
-            # From this process's generator, which torch seeds in each worker; a row for each sample, failed or not.
-            draws = torch.rand(len(key), DRAWS, dtype=torch.float64).numpy()
-        return partial(self._decode, key, following, draws)
-
-    def _decode(self, key: Key, following: Iterator[Key] | None, draws: Array | None) -> _Decoded:
-        samples, failed = self._reads.take(key, following)
-        try:
-            columns = self._samples.decode_all(samples, failed, self._batch_buffer, _decode_threads(), draws)
-        finally:
-            samples.clear()
-        tensors = [pictures_as_tensors(*column) for column in columns]
-        good = [i for i in tensors[0] if i not in failed]
-        return {i: [column[i] for column in tensors if i in column] for i in good}, failed
-
-    def _batch_buffer(self, position: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        return self._buffers[position].borrow(shape, dtype)
 
 
 class _SkipCounter:
@@ -243,13 +213,3 @@ class CacheReport:
         all processes together; any other cache is private to its process, and the counters are those of this process.
         """
         return self._epoch_stats.since_last()
-
-
-def _read(samples: SampleLoader, paths: Sequence[Any], key: Key) -> Loaded:
-    return samples.load([paths[i] for i in key])
-
-
-def _decode_threads() -> int:
-    """Return how many threads decode: in a worker process, its share of the processors."""
-    worker = get_worker_info()
-    return cpu_count() if worker is None else max(1, cpu_count() // worker.num_workers)

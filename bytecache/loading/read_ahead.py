@@ -29,11 +29,10 @@ class ReadAhead(Generic[K]):
     read: from a batch's key to its samples; must not refer to the object that has this one. batches: how many may be
     under way beyond the one that is read; None for what keeps the reads ahead of the worker, by their measured time,
     within 16 batches and 256 MiB, of which the worker has a share, one of `workers`. For the batches of one worker in
-    their order, from any thread; a forked child and a pickled copy start afresh.
+    their order, from any thread; a forked child starts afresh.
     """
 
     def __init__(self, read: Callable[[K], Loaded], batches: int | None, workers: int = 1) -> None:
-        self._arguments = read, batches, workers
         self._read = read
         self._pace = Pace(batches, _MAX_BYTES // workers)
         self._ahead: Ahead[K, Loaded] = Ahead(_MAX_BATCHES if batches is None else batches)
@@ -48,9 +47,6 @@ class ReadAhead(Generic[K]):
 
     def _prepare(self, key: K) -> Callable[[], Loaded]:
         return partial(_read, self._read, key, self._pace)
-
-    def __reduce__(self) -> Any:
-        return ReadAhead, self._arguments
 
 
 def check_read_ahead(read_ahead: int | None, is_cached: bool) -> int | None:

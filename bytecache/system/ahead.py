@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
 from itertools import islice
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from .collection import no_collection
 from .daemon_executor import DaemonExecutor
@@ -20,8 +20,7 @@ class Ahead(Generic[K, T]):
     """Threads that make the results for the next keys while the caller uses the last one.
 
     What is made ahead is kept until it is requested, or a request says that other keys come next. An exception is
-    raised by the request for the key that it belongs to. Safe for threads; a forked child and a pickled copy start
-    afresh.
+    raised by the request for the key that it belongs to. Safe for threads; a forked child starts afresh.
     """
 
     def __init__(self, threads: int) -> None:
@@ -73,9 +72,6 @@ class Ahead(Generic[K, T]):
             return _Begun(call, self._executor.submit(call))
         except RuntimeError:  # no thread can be started: the request makes the call
             return _Begun(call, Future())
-
-    def __reduce__(self) -> Any:
-        return Ahead, (self._threads,)
 
 
 class _Begun(NamedTuple, Generic[T]):
