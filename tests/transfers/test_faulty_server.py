@@ -18,7 +18,7 @@ from bytecache.loading.batches import BatchLoader
 pytest.importorskip("bytecache.http", reason="HttpReader needs the extra http", exc_type=ImportError)
 from bytecache.http import HttpReader  # noqa: E402
 
-FILES = int(os.environ.get("BYTECACHE_FAULTY_FILES", "1000"))
+FILES = int(os.environ.get("BYTECACHE_FAULTY_FILES", "500"))
 PASSING = {"reset": 20, "busy": 20, "short": 20, "half": 20, "elsewhere": 40, "stall": 1}  # for 1,000 files
 LASTING = {"gone": 10, "refused": 10, "down": 4, "cut": 4}
 
