@@ -119,9 +119,9 @@ class ImageDataset(Dataset[Any]):
             return
         if get_worker_info() is not None:
             gc.freeze()  # a collection would write to all objects that a forked worker shares, and so copy them
-        self._pid = os.getpid()
         self._decoder = BatchDecoder(self._samples, self._paths, self._read_ahead)
         self._decoded: Ahead[Key, Decoded] = Ahead(1)
+        self._pid = os.getpid()  # last: another thread that sees it uses the new ones
 
     def __len__(self) -> int:
         """The number of samples."""

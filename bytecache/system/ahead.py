@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
 from itertools import islice
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from .collection import no_collection
 from .daemon_executor import DaemonExecutor
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
+_Begun: TypeAlias = tuple[Callable[[], T], "Future[T]"]  # a call, and its future
 
 
 class Ahead(Generic[K, T]):
@@ -28,10 +29,10 @@ class Ahead(Generic[K, T]):
         self._reset()
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
         self._lock = threading.Lock()  # guards what follows
         self._executor: DaemonExecutor | None = None
         self._begun: dict[K, _Begun[T]] = {}
+        self._pid = os.getpid()  # last: another thread that sees it uses the new lock
 
     def get(self, key: K, prepare: Callable[[K], Callable[[], T]], following: Iterable[K] | None, n: int = 1) -> T:
         """Return ``prepare(key)()``, begun ahead or called now, having begun the first `n` of the keys `following` it.
@@ -43,14 +44,14 @@ class Ahead(Generic[K, T]):
             self._reset()
         with no_collection, self._lock:
             begun = self._begun.pop(key, None)
-        call = prepare(key) if begun is None else begun.call
+        call, future = (prepare(key), None) if begun is None else begun
         if following is not None:
             self._begin(following, n, prepare)
         try:
             # A call that no thread has started yet is quicker here than behind those that run.
-            return call() if begun is None or begun.future.cancel() else begun.future.result()
+            return call() if future is None or future.cancel() else future.result()
         finally:
-            del begun  # an exception's traceback refers to this frame
+            del begun, future  # an exception's traceback refers to this frame
 
     def _begin(self, following: Iterable[K], n: int, prepare: Callable[[K], Callable[[], T]]) -> None:
         """Begin the calls for the first `n` keys, and drop those for keys that do not follow."""
@@ -62,18 +63,13 @@ class Ahead(Generic[K, T]):
                     self._begun[key] = dropped.pop(key)
                 elif place < n:
                     self._begun[key] = self._submit_locked(prepare(key))
-        for begun in dropped.values():
-            begun.future.cancel()
+        for _, future in dropped.values():
+            future.cancel()
 
     def _submit_locked(self, call: Callable[[], T]) -> _Begun[T]:
         if self._executor is None:
             self._executor = DaemonExecutor(self._threads, "bytecache-ahead")
         try:
-            return _Begun(call, self._executor.submit(call))
+            return call, self._executor.submit(call)
         except RuntimeError:  # no thread can be started: the request makes the call
-            return _Begun(call, Future())
-
-
-class _Begun(NamedTuple, Generic[T]):
-    call: Callable[[], T]
-    future: Future[T]
+            return call, Future()
