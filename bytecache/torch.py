@@ -142,10 +142,11 @@ class ImageDataset(Dataset[Any]):
         worker = get_worker_info()
         place = (0, 1) if worker is None else (worker.id, worker.num_workers)
         following = None if self._order is None else self._order.following(key, *place)
-        if worker is None:
-            decoded = self._decoded.get(key, lambda k: prepare(k, None if k == key else following), following)
-        else:
-            decoded = prepare(key, following)()
+        if worker is not None:
+            return self._samples_of(key, prepare(key, following)(), skip=self._skips is not None)
+        decoded = self._decoded.get(key, prepare)
+        if following is not None:  # begun only now, so that batches are read one after the other, in their order
+            self._decoded.begin(following, 1, lambda upcoming: prepare(upcoming, following))
         return self._samples_of(key, decoded, skip=self._skips is not None)
 
     def share_order(self) -> SharedOrder:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.images import flat_jpeg
 from helpers.processes import in_child
 from helpers.reads import Reads
 from helpers.threads import PATIENCE_S
@@ -71,6 +72,22 @@ def test_every_epoch_reads_each_sample_once(tmp_path, count, options):
         batches.sampler.set_epoch(epoch)
         assert targets(batches) == epoch_order(N, 5, epoch).tolist()
         assert sorted(reads.begun) == sorted([*range(N)] * (epoch + 1))
+
+
+def test_threads_that_switch_often_read_each_sample_once():
+    """A batch that is made ahead is not overtaken by the next one."""
+    reads: list[int] = []
+    encoded = flat_jpeg(8, 8, 0)
+    load = bytecache.fill_once(maxsize=0)(lambda number: reads.append(number) or encoded)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(10):
+            reads.clear()
+            assert sum(len(numbers) for _, numbers in loader(dataset(load, 300, read_ahead=5))) == 300
+            assert len(reads) == 300
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_counters_are_those_without_it(tmp_path):

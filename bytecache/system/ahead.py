@@ -14,6 +14,7 @@ from .daemon_executor import DaemonExecutor
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
+Prepare: TypeAlias = Callable[[K], Callable[[], T]]
 _Begun: TypeAlias = tuple[Callable[[], T], "Future[T]"]  # a call, and its future
 
 
@@ -34,10 +35,9 @@ class Ahead(Generic[K, T]):
         self._begun: dict[K, _Begun[T]] = {}
         self._pid = os.getpid()  # last: another thread that sees it uses the new lock
 
-    def get(self, key: K, prepare: Callable[[K], Callable[[], T]], following: Iterable[K] | None, n: int = 1) -> T:
+    def get(self, key: K, prepare: Prepare[K, T], following: Iterable[K] | None = None, n: int = 0) -> T:
         """Return ``prepare(key)()``, begun ahead or called now, having begun the first `n` of the keys `following` it.
 
-        prepare: called in the calling thread, so that what it draws at random comes in the order of requests.
         following: None if it is unknown; what was begun is kept then.
         """
         if self._pid != os.getpid():
@@ -46,15 +46,19 @@ class Ahead(Generic[K, T]):
             begun = self._begun.pop(key, None)
         call, future = (prepare(key), None) if begun is None else begun
         if following is not None:
-            self._begin(following, n, prepare)
+            self.begin(following, n, prepare)
         try:
             # A call that no thread has started yet is quicker here than behind those that run.
             return call() if future is None or future.cancel() else future.result()
         finally:
             del begun, future  # an exception's traceback refers to this frame
 
-    def _begin(self, following: Iterable[K], n: int, prepare: Callable[[K], Callable[[], T]]) -> None:
-        """Begin the calls for the first `n` keys, and drop those for keys that do not follow."""
+    def begin(self, following: Iterable[K], n: int, prepare: Prepare[K, T]) -> None:
+        """Begin the calls for the first `n` keys, and drop those for keys that do not follow.
+
+        `prepare` makes a call of a key. It runs in this thread, so that what it draws at random comes in the order of
+        requests.
+        """
         with no_collection, self._lock:
             dropped, self._begun = self._begun, {}
             # Beyond `n`, what was begun when `n` was larger.

@@ -80,7 +80,7 @@ def test_an_error_is_raised_by_the_request_that_it_belongs_to() -> None:
     assert ahead.get(0, prepare, [1, 2], 2) == 0
     with pytest.raises(ZeroDivisionError):
         ahead.get(1, prepare, [2], 2)
-    assert ahead.get(2, prepare, []) == 2
+    assert ahead.get(2, prepare, [], 1) == 2
 
 
 def test_what_is_prepared_is_prepared_by_the_caller_in_order() -> None:
@@ -93,7 +93,7 @@ def test_what_is_prepared_is_prepared_by_the_caller_in_order() -> None:
         return lambda: key
 
     for n in range(3):
-        ahead.get(n, prepare, [n + 1])
+        ahead.get(n, prepare, [n + 1], 1)
     assert prepared == [(n, threading.get_ident()) for n in range(4)]
 
 
@@ -102,8 +102,8 @@ def test_a_child_starts_afresh() -> None:
     """It does not wait for a thread that it does not have."""
     ahead: Ahead[int, int] = Ahead(1)
     prepare = partial(partial, int)
-    assert ahead.get(0, prepare, [1]) == 0
-    assert in_child(lambda: [ahead.get(n, prepare, [n + 1]) for n in range(1, 4)]) == [1, 2, 3]
+    assert ahead.get(0, prepare, [1], 1) == 0
+    assert in_child(lambda: [ahead.get(n, prepare, [n + 1], 1) for n in range(1, 4)]) == [1, 2, 3]
     assert ahead.get(1, prepare, None) == 1
 
 
