@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -240,3 +241,29 @@ def test_a_function_that_is_used_both_ways(stores: Any) -> None:
     assert bytecache.fill_once(store=store, version=1, batched=True)(double)("ab") == "abab"
     one, many = (bytecache.fill_once(store=store, version=1, batched=batched)(double) for batched in (False, True))
     assert (one.cache_info().currsize, many.cache_info().currsize) == (1, 1)
+
+
+def test_keys_that_a_stopped_process_has(stores: Any) -> None:
+    """Once it was of no use to wait for the first, all others that it has are read in one call."""
+    store, (entered_end, entered) = stores(), os.pipe()
+    parent = os.getpid()
+
+    def value(key: int) -> bytes:
+        if os.getpid() != parent:
+            send(entered)
+            signal.pause()
+        return text(key)
+
+    def decorate(**options: Any) -> Any:
+        return bytecache.fill_once(store=store, version=1, **options)
+
+    children = Children(lambda: batched(decorate, value)[0].map(range(8)))
+    receive(entered_end)
+    os.kill(children.pids[0], signal.SIGSTOP)
+    f, calls = batched(decorate, value)
+    with pytest.warns(RuntimeWarning, match="which is stopped"):
+        assert f.map(range(8)) == [text(key) for key in range(8)]
+    assert calls == [[0], list(range(1, 8))] and f.cache_stats().misses == 8
+    os.kill(children.pids[0], signal.SIGKILL)
+    assert children.answers() == [None]
+    os.close(entered_end), os.close(entered)
