@@ -22,8 +22,9 @@ from .knapsack import (
 )
 from .steps import hull, in_order
 
-# How close the search comes to the shortest epoch, as a part of it, and after how many weights it ends at the latest.
-_TOLERANCE = 1e-6
+# How close the search comes to the shortest epoch, as a part of one without a cache (the shortest may take no time at
+# all), and after how many weights it ends at the latest.
+_TOLERANCE = 1e-8
 _MAX_WEIGHTS = 60
 
 
@@ -33,34 +34,38 @@ class OverlapPacking(NamedTuple):
     weight: what a second of CPU time counts; one of waiting counts 1 - weight. packing: its seconds are weighted so,
     and :func:`stage_at` decides by its `price` and savings that are weighted so.
     epoch_s: the seconds of an epoch with this packing. bound_s: no packing of this budget has a shorter one.
-    limit: what the epoch's length depends on: "cpu", "waiting" (the weight is then 1.0 or 0.0), or "both".
     """
 
     weight: float
     packing: Packing
     epoch_s: float
     bound_s: float
-    limit: Literal["cpu", "waiting", "both"]
+
+    @property
+    def limit(self) -> Literal["cpu", "waiting", "both"]:
+        """What would shorten the epoch if there were less of it: one of the two only if the weight is 0.0 or 1.0."""
+        return "waiting" if self.weight == 0 else "cpu" if self.weight == 1 else "both"
 
 
 def pack_overlap(
     sizes: ArrayLike, cpu: ArrayLike, wait: ArrayLike, budget: float, *, processors: float, reads_in_flight: float
 ) -> OverlapPacking:
-    """Return the packing of a budget in bytes with which an epoch is shortest, or nearly so: see below.
+    """Return the packing of a budget in bytes with which an epoch is shortest, but for a few steps of single items.
 
     sizes: as in :func:`pack`, (items, stages). cpu, wait: the seconds of CPU time that each stage takes, and those of
-    its wall time that it waits, of the same shape; an item kept after a stage saves those of all stages up to it. What
-    is not saved is spread over the `processors`, or over the `reads_in_flight` at a time, and the epoch takes the
-    longer of both. So what is saved of the other is worth nothing.
+    its wall time in which it waits, of the same shape; an item kept after a stage saves those of all stages up to it.
+    What is not saved is spread over the `processors`, or over the `reads_in_flight` at a time, and the epoch takes the
+    longer of both, so that what is saved of the other is worth nothing.
 
-    If parts of items could be kept, the shortest epoch would be a linear program, and its dual has one number: the
-    weight w of CPU time. Packing with seconds that count w and 1 - w gives, for each w, a bound on the epoch, concave
-    in w, and its slope is what one resource then takes longer than the other. Either one resource limits even if all
-    of the budget is spent on it, or the best w lies where the slope turns: between two weights, the next one tried is
-    where the lines along both slopes meet (Eisner and Severance, "Mathematical techniques for efficient record
-    segmentation in large shared databases", Journal of the ACM 23, 1976). There two packings are equally good, and one
-    of them saves more CPU time: some items are packed as in one, some as in the other, so that both resources end
-    together. The epoch is then longer than `bound_s` by a few steps of single items.
+    If parts of items could be kept, the shortest epoch would be the optimum of a linear program, `bound_s`. Its dual
+    has one number beside the price: the weight w of CPU time. For each w, packing with seconds that count w and 1 - w
+    gives a bound on the epoch. With a mean of both times instead of w, this bound is concave, and its slope is the
+    difference of the two times. So either one resource limits even if all of the budget is spent on it, or the best w
+    lies where the slope changes its sign. Between two weights the next one tried is where the lines along their slopes
+    meet, which takes fewer than bisection (Eisner and Severance, "Mathematical techniques for efficient record
+    segmentation in large shared databases", Journal of the ACM 23, 1976). At the best w two packings are equally good,
+    and one of them saves more CPU time: some items are packed as in one, the rest as in the other, so that both
+    resources end together.
 
     Takes the time of some ten calls of :func:`pack`. Raises as it does, also ValueError for seconds that are negative
     or not finite, and for processors or reads_in_flight that are not positive and finite.
@@ -73,16 +78,17 @@ def pack_overlap(
     check_number(budget, "budget", "bytes")
     low, high = _best_for(0.0, epoch, budget), _best_for(1.0, epoch, budget)
     if low.wait_s > low.cpu_s:
-        return _result(low, low.stage, epoch, budget, "waiting")
+        return _result(low, low.stage, epoch, budget)
     if high.cpu_s > high.wait_s:
-        return _result(high, high.stage, epoch, budget, "cpu")
+        return _result(high, high.stage, epoch, budget)
+    close_s = _TOLERANCE * max(epoch.ends(0.0, 0.0))
     for _ in range(_MAX_WEIGHTS):
         share, line_s = _meeting(low, high)
         best = _best_for(share, epoch, budget)
-        if line_s - best.bound_s <= _TOLERANCE * line_s:
+        if line_s - best.bound_s <= close_s:
             break
         low, high = (best, high) if best.cpu_s > best.wait_s else (low, best)
-    return _result(best, _between(low.stage, high.stage, epoch, budget), epoch, budget, "both")
+    return _result(best, _between(low.stage, high.stage, epoch, budget), epoch, budget)
 
 
 class _Epoch(NamedTuple):
@@ -189,13 +195,12 @@ def _between(low: Stages, high: Stages, epoch: _Epoch, budget: float) -> Stages:
     return stage
 
 
-def _result(
-    best: _Best, stage: Stages, epoch: _Epoch, budget: float, limit: Literal["cpu", "waiting", "both"]
-) -> OverlapPacking:
+def _result(best: _Best, stage: Stages, epoch: _Epoch, budget: float) -> OverlapPacking:
     """Return the result of a packing, after what is left of the budget went to the steps that still fit."""
     savings = epoch.weighted(best.weight)
     left = budget - float(at_stage(epoch.sizes, stage).sum())
     stage = fill(in_order(hull(epoch.sizes, savings)), stage, left)
     used, saved = at_stage(epoch.sizes, stage).sum(), at_stage(savings, stage).sum()
     packing = Packing(stage, best.price, best.bound, float(saved), int(used))
-    return OverlapPacking(best.weight, packing, max(epoch.ends(*epoch.saved(stage))), best.bound_s, limit)
+    epoch_s = max(0.0, *epoch.ends(*epoch.saved(stage)))  # of nothing, rounding may leave less
+    return OverlapPacking(best.weight, packing, epoch_s, max(0.0, best.bound_s))
