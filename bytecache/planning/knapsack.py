@@ -50,7 +50,8 @@ def pack(sizes: ArrayLike, savings: ArrayLike, budget: float) -> Packing:
     problems", Information Processing Letters 18, 1984; both find by medians what is sorted here). That is the `bound`.
     The first step that does not fit has the density `price`; the bound counts the part of it that does. Without
     that part the packing is at most one step below the bound. Then what is left of the budget goes to later steps that
-    still fit, in the same order. Of equal densities the step of the first item comes first.
+    still fit, in the same order. Of equal densities the step of the first item comes first. An item larger than all of
+    the budget has a part in the bound and may set the price: give NaN for it if there are any.
 
     A stage that another one beats, with no more bytes and no less saving, is not chosen; of two that are the same, the
     first is. Takes O(n log n) time for n items and holds no state: threads and processes may call it at once. Raises

@@ -216,6 +216,20 @@ def test_free_stages_are_taken_at_any_price() -> None:
     assert stage_at([0, 0, 5], [1.0, 2.0, 3.0], math.inf) == 1
 
 
+def test_what_exceeds_the_budget_may_set_the_price() -> None:
+    """But it is not kept, others are instead, and NaN takes it out of the price and the bound."""
+    sizes, savings = np.array([[40.0], [1_000], [30], [30]]), [[40.0], [900.0], [6.0], [3.0]]
+    packing = pack(sizes, savings, 80)
+    assert packing == (pytest.approx([0, -1, 0, -1]), 0.9, 76.0, 46.0, 70)
+    assert pack(np.where(sizes > 80, np.nan, sizes), savings, 80) == (
+        pytest.approx([0, -1, 0, -1]),
+        0.1,
+        47.0,
+        46.0,
+        70,
+    )
+
+
 def test_a_part_of_a_byte_counts_as_one() -> None:
     """Sizes that are estimated as means never exceed a budget of whole bytes."""
     assert pack([[2.1], [2.1]], [[1.0], [1.0]], 5) == (pytest.approx([0, -1]), 1 / 3, pytest.approx(5 / 3), 1.0, 3)
