@@ -93,18 +93,18 @@ def stage_at(sizes: Sequence[float], savings: Sequence[float], price: float) -> 
     at, used, saved = -1, 0, 0.0
     while True:
         density, after, next_used, next_saved = 0.0, -1, 0, 0.0
-        for size, loss, stage in stages:
-            if -loss > saved:
-                slope = (-loss - saved) / (size - used) if size > used else math.inf
+        for size, stage, saving in stages:
+            if saving > saved:
+                slope = (saving - saved) / (size - used) if size > used else math.inf
                 if after < 0 or slope > density:  # of equally steep stages the nearest, as in hull
-                    density, after, next_used, next_saved = slope, stage, size, -loss
+                    density, after, next_used, next_saved = slope, stage, size, saving
         if after < 0 or density < price:
             return at
         at, used, saved = after, next_used, next_saved
 
 
-def _stages_by_size(sizes: Sequence[float], savings: Sequence[float]) -> list[tuple[int, float, int]]:
-    """Return (size, -saving, stage) of the stages at which an item can be kept, the smallest and best first."""
+def _stages_by_size(sizes: Sequence[float], savings: Sequence[float]) -> list[tuple[int, int, float]]:
+    """Return (size, stage, saving) of the stages at which an item can be kept, the smallest first."""
     if len(sizes) != len(savings):
         raise ValueError(f"savings must be of the length of sizes, {len(sizes)}, got {len(savings)}")
     stages = []
@@ -114,7 +114,7 @@ def _stages_by_size(sizes: Sequence[float], savings: Sequence[float]) -> list[tu
         if size < math.inf:
             if not 0 <= saving < math.inf:
                 raise ValueError(f"savings {_SECONDS}, got {saving} at stage {stage}")
-            stages.append((math.ceil(size), -float(saving), stage))
+            stages.append((math.ceil(size), stage, float(saving)))
     return sorted(stages)
 
 

@@ -88,7 +88,7 @@ def pack_overlap(
         if line_s - best.bound_s <= close_s:
             break
         low, high = (best, high) if best.cpu_s > best.wait_s else (low, best)
-    return _result(best, _between(low.stage, high.stage, epoch, budget), epoch, budget)
+    return _result(best, _between(low.stage, high.stage, epoch), epoch, budget)
 
 
 class _Epoch(NamedTuple):
@@ -103,7 +103,7 @@ class _Epoch(NamedTuple):
     reads: float
 
     def ends(self, cpu_saved: Any, wait_saved: Any) -> tuple[Any, Any]:
-        """Return when the processors and the reads end, in seconds, with so much saved in all: numbers or arrays."""
+        """Return the seconds after which the processors and the reads end, for totals saved: numbers or arrays."""
         return (self.cpu_total - cpu_saved) / self.processors, (self.wait_total - wait_saved) / self.reads
 
     def saved(self, stage: Stages) -> tuple[float, float]:
@@ -172,10 +172,11 @@ def _meeting(low: _Best, high: _Best) -> tuple[float, float]:
     return share, low.wait_s + share * rise
 
 
-def _between(low: Stages, high: Stages, epoch: _Epoch, budget: float) -> Stages:
-    """Return the shortest epoch's packing on a way from one to another, item by item, within the budget.
+def _between(low: Stages, high: Stages, epoch: _Epoch) -> Stages:
+    """Return the packing with the shortest epoch on a way from one to another, item by item.
 
-    Items that shrink alternate with those that grow, in proportion, and go first: so no more is used than at the ends.
+    Items that shrink alternate with those that grow, in proportion, and each goes before what it pays for: so no more
+    is used on the way than at one of its ends.
     """
     moved = np.flatnonzero(low != high)
     cpu, wait, growth = (
@@ -184,11 +185,10 @@ def _between(low: Stages, high: Stages, epoch: _Epoch, budget: float) -> Stages:
     )
     grown, shrunk = np.maximum(growth, 0).cumsum(), np.maximum(-growth, 0).cumsum()
     progress = np.where(growth > 0, grown / max(grown[-1:].sum(), 1), (shrunk + growth) / max(shrunk[-1:].sum(), 1))
-    order = np.lexsort((growth > 0, progress))
-    way = [np.concatenate(([0.0], values[order].cumsum())) for values in (cpu, wait, growth)]
+    order = np.argsort(progress, kind="stable")
+    way = [np.concatenate(([0.0], values[order].cumsum())) for values in (cpu, wait)]
     start = epoch.saved(low)
     epochs = np.maximum(*epoch.ends(start[0] + way[0], start[1] + way[1]))
-    epochs[at_stage(epoch.sizes, low).sum() + way[2] > budget] = np.inf
     stage: Stages = low.copy()
     changed = moved[order[: int(epochs.argmin())]]
     stage[changed] = high[changed]

@@ -36,8 +36,7 @@ def hull(sizes: NDArray[np.float64], savings: NDArray[np.float64]) -> Steps:
     """
     items, stages = sizes.shape
     rows = np.arange(items)
-    # The first of equally steep stages is the nearest; of equally large ones it is the best, and of these the first.
-    order = np.lexsort((-savings, sizes), axis=1)
+    order = np.argsort(sizes, axis=1, kind="stable")  # the first of equally steep stages is then the nearest
     sizes, savings = np.take_along_axis(sizes, order, axis=1), np.take_along_axis(savings, order, axis=1)
     at, used, saved = np.full(items, -1, np.intp), np.zeros(items), np.zeros(items)
     columns = []
@@ -54,7 +53,7 @@ def hull(sizes: NDArray[np.float64], savings: NDArray[np.float64]) -> Steps:
         columns.append((rows, at, after, next_used - used, next_saved - saved, density))
         at, used, saved = after, next_used, next_saved
     steps = Steps(*(np.stack(column, axis=1) for column in zip(*columns, strict=True)))
-    # Rounding may make the second of two steps in one line the steeper one, and so the first to be taken.
+    # Rounding may make the second of two steps in one line the steeper one; it must not be taken before the first.
     return steps._replace(density=np.minimum.accumulate(steps.density, axis=1))
 
 

@@ -232,6 +232,7 @@ def test_what_exceeds_the_budget_may_set_the_price() -> None:
 
 def test_a_part_of_a_byte_counts_as_one() -> None:
     """Sizes that are estimated as means never exceed a budget of whole bytes."""
+    assert stage_at([2.1], [1.0], 1 / 3) == 0 and stage_at([2.1], [1.0], 0.34) == -1
     assert pack([[2.1], [2.1]], [[1.0], [1.0]], 5) == (pytest.approx([0, -1]), 1 / 3, pytest.approx(5 / 3), 1.0, 3)
 
 

@@ -141,7 +141,16 @@ def test_a_larger_budget_never_makes_the_bound_longer() -> None:
     bounds = [result.bound_s for result in results]
     assert all(later <= bound * (1 + 1e-6) + 1e-12 for bound, later in itertools.pairwise(bounds))
     assert results[0].epoch_s == results[0].bound_s == pytest.approx(epoch_s(case, [-1] * 40))
-    assert results[-1].epoch_s == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("kind", ["two kinds", "equal"])
+def test_an_epoch_with_everything_kept_takes_no_time(seed: int, kind: str) -> None:
+    """None at all, and no less than that by rounding, if everything fits that all stages made."""
+    case = instance(seed, 100, kind)
+    case["sizes"] = np.nan_to_num(case["sizes"], nan=7.0)
+    result = pack_overlap(**case | {"budget": math.inf})
+    assert 0 <= result.bound_s <= 1e-12 and 0 <= result.epoch_s <= 1e-12
 
 
 @pytest.mark.parametrize("items", [0, 3])

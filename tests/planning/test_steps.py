@@ -68,6 +68,15 @@ def test_one_item_at_a_time_is_what_all_at_once_is(seed: int) -> None:
             assert stage_at(sizes[item], savings[item], price) == expected
 
 
+def test_equally_large_stages_whose_densities_are_equal_by_rounding() -> None:
+    """The better one is reached, in one step or two, by many items and by one."""
+    sizes, savings = [7.0, 7.0, 7.0], [1.8, math.nextafter(1.8, 2), 1.8]
+    assert savings[0] / 7 == savings[1] / 7
+    steps = hull(np.array([sizes]), np.array([savings]))
+    assert steps.after[0].tolist() == [0, 1, 1] and steps.growth[0].tolist() == [7.0, 0.0, 0.0]
+    assert stage_at(sizes, savings, 1.8 / 7) == 1 and stage_at(sizes, savings, 0.3) == -1
+
+
 def kept_or_nothing(item: tuple[list[float], list[float]]) -> tuple[list[float], list[float]]:
     """Return the item with a saving of 0 at each stage at which it cannot be kept."""
     sizes, savings = item
