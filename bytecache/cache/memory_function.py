@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Hashable, Iterable
 from functools import partial
@@ -12,7 +13,7 @@ from ..keys.call_key import arguments_of, identity_of, make_key
 from ..stores.memory import FillOncePartition, LRUPartition
 from ..stores.memory_partition import MemoryPartition
 from .bound_methods import InstanceCache
-from .flights.singleflight import Flight
+from .flights.flight import Flight
 from .instances import Instances, Owner, is_of_instance
 from .methods import CacheMethods
 from .read_through import ReadThrough
@@ -49,14 +50,16 @@ class MemoryFunction(CacheMethods):
         once: bool = True,
         keep_alive: bool = False,
         batched: bool = False,
+        largest: int = sys.maxsize,
     ) -> None:
-        self._arguments = function, evicts, maxsize, maxbytes, sizeof, typed, key, once, keep_alive, batched
+        self._arguments = function, evicts, maxsize, maxbytes, sizeof, typed, key, once, keep_alive, batched, largest
         self.plain: type = str if key is None else NoArgument  # the type whose values are their own keys
         self.function, self.batched = function, batched
         limits = maxsize, maxbytes, sizeof
         self.partition: MemoryPartition = (
             LRUPartition(*limits) if evicts else FillOncePartition(*limits, key and identity_of)
         )
+        self.partition.largest = largest
         self.entries, self.counters = self.partition.entries, self.partition.counters
         self.tick = self.counters.tick
         # functools lets a function re-enter its own key, so lru_cache does

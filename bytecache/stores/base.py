@@ -7,6 +7,7 @@ must pass.
 
 from __future__ import annotations
 
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -75,8 +76,11 @@ class Lease(ABC):
     """The right to run the function for one key, which one holder has at a time. It is free once its holder dies."""
 
     @abstractmethod
-    def acquire(self, *, wait: bool) -> bool:
-        """Return True once the lease is acquired; False if it is taken and `wait` is false, or the store was closed."""
+    def acquire(self, *, wait: bool) -> bool | None:
+        """Return True once the lease is acquired; False if it is taken and `wait` is false.
+
+        None if it is of no use to wait for it, or if the store was closed: the call goes on without.
+        """
 
     @abstractmethod
     def release(self) -> None:
@@ -102,6 +106,7 @@ class Partition(ABC):
 
     maxsize: int | None
     lock: threading.RLock
+    largest: int = sys.maxsize  # the bytes of the largest value that is stored, for the cache to set
     has_leases: bool = False  # whether other processes may run the function, so that the cache asks for leases
     locked_before_fork: bool = True
 
