@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,14 @@ BAD_IMAGE_REMEDY = "remove or replace the file, pass --size HxW if sizes differ,
 PATIENCE = 6  # epochs without a better val_mae after which training stops
 
 
+class Storage(NamedTuple):
+    """Where the images are. read: the function that reads one, or, `batched`, a list. traffic: of the server, if any."""
+
+    read: Callable[[Any], Any]
+    batched: bool
+    traffic: Traffic
+
+
 def check_options(args: argparse.Namespace, min_workers: int = 1) -> None:
     """Raise UserError if an option is not valid."""
     for name, minimum in (("epochs", 1), ("batch_size", 1), ("workers", min_workers), ("seed", 0), ("parallel", 1)):
@@ -42,13 +50,13 @@ def check_options(args: argparse.Namespace, min_workers: int = 1) -> None:
 
 
 @contextmanager
-def storage(args: argparse.Namespace) -> Iterator[tuple[Callable[[str], bytes], Traffic]]:
-    """Give the function that reads a file, from its folder or from a server, and what that server is asked for."""
+def open_storage(args: argparse.Namespace) -> Iterator[Storage]:
+    """Give what to read from: the folder, or a server that runs meanwhile."""
     if args.latency_ms:
         with remote_storage(args.data, args.latency_ms, args.parallel) as traffic:
-            yield read_remote, traffic
+            yield Storage(read_remote, True, traffic)
     else:
-        yield read_file, Traffic()
+        yield Storage(read_file, False, Traffic())
 
 
 @contextmanager

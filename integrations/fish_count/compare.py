@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -98,6 +99,7 @@ def draw(out: Path, runs: dict[str, dict[str, Any]]) -> None:
 
     figure, (epochs, parts, hits) = pyplot.subplots(1, 3, figsize=(16, 5.6), layout="constrained")
     figure.suptitle(f"Training on the same images in the same order, {storages(runs)}")
+    runs = dict(zip(short_names(list(runs)), runs.values(), strict=True))
     draw_epochs(epochs, runs)
     draw_parts(parts, runs)
     draw_hit_rates(hits, runs)
@@ -106,11 +108,11 @@ def draw(out: Path, runs: dict[str, dict[str, Any]]) -> None:
 
 
 def draw_epochs(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
-    """Draw a line per run: the seconds of each epoch."""
+    """Draw a line per run: the seconds of each epoch's training part."""
     for name, summary in runs.items():
         history = summary["history"]
         axes.plot([row["epoch"] + 1 for row in history], [row["epoch_s"] for row in history], "o-", label=name)
-    axes.set(title="Seconds per epoch", xlabel="epoch (the first one fills the cache)", ylabel="seconds")
+    axes.set(title="Seconds per epoch, validation apart", xlabel="epoch (the first one fills the cache)", ylabel="s")
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(color="#eeeeee")
@@ -119,12 +121,22 @@ def draw_epochs(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
 
 def draw_parts(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
     """Draw a bar per run, of a mean epoch's reading, decoding and model seconds."""
+    seconds = [means(summary) for summary in runs.values()]
+    longest = max(each.get("epoch_s", 0.0) for each in seconds)
     left = [0.0] * len(runs)
     for part, color in PART_COLORS.items():
-        seconds = [means(summary).get(f"{part}_s", 0.0) for summary in runs.values()]
-        bars = axes.barh(list(runs), seconds, left=left, color=color, label=f"{part}: {PARTS[part]}")
-        axes.bar_label(bars, [f"{value:.1f}" if value > 0.05 * max(left) else "" for value in seconds], label_type="center")
-        left = [before + value for before, value in zip(left, seconds, strict=True)]
+        values = [each.get(f"{part}_s", 0.0) for each in seconds]
+        bars = axes.barh(list(runs), values, 0.6, left=left, color=color, label=f"{part}: {PARTS[part]}")
+        texts = [f"{value:.1f}" if value > 0.05 * longest else "" for value in values]  # where there is room for it
+        axes.bar_label(bars, texts, label_type="center")
+        left = [before + value for before, value in zip(left, values, strict=True)]
+    axes.bar_label(bars, [f"{total:.1f} s" for total in left], padding=4, fontweight="bold")
     axes.invert_yaxis()
-    axes.set(title="Where the seconds of an epoch went, means after the first", xlabel="seconds")
+    axes.set(title="Where they went, mean of the epochs after the first", xlabel="s", xlim=(0, 1.15 * longest or 1))
     legend_below(axes)
+
+
+def short_names(names: list[str]) -> list[str]:
+    """Return the names of the runs without the folder that contains them all."""
+    common = os.path.commonpath(names) if len(names) > 1 and not any(map(os.path.isabs, names)) else ""
+    return [os.path.relpath(name, common) if common else name for name in names]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import os
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +14,9 @@ import bytecache
 
 from .errors import UserError
 from .storage import URL
+
+if TYPE_CHECKING:
+    from bytecache.http import HttpReader
 
 SUFFIXES = (".jpg", ".jpeg")
 
@@ -89,16 +91,13 @@ def read_file(path: str) -> bytes:
         return file.read()
 
 
-def read_remote(path: str) -> bytes:
-    """Return the bytes of a file from the server that ``remote_storage`` has started."""
-    [data] = _http_reader(os.environ[URL])([os.path.abspath(path)])
-    if isinstance(data, Exception):
-        raise data
-    return data
+def read_remote(paths: list[str]) -> list[bytes | Exception]:
+    """Return the bytes of each file from the server that ``remote_storage`` has started, or why there are none."""
+    return _http_reader(os.environ[URL])(map(os.path.abspath, paths))
 
 
 @functools.cache
-def _http_reader(url: str) -> Callable[[list[str]], list[Any]]:
+def _http_reader(url: str) -> HttpReader:
     from bytecache.http import HttpReader
 
     return HttpReader(url)

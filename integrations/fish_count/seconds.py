@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 PARTS = {  # of an epoch, and of nothing else
-    "reading": "the model waits for a batch, and the storage has a request",
-    "decoding": "the model waits for a batch, and the storage has no request",
-    "model": "the model trains on a batch",
+    "reading": "the model waits for a batch while the storage has requests",
+    "decoding": "the model waits for a batch while the storage has none",
+    "model": "the model trains on a batch, whatever is read and decoded meanwhile",
 }
 
 

@@ -27,29 +27,30 @@ def run(args: argparse.Namespace) -> None:
     train, val, test = split_images(find_images(args.data), args.seed)
     size = common.parse_size(args.size) or image_size(train.paths, args.on_error)
     training_bytes = train.nbytes  # asks for each file's size: once is enough
-    with common.run_folder(args, "last.keras") as history, common.storage(args) as (read, traffic):
-        read_train = cached(read, args.cache, args.maxbytes, training_bytes)
-        read_other = cached(read, "none")  # has its own counters and takes none of the budget
+    with common.run_folder(args, "last.keras") as history, common.open_storage(args) as storage:
+        read_train = cached(storage, args.cache, args.maxbytes, training_bytes)
+        read_other = cached(storage, "none")  # has its own counters and takes none of the budget
         if args.on_error == "skip":
             record_skipped(args.out)
         maxbytes = read_train.cache_stats().maxbytes or 0
         summary = common.start_summary(args, (train, val, test), maxbytes, training_bytes)
         predicted = summary["predicted_hit_rate"]
-        clock = EpochClock(traffic.busy_s)
+        clock = EpochClock(storage.traffic.busy_s)
         summary["history"] = fit(args, (train, val), (read_train, read_other), clock, size, predicted, history)
         summary["cache_stats"] = vars(read_train.cache_stats())
-        summary["storage"] = traffic.summary()
+        summary["storage"] = storage.traffic.summary()
         evaluate(args, (train, test), read_other, summary)
 
 
-def cached(read: Any, policy: str, budget: str = "", training_bytes: int = 0) -> Any:
-    """Put the cache that the user chose around `read`; `budget` may be a percentage of the training data."""
+def cached(storage: common.Storage, policy: str, budget: str = "", training_bytes: int = 0) -> Any:
+    """Read through the cache that the user chose; `budget` may be a percentage of the training data."""
+    read, batched = storage.read, storage.batched
     if policy == "none":
-        return bytecache.fill_once(maxsize=0)(read)  # stores nothing but still counts
+        return bytecache.fill_once(maxsize=0, batched=batched)(read)  # stores nothing but still counts
     maxbytes = common.parse_budget(budget, training_bytes)
     if policy == "lru":
-        return bytecache.lru_cache(maxsize=None, maxbytes=maxbytes)(read)
-    return bytecache.fill_once(maxbytes=maxbytes)(read)
+        return bytecache.lru_cache(maxsize=None, maxbytes=maxbytes, batched=batched)(read)
+    return bytecache.fill_once(maxbytes=maxbytes, batched=batched)(read)
 
 
 def fit(

@@ -65,8 +65,8 @@ def train(args: argparse.Namespace, stack: ExitStack) -> None:
         splits = train_split, val_split, test_split = split_images(find_images(args.data), args.seed)
         size = common.parse_size(args.size) or image_size(train_split.paths, args.on_error)
         training_bytes = train_split.nbytes  # asks for each file's size: once is enough
-        read, traffic = stack.enter_context(common.storage(args))
-        read_train = cached(read, args, training_bytes)
+        storage = stack.enter_context(common.open_storage(args))
+        read_train = cached(storage, args, training_bytes)
         if RANK == 0:
             history = stack.enter_context(common.run_folder(args, "last.pt"))
         else:
@@ -74,7 +74,7 @@ def train(args: argparse.Namespace, stack: ExitStack) -> None:
     if args.on_error == "skip":
         record_skipped(args.out)
     # Has its own counters and takes none of the budget.
-    read_other = bytecache.fill_once(maxsize=0)(read)
+    read_other = bytecache.fill_once(maxsize=0, batched=storage.batched)(storage.read)
     maxbytes = 0 if args.cache == "none" else read_train.cache_stats().maxbytes
     summary = common.start_summary(args, splits, maxbytes, training_bytes) if RANK == 0 else {}
     before = read_train.cache_stats(scope="all")  # a persistent store also counts earlier runs
@@ -82,11 +82,11 @@ def train(args: argparse.Namespace, stack: ExitStack) -> None:
     make_deterministic(args.seed)
     net = FishCount(float(train_split.counts.mean())).to(memory_format=torch.channels_last)
     data = make_dataset(train_split, read_train, args, size), make_dataset(val_split, read_other, args, size)
-    fit(args, net, size, data, (read_train, read_other), EpochClock(traffic.busy_s), history, summary)
+    fit(args, net, size, data, (read_train, read_other), EpochClock(storage.traffic.busy_s), history, summary)
     if RANK == 0:
         summary["history"] = history
         summary["cache_stats"] = vars(read_train.cache_stats(scope="all") - before)
-        summary["storage"] = traffic.summary()
+        summary["storage"] = storage.traffic.summary()
         load(args.out / "model.pt", net=net)
         predictions, counts = predict(net, make_dataset(test_split, read_other, args, size), args.batch_size)
         common.write_results(
@@ -129,19 +129,20 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError("--store is for --cache fill_once, but --cache none stores nothing: leave one of them out")
 
 
-def cached(read: Any, args: argparse.Namespace, training_bytes: int) -> Any:
-    """Put one cache for all processes of the machine around `read`."""
+def cached(storage: common.Storage, args: argparse.Namespace, training_bytes: int) -> Any:
+    """Read through one cache for all processes of the machine."""
+    read, batched = storage.read, storage.batched
     maxbytes = common.parse_budget(args.maxbytes, training_bytes)
     try:
         if args.cache == "none":
-            return bytecache.fill_once(0, shared=True, maxbytes=1)(read)  # stores nothing but still counts
+            return bytecache.fill_once(0, shared=True, maxbytes=1, batched=batched)(read)  # stores nothing but still counts
         if args.store is None:
-            return bytecache.fill_once(shared=True, maxbytes=maxbytes)(read)
+            return bytecache.fill_once(shared=True, maxbytes=maxbytes, batched=batched)(read)
         store = bytecache.SharedStore(args.store, maxbytes=maxbytes)
     except (OSError, ValueError) as error:
         raise UserError(f"the cache cannot be opened: {error}; --store must be a folder on a local disk") from None
     # A later run may find other images under the same names.
-    return bytecache.fill_once(store=store, key=bytecache.file_key, version="JPEG")(read)
+    return bytecache.fill_once(store=store, key=bytecache.file_key, version="JPEG", batched=batched)(read)
 
 
 def make_dataset(split: Split, read: Any, args: argparse.Namespace, size: tuple[int, int]) -> ImageDataset:
