@@ -22,8 +22,9 @@ class TimedDataset(ImageDataset):
         self._clock = clock
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
+        requested = self._clock.now()
         batch = super().__getitem__(index)
-        self._clock.batch_ready()
+        self._clock.batch_ready(requested)
         return batch
 
 

@@ -30,7 +30,7 @@ PATIENCE = 6  # epochs without a better val_mae after which training stops
 
 
 class Storage(NamedTuple):
-    """Where the images are. read: the function that reads one, or, `batched`, a list. traffic: of the server, if any."""
+    """Where the images are. read: reads one, or, `batched`, a list. traffic: of the server, if there is one."""
 
     read: Callable[[Any], Any]
     batched: bool

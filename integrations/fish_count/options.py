@@ -47,8 +47,8 @@ def _trainer_options(parser: argparse.ArgumentParser, caches: list[str], workers
     add("--seed", type=int, default=0, metavar="S", help="of the split, the order and the weights (%(default)s)")
     add("--workers", type=int, default=workers, metavar="W", help=f"{worker_kind} that prefetch batches (%(default)s)")
     add("--latency-ms", type=float, default=0, metavar="MS",
-        help="read from an HTTP server on this machine that takes MS for each request (default: from the folder)")  # fmt: skip
-    add("--parallel", type=int, default=4, metavar="N", help="requests that this server answers at a time (%(default)s)")
+        help="read from an HTTP server that takes MS for each request (default: from the folder)")  # fmt: skip
+    add("--parallel", type=int, default=4, metavar="N", help="requests that the server answers at a time (%(default)s)")
     add("--on-error", choices=["raise", "skip"], default="raise",
         help="a bad image ends the run, or is left out and listed in the summary (%(default)s)")  # fmt: skip
     add("--resume", action="store_true", help="continue the run in RUN after its last epoch")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
+from .storage import Moment
+
 PARTS = {  # of an epoch, and of nothing else
-    "reading": "the model waits for a batch while the storage has requests",
-    "decoding": "the model waits for a batch while the storage has none",
+    "reading": "the model waits for a batch while the storage answers a request",
+    "decoding": "the model waits for a batch while the storage answers none",
     "model": "the model trains on a batch, whatever is read and decoded meanwhile",
 }
 
@@ -15,39 +16,39 @@ PARTS = {  # of an epoch, and of nothing else
 class EpochClock:
     """Divides an epoch between the model, reading and decoding; the three add up to the epoch.
 
-    busy_s: gives the seconds so far in which the storage had a request. ``batch_ready`` and ``batch_used`` may be
-    called by two threads, each in the order of the batches.
+    now: returns the present moment. ``batch_ready`` and ``batch_used`` may be called by two threads, each in the order
+    of the batches.
     """
 
-    def __init__(self, busy_s: Callable[[], float]) -> None:
-        self._busy_s = busy_s
-        self._ready: list[tuple[float, float]] = []  # (time, busy_s) at each
-        self._idle: list[tuple[float, float]] = []
+    def __init__(self, now: Callable[[], Moment]) -> None:
+        self.now = now
+        self._ready: list[tuple[Moment, Moment]] = []  # when each batch was requested, and when it was there
+        self._idle: list[Moment] = []  # when the model had nothing left to do
 
-    def begin_epoch(self) -> None:
-        """Start with an idle model. A pass over the data may have begun before."""
-        self._idle = [self._now()]
+    def begin_epoch(self) -> Moment:
+        """Start now, with an idle model; batches may have been requested before. Return when."""
+        self._idle = [self.now()]
+        return self._idle[0]
 
-    def batch_ready(self) -> None:
+    def batch_ready(self, requested: Moment) -> None:
         """Note that the next batch is there."""
-        self._ready.append(self._now())
+        self._ready.append((requested, self.now()))
 
-    def batch_used(self) -> None:
-        """Note that the model has finished a batch."""
-        self._idle.append(self._now())
+    def batch_used(self) -> Moment:
+        """Note, and return, when the model has finished a batch."""
+        self._idle.append(self.now())
+        return self._idle[-1]
 
     def end_epoch(self) -> dict[str, float]:
         """Return epoch_s, model_s, reading_s and decoding_s."""
         steps = len(self._idle) - 1
-        ready, self._ready = self._ready[-steps:], []  # without those that Keras requests ahead of a pass
+        batches, self._ready = self._ready[-steps:], []  # without those that Keras requests ahead of a pass
         reading_s = decoding_s = 0.0
-        for (idle_at, busy_before), (ready_at, busy_s) in zip(self._idle, ready, strict=False):
-            wait_s = max(0.0, ready_at - idle_at)
-            read_s = min(wait_s, max(0.0, busy_s - busy_before))
+        for idle, (requested, ready) in zip(self._idle, batches, strict=False):
+            start = max(idle, requested)
+            wait_s = max(0.0, ready.at_s - start.at_s)
+            read_s = min(wait_s, max(0.0, ready.busy_s - start.busy_s))
             reading_s, decoding_s = reading_s + read_s, decoding_s + wait_s - read_s
-        epoch_s = self._idle[-1][0] - self._idle[0][0]
+        epoch_s = self._idle[-1].at_s - self._idle[0].at_s
         model_s = epoch_s - reading_s - decoding_s
         return {"epoch_s": epoch_s, "model_s": model_s, "reading_s": reading_s, "decoding_s": decoding_s}
-
-    def _now(self) -> tuple[float, float]:
-        return time.monotonic(), self._busy_s()

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from .errors import UserError
@@ -28,40 +28,50 @@ _spawn = multiprocessing.get_context("spawn")  # the trainer may have loaded wha
 class _Counts(ctypes.Structure):
     _fields_ = [
         ("requests", ctypes.c_long),
-        ("current", ctypes.c_long),  # being answered, or waiting for their turn
+        ("current", ctypes.c_long),
         ("most_at_once", ctypes.c_long),
         ("busy_s", ctypes.c_double),
-        ("busy_since", ctypes.c_double),
+        ("busy_since_s", ctypes.c_double),
     ]
 
 
+class Moment(NamedTuple):
+    """A point in time. busy_s: seconds until then in which the storage was answering a request."""
+
+    at_s: float
+    busy_s: float
+
+
 class Traffic:
-    """What a server is asked for, in memory that the trainer sees as well. requests, most_at_once: so far."""
+    """The requests that a server answers, in memory that its process and the trainer's share."""
 
     def __init__(self) -> None:
         self._counts: Any = _spawn.Value(_Counts)  # with a lock that guards it
 
-    def begin(self) -> None:
-        """Count a request."""
-        with self._counts.get_lock():
-            if self._counts.current == 0:
-                self._counts.busy_since = time.monotonic()
-            self._counts.requests += 1
-            self._counts.current += 1
-            self._counts.most_at_once = max(self._counts.most_at_once, self._counts.current)
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count a request, which is answered meanwhile."""
+        counts = self._counts
+        with counts.get_lock():
+            if counts.current == 0:
+                counts.busy_since_s = time.monotonic()
+            counts.requests += 1
+            counts.current += 1
+            counts.most_at_once = max(counts.most_at_once, counts.current)
+        try:
+            yield
+        finally:
+            with counts.get_lock():
+                counts.current -= 1
+                if counts.current == 0:
+                    counts.busy_s += time.monotonic() - counts.busy_since_s
 
-    def end(self) -> None:
-        """Note that a request has been answered."""
-        with self._counts.get_lock():
-            self._counts.current -= 1
-            if self._counts.current == 0:
-                self._counts.busy_s += time.monotonic() - self._counts.busy_since
-
-    def busy_s(self) -> float:
-        """Return the seconds so far in which the server had at least one request."""
-        with self._counts.get_lock():
-            current_s = time.monotonic() - self._counts.busy_since if self._counts.current else 0.0
-            return self._counts.busy_s + current_s
+    def now(self) -> Moment:
+        """Return this moment."""
+        counts = self._counts
+        with counts.get_lock():
+            at_s = time.monotonic()
+            return Moment(at_s, counts.busy_s + (at_s - counts.busy_since_s if counts.current else 0.0))
 
     def summary(self) -> dict[str, int]:
         """Return how many requests there were, and how many at once."""
@@ -129,13 +139,9 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        self.server.traffic.begin()
-        try:
-            with self.server.turns:
-                time.sleep(self.server.latency_s)
-                self._answer(Path(os.path.normpath(unquote(self.path, errors="surrogateescape"))))
-        finally:
-            self.server.traffic.end()
+        with self.server.turns, self.server.traffic.request():
+            time.sleep(self.server.latency_s)
+            self._answer(Path(os.path.normpath(unquote(self.path, errors="surrogateescape"))))
 
     def _answer(self, path: Path) -> None:
         body = path.read_bytes() if path.is_relative_to(self.server.folder) and path.is_file() else None

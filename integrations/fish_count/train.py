@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
         maxbytes = read_train.cache_stats().maxbytes or 0
         summary = common.start_summary(args, (train, val, test), maxbytes, training_bytes)
         predicted = summary["predicted_hit_rate"]
-        clock = EpochClock(storage.traffic.busy_s)
+        clock = EpochClock(storage.traffic.now)
         summary["history"] = fit(args, (train, val), (read_train, read_other), clock, size, predicted, history)
         summary["cache_stats"] = vars(read_train.cache_stats())
         summary["storage"] = storage.traffic.summary()

@@ -82,7 +82,7 @@ def train(args: argparse.Namespace, stack: ExitStack) -> None:
     make_deterministic(args.seed)
     net = FishCount(float(train_split.counts.mean())).to(memory_format=torch.channels_last)
     data = make_dataset(train_split, read_train, args, size), make_dataset(val_split, read_other, args, size)
-    fit(args, net, size, data, (read_train, read_other), EpochClock(storage.traffic.busy_s), history, summary)
+    fit(args, net, size, data, (read_train, read_other), EpochClock(storage.traffic.now), history, summary)
     if RANK == 0:
         summary["history"] = history
         summary["cache_stats"] = vars(read_train.cache_stats(scope="all") - before)
@@ -131,18 +131,18 @@ def check_options(args: argparse.Namespace) -> None:
 
 def cached(storage: common.Storage, args: argparse.Namespace, training_bytes: int) -> Any:
     """Read through one cache for all processes of the machine."""
-    read, batched = storage.read, storage.batched
+    read, fill_once = storage.read, functools.partial(bytecache.fill_once, batched=storage.batched)
     maxbytes = common.parse_budget(args.maxbytes, training_bytes)
     try:
         if args.cache == "none":
-            return bytecache.fill_once(0, shared=True, maxbytes=1, batched=batched)(read)  # stores nothing but still counts
+            return fill_once(0, shared=True, maxbytes=1)(read)  # stores nothing but still counts
         if args.store is None:
-            return bytecache.fill_once(shared=True, maxbytes=maxbytes, batched=batched)(read)
+            return fill_once(shared=True, maxbytes=maxbytes)(read)
         store = bytecache.SharedStore(args.store, maxbytes=maxbytes)
     except (OSError, ValueError) as error:
         raise UserError(f"the cache cannot be opened: {error}; --store must be a folder on a local disk") from None
     # A later run may find other images under the same names.
-    return bytecache.fill_once(store=store, key=bytecache.file_key, version="JPEG", batched=batched)(read)
+    return fill_once(store=store, key=bytecache.file_key, version="JPEG")(read)
 
 
 def make_dataset(split: Split, read: Any, args: argparse.Namespace, size: tuple[int, int]) -> ImageDataset:
@@ -212,9 +212,9 @@ def train_epoch(
     torch.manual_seed(int(np.random.SeedSequence((args.seed, epoch, RANK)).generate_state(1)[0]))  # for the flips
     model.train()
     sums = torch.zeros(3, dtype=torch.float64)  # of losses, of absolute errors, and the number of samples
-    clock.begin_epoch()
+    requested = clock.begin_epoch()
     for images, counts in loader:  # uint8 (n, 3, h, w), float32 (n,)
-        clock.batch_ready()
+        clock.batch_ready(requested)
         predictions = model(images)  # (n,)
         loss = nn.functional.huber_loss(predictions, counts)
         optimizer.zero_grad()
@@ -222,7 +222,7 @@ def train_epoch(
         optimizer.step()
         n, mae = len(counts), nn.functional.l1_loss(predictions.detach(), counts)
         sums += torch.tensor([n * loss.item(), n * mae.item(), n], dtype=sums.dtype)
-        clock.batch_used()
+        requested = clock.batch_used()
     if WORLD > 1:
         dist.all_reduce(sums)  # also a barrier: no rank continues before all are here
     return float(sums[0] / sums[2]), float(sums[1] / sums[2])

@@ -15,6 +15,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the trainer needs torch")
 for package in ("PIL", "matplotlib"):
     pytest.importorskip(package, reason=f"the trainer needs {package}")
+pytest.importorskip("bytecache.http", reason="the storage is read by HttpReader", exc_type=ImportError)
 
 from integrations.fish_count.__main__ import main  # noqa: E402
 from integrations.fish_count.model_torch import FishCount  # noqa: E402
@@ -64,9 +65,9 @@ def losses(rows):
 
 @pytest.fixture(scope="module")
 def alone(data, tmp_path_factory):
-    """The folder, the history and the output of a run in one process, through a cache of half the data."""
+    """The folder, history and output of a run in one process, through a cache of half the data, read over HTTP."""
     out = tmp_path_factory.mktemp("alone") / "run"
-    return out, *train(data, out, "--maxbytes", "50% of data", "--storage-ms", 1)
+    return out, *train(data, out, "--maxbytes", "50% of data", "--latency-ms", 1)
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +83,12 @@ def test_a_run_leaves_what_train_leaves(alone):
     out, rows, printed = alone
     expected = {"history.csv", "last.pt", "model.pt", "options.json", "report.png", "summary.json"}
     assert set(os.listdir(out)) == expected
-    training = ["currbytes", "hit_rate", "hits", "images_per_s", "load_s", "loss", "mae", "maxbytes", "misses"]
-    assert list(rows[0]) == ["epoch", *training, "storage_ms", "val_loss", "val_mae", "val_misses"]
+    training = ["currbytes", "hit_rate", "hits", "load_s", "loss", "mae", "maxbytes", "misses"]
+    seconds = ["epoch_s", "reading_s", "decoding_s", "model_s", "images_per_s"]
+    validation = ["val_loss", "val_mae", "val_misses"]
+    assert set(rows[0]) == {"epoch", "latency_ms", *training, *seconds, *validation}
     assert [line[:9] for line in printed.splitlines()] == ["48 traini", "epoch  1/", "epoch  2/", "test MAE "]
-    assert "each read from storage delayed by 1 ms" in printed
+    assert "read from storage that answers 4 requests at a time, each in 1 ms" in printed
     assert "predicted" not in printed.splitlines()[1] and "(predicted 0.500)" in printed.splitlines()[2]
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
 
@@ -99,6 +102,14 @@ def test_the_hit_rate_is_that_of_the_budget_and_validation_takes_none_of_it(alon
     assert int(second["currbytes"]) <= summary["maxbytes"] == summary["training_bytes"] // 2
     assert [first["val_misses"], second["val_misses"]] == ["6", "6"]
     assert summary["cache_stats"]["hits"] + summary["cache_stats"]["misses"] == 2 * TRAINING
+    assert summary["storage"]["requests"] == summary["cache_stats"]["misses"] + 2 * 6 + 6  # validation and test
+
+
+def test_the_seconds_of_an_epoch_are_those_of_its_parts(alone):
+    """Reading, decoding and the model add up to it."""
+    for row in alone[1]:
+        parts = [float(row[name]) for name in ("reading_s", "decoding_s", "model_s")]
+        assert min(parts) >= 0 and sum(parts) == pytest.approx(float(row["epoch_s"]))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
