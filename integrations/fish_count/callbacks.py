@@ -36,8 +36,10 @@ class EpochMetrics(keras.callbacks.Callback):
         self._images, self._read_val, self._clock, self._latency_ms = images, read_val, clock, latency_ms
         self._val_before = read_val.cache_stats()
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._clock.begin_epoch()
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        # Not earlier: before the first step TensorFlow may wait for seconds until a thread of the last epoch has ended.
+        if batch == 0:
+            self._clock.begin_epoch()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self._clock.batch_used()

@@ -132,11 +132,13 @@ def draw_parts(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
         left = [before + value for before, value in zip(left, values, strict=True)]
     axes.bar_label(bars, [f"{total:.1f} s" for total in left], padding=4, fontweight="bold")
     axes.invert_yaxis()
-    axes.set(title="Where they went, mean of the epochs after the first", xlabel="s", xlim=(0, 1.15 * longest or 1))
+    axes.set(title="Where they went, mean of the epochs after the first", xlabel="s", xlim=(0, 1.2 * longest or 1))
     legend_below(axes)
 
 
 def short_names(names: list[str]) -> list[str]:
     """Return the names of the runs without the folder that contains them all."""
-    common = os.path.commonpath(names) if len(names) > 1 and not any(map(os.path.isabs, names)) else ""
-    return [os.path.relpath(name, common) if common else name for name in names]
+    return [
+        os.path.relpath(name, os.path.commonpath([os.path.dirname(os.path.abspath(each)) for each in names]))
+        for name in names
+    ]
