@@ -8,10 +8,10 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -21,20 +21,12 @@ from .data import Split, read_file, read_remote, storage_note
 from .errors import UserError
 from .requirements import require
 from .skipped import read_skipped
-from .storage import Traffic, remote_storage
+from .storage import Storage, remote_storage
 
 LEARNING_RATE = 3e-3
 History = list[dict[str, float]]  # a row of metrics per epoch
 BAD_IMAGE_REMEDY = "remove or replace the file, pass --size HxW if sizes differ, or --on-error skip to leave it out"
 PATIENCE = 6  # epochs without a better val_mae after which training stops
-
-
-class Storage(NamedTuple):
-    """Where the images are. read: reads one, or, `batched`, a list. traffic: of the server, if there is one."""
-
-    read: Callable[[Any], Any]
-    batched: bool
-    traffic: Traffic
 
 
 def check_options(args: argparse.Namespace, min_workers: int = 1) -> None:
@@ -56,7 +48,7 @@ def open_storage(args: argparse.Namespace) -> Iterator[Storage]:
         with remote_storage(args.data, args.latency_ms, args.parallel) as traffic:
             yield Storage(read_remote, True, traffic)
     else:
-        yield Storage(read_file, False, Traffic())
+        yield Storage(read_file, False)
 
 
 @contextmanager

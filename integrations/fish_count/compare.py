@@ -138,7 +138,6 @@ def draw_parts(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
 
 def short_names(names: list[str]) -> list[str]:
     """Return the names of the runs without the folder that contains them all."""
-    return [
-        os.path.relpath(name, os.path.commonpath([os.path.dirname(os.path.abspath(each)) for each in names]))
-        for name in names
-    ]
+    paths = [os.path.abspath(name) for name in names]
+    folder = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return [os.path.relpath(path, folder) for path in paths]

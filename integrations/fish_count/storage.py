@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -77,6 +77,22 @@ class Traffic:
         """Return how many requests there were, and how many at once."""
         with self._counts.get_lock():
             return {"requests": self._counts.requests, "most_at_once": self._counts.most_at_once}
+
+
+class Storage(NamedTuple):
+    """Where the images are. read: reads one, or, if `batched`, a list. traffic: of the server, if there is one."""
+
+    read: Callable[[Any], Any]
+    batched: bool
+    traffic: Traffic | None = None
+
+    def now(self) -> Moment:
+        """Return this moment; files in a folder are no requests."""
+        return self.traffic.now() if self.traffic else Moment(time.monotonic(), 0.0)
+
+    def summary(self) -> dict[str, int]:
+        """Return what the server has counted."""
+        return self.traffic.summary() if self.traffic else {}
 
 
 @contextmanager

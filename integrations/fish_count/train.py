@@ -35,10 +35,10 @@ def run(args: argparse.Namespace) -> None:
         maxbytes = read_train.cache_stats().maxbytes or 0
         summary = common.start_summary(args, (train, val, test), maxbytes, training_bytes)
         predicted = summary["predicted_hit_rate"]
-        clock = EpochClock(storage.traffic.now)
+        clock = EpochClock(storage.now)
         summary["history"] = fit(args, (train, val), (read_train, read_other), clock, size, predicted, history)
         summary["cache_stats"] = vars(read_train.cache_stats())
-        summary["storage"] = storage.traffic.summary()
+        summary["storage"] = storage.summary()
         evaluate(args, (train, test), read_other, summary)
 
 

@@ -82,11 +82,11 @@ def train(args: argparse.Namespace, stack: ExitStack) -> None:
     make_deterministic(args.seed)
     net = FishCount(float(train_split.counts.mean())).to(memory_format=torch.channels_last)
     data = make_dataset(train_split, read_train, args, size), make_dataset(val_split, read_other, args, size)
-    fit(args, net, size, data, (read_train, read_other), EpochClock(storage.traffic.now), history, summary)
+    fit(args, net, size, data, (read_train, read_other), EpochClock(storage.now), history, summary)
     if RANK == 0:
         summary["history"] = history
         summary["cache_stats"] = vars(read_train.cache_stats(scope="all") - before)
-        summary["storage"] = storage.traffic.summary()
+        summary["storage"] = storage.summary()
         load(args.out / "model.pt", net=net)
         predictions, counts = predict(net, make_dataset(test_split, read_other, args, size), args.batch_size)
         common.write_results(
