@@ -1,4 +1,4 @@
-"""What did the two runs of `make demo` do, the fish-count trainer with an LRU cache and with a fill-once cache?
+"""What did the runs of `make demo` do, the fish-count trainer without a cache, through LRU and through fill-once?
 
     python -m benchmarks.demo [--runs DIR ...] [--json FILE]
 
@@ -16,12 +16,16 @@ from typing import Any
 
 from benchmarks.harness.report import Report, Table, main
 
-PACKAGES = ("tensorflow-cpu", "keras", "simplejpeg")
-RUNS = ("demo/lru", "demo/fill_once")
-NAMES = {"lru": "LRU", "fill_once": "`fill_once`"}
-PER_EPOCH = ("hit_rate", "misses", "load_s")
+PACKAGES = ("tensorflow-cpu", "keras", "simplejpeg", "pycurl")
+RUNS = ("demo/none", "demo/lru", "demo/fill_once")
+NAMES = {"none": "none", "lru": "LRU", "fill_once": "`fill_once`"}
+PER_EPOCH = ("hit_rate", "misses", "epoch_s", "reading_s", "decoding_s", "model_s")
 PER_RUN = ("predicted_hit_rate", "test_mae", "median_mae")
-OPTIONS = ("cache", "maxbytes", "storage_ms")
+OPTIONS = ("cache", "maxbytes", "latency_ms", "parallel")
+COLUMNS = (
+    "cache for half the data", "hit rate", "predicted", "reads per epoch", "seconds per epoch", "of LRU's", "reading",
+    "decoding", "model", "test MAE", "MAE of the median",
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,23 +51,26 @@ def results(path: Path) -> dict[str, Any]:
 
 def tables(report: Report) -> Iterator[Table]:
     """Make a table with a row per run."""
-    first = report["runs"][0]
-    columns = (
-        "cache for half the data", "hit rate", "predicted", "reads per epoch", "seconds in reads per epoch", "test MAE",
-        "MAE of the median",
-    )  # fmt: skip
+    runs = report["runs"]
+    [lru_s] = [run["epoch_s"] for run in runs if run["cache"] == "lru"]
     rows = [
         (
             NAMES[run["cache"]],
             *(f"{run[name]:.3f}" for name in ("hit_rate", "predicted_hit_rate")),
             f"{run['misses']:.0f}",
-            f"{run['load_s']:.1f}",
+            f"{run['epoch_s']:.1f}",
+            f"{run['epoch_s'] / lru_s:.2f}",
+            *(f"{run[f'{part}_s']:.1f}" for part in ("reading", "decoding", "model")),
             *(f"{run[name]:.3f}" for name in ("test_mae", "median_mae")),
         )
-        for run in report["runs"]
+        for run in runs
     ]
-    title = f"Means over epochs 2 to {first['epochs']}, with {first['storage_ms']} ms added to each read"
-    yield Table("runs", title, columns, rows)
+    latency_ms, parallel = float(runs[0]["latency_ms"]), int(runs[0]["parallel"])
+    storage = f"storage that answers {parallel} requests at a time, each in {latency_ms:g} ms"
+    title = (
+        f"Means over epochs 2 to {runs[0]['epochs']}, with {storage}: at most {1000 * parallel / latency_ms:g} a second"
+    )
+    yield Table("runs", title, COLUMNS, rows)
 
 
 if __name__ == "__main__":

@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from bytecache.keras import ImageDataset
+
 from .common import epoch_line, learning_rate
+from .seconds import EpochClock
+
+
+class TimedDataset(ImageDataset):
+    """A data set that tells a clock when a batch is there."""
+
+    def __init__(self, *args: Any, clock: EpochClock, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._clock = clock
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        requested = self._clock.now()
+        batch = super().__getitem__(index)
+        self._clock.batch_ready(requested)
+        return batch
 
 
 class EpochMetrics(keras.callbacks.Callback):
-    """Further metrics in the logs: images per second of the training part, misses of validation, the delay per read."""
+    """Further metrics in the logs: where the seconds of the training part went, misses of validation, the latency."""
 
-    def __init__(self, images: int, read_val: Callable[..., Any], storage_ms: float) -> None:
+    def __init__(self, images: int, read_val: Callable[..., Any], clock: EpochClock, latency_ms: float) -> None:
         super().__init__()
-        self._images, self._read_val, self._storage_ms = images, read_val, storage_ms
-        self._started = self._trained_s = 0.0
+        self._images, self._read_val, self._clock, self._latency_ms = images, read_val, clock, latency_ms
         self._val_before = read_val.cache_stats()
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._started = time.perf_counter()
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        # Not earlier: before the first step TensorFlow may wait for seconds until a thread of the last epoch has ended.
+        if batch == 0:
+            self._clock.begin_epoch()
 
-    def on_test_begin(self, logs: dict | None = None) -> None:
-        self._trained_s = time.perf_counter() - self._started
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._clock.batch_used()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         now = self._read_val.cache_stats()
-        logs["images_per_s"] = self._images / self._trained_s
+        logs |= self._clock.end_epoch()
+        logs["images_per_s"] = self._images / logs["epoch_s"]
         logs["val_misses"] = (now - self._val_before).misses
-        logs["storage_ms"] = self._storage_ms
+        logs["latency_ms"] = self._latency_ms
         self._val_before = now
 
 

@@ -17,9 +17,11 @@ import numpy as np
 
 import bytecache
 
-from .data import Split, delay_note
+from .data import Split, read_file, read_remote, storage_note
 from .errors import UserError
+from .requirements import require
 from .skipped import read_skipped
+from .storage import Storage, remote_storage
 
 LEARNING_RATE = 3e-3
 History = list[dict[str, float]]  # a row of metrics per epoch
@@ -29,12 +31,24 @@ PATIENCE = 6  # epochs without a better val_mae after which training stops
 
 def check_options(args: argparse.Namespace, min_workers: int = 1) -> None:
     """Raise UserError if an option is not valid."""
-    for name, minimum in (("epochs", 1), ("batch_size", 1), ("workers", min_workers), ("seed", 0)):
+    for name, minimum in (("epochs", 1), ("batch_size", 1), ("workers", min_workers), ("seed", 0), ("parallel", 1)):
         if getattr(args, name) < minimum:
             raise UserError(f"--{name.replace('_', '-')} must be {minimum} or more, got {getattr(args, name)}")
-    if not 0 <= args.storage_ms < 60_000:
-        raise UserError(f"--storage-ms must be at least 0 and below 60000, got {args.storage_ms}")
+    if not 0 <= args.latency_ms < 10_000:
+        raise UserError(f"--latency-ms must be at least 0 and below 10000, got {args.latency_ms}")
+    if args.latency_ms:
+        require("bytecache.http")
     parse_size(args.size)
+
+
+@contextmanager
+def open_storage(args: argparse.Namespace) -> Iterator[Storage]:
+    """Give what to read from: the folder, or a server that runs meanwhile."""
+    if args.latency_ms:
+        with remote_storage(args.data, args.latency_ms, args.parallel) as traffic:
+            yield Storage(read_remote, True, traffic)
+    else:
+        yield Storage(read_file, False)
 
 
 @contextmanager
@@ -122,12 +136,12 @@ def start_summary(
 ) -> dict[str, Any]:
     """Print what is read through which cache; return the first entries of the summary."""
     train, val, test = splits
-    fraction, note = maxbytes / training_bytes, delay_note(args.storage_ms)
+    fraction, note = maxbytes / training_bytes, storage_note(args.latency_ms, args.parallel)
     share = "all" if fraction >= 1 else f"{fraction:.3f}"
     print(
         f"{len(train.paths)} training images, {training_bytes:,} bytes; {len(val.paths)} for validation, "
         f"{len(test.paths)} for test; cache {args.cache}, {maxbytes:,} bytes = {share} of the training data"
-        + (f"; {note}" if note else ""),
+        + (f"; read {note}" if note else ""),
         flush=True,
     )
     predicted = bytecache.predict_hit_rate(args.cache, fraction)
@@ -149,7 +163,8 @@ def epoch_line(epoch: int, epochs: int, logs: dict[str, float], predicted_hit_ra
     return (
         f"epoch {epoch + 1:>2}/{epochs}  loss {logs['loss']:6.3f}  val MAE {logs['val_mae']:6.3f}  "
         f"hit rate {logs['hit_rate']:.3f} {predicted:<17}  "
-        f"{logs['images_per_s']:5.0f} images/s  load {logs['load_s']:5.1f} s"
+        f"{logs['epoch_s']:5.1f} s: model {logs['model_s']:.1f}, reading {logs['reading_s']:.1f}, "
+        f"decoding {logs['decoding_s']:.1f}"
     )
 
 

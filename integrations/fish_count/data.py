@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 import bytecache
 
 from .errors import UserError
+from .storage import URL
+
+if TYPE_CHECKING:
+    from bytecache.http import HttpReader
 
 SUFFIXES = (".jpg", ".jpeg")
 
@@ -83,22 +85,26 @@ def image_size(paths: list[str], on_error: str) -> tuple[int, int]:
     return sizes.most_common(1)[0][0]
 
 
-def make_reader(storage_ms: float) -> Callable[[str], bytes]:
-    """Return a function that reads a file, each time `storage_ms` slower, as from remote storage.
-
-    It can be pickled, for worker processes that are not forked.
-    """
-    return functools.partial(read_file, storage_ms)
-
-
-def read_file(storage_ms: float, path: str) -> bytes:
-    """Return the bytes of a file, after a delay."""
-    if storage_ms:
-        time.sleep(storage_ms / 1000)
+def read_file(path: str) -> bytes:
+    """Return the bytes of a file."""
     with open(path, "rb") as file:
         return file.read()
 
 
-def delay_note(storage_ms: float) -> str:
-    """Return what every output says about the delay: nothing if there is none."""
-    return f"each read from storage delayed by {storage_ms:g} ms" if storage_ms else ""
+def read_remote(paths: list[str]) -> list[bytes | Exception]:
+    """Return the bytes of each file from the server that ``remote_storage`` has started, or why there are none."""
+    return _http_reader(os.environ[URL])(map(os.path.abspath, paths))
+
+
+@functools.cache
+def _http_reader(url: str) -> HttpReader:
+    from bytecache.http import HttpReader
+
+    return HttpReader(url)
+
+
+def storage_note(latency_ms: float, parallel: int) -> str:
+    """Return what every output says about the storage: nothing if files are read from their folder."""
+    if not latency_ms:
+        return ""
+    return f"from storage that answers {parallel} requests at a time, each in {latency_ms:g} ms"

@@ -46,7 +46,9 @@ def _trainer_options(parser: argparse.ArgumentParser, caches: list[str], workers
     add("--size", metavar="HxW", help="resize images to this height and width in pixels (default: as they are)")
     add("--seed", type=int, default=0, metavar="S", help="of the split, the order and the weights (%(default)s)")
     add("--workers", type=int, default=workers, metavar="W", help=f"{worker_kind} that prefetch batches (%(default)s)")
-    add("--storage-ms", type=float, default=0, metavar="MS", help="delay each read, to simulate remote storage")
+    add("--latency-ms", type=float, default=0, metavar="MS",
+        help="read from an HTTP server that takes MS for each request (default: from the folder)")  # fmt: skip
+    add("--parallel", type=int, default=4, metavar="N", help="requests that the server answers at a time (%(default)s)")
     add("--on-error", choices=["raise", "skip"], default="raise",
         help="a bad image ends the run, or is left out and listed in the summary (%(default)s)")  # fmt: skip
     add("--resume", action="store_true", help="continue the run in RUN after its last epoch")
@@ -63,4 +65,4 @@ def predict_options(parser: argparse.ArgumentParser) -> None:
 def compare_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``compare`` to its parser."""
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder that train or train_torch wrote")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="draw the hit rates into this PNG file")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="draw the comparison into this PNG file")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .data import delay_note
+from .data import storage_note
 
 
 def write_report(out: Path, summary: dict[str, Any], predictions: np.ndarray, counts: np.ndarray) -> None:
@@ -34,7 +34,7 @@ def title(summary: dict[str, Any]) -> str:
     held, policy = summary["history"][-1]["currbytes"], summary["options"]["cache"]
     cache = f"{policy} with a budget of {maxbytes / 1e6:.3g} MB" if policy != "none" else "no cache"
     second = f"the cache held {held / 1e6:.3g} MB at the end, {held_share(summary):.0%} of the bytes"
-    note = delay_note(float(summary["options"]["storage_ms"]))
+    note = storage_of(summary)
     return (
         f"Counting fish: {training_bytes / 1e6:.3g} MB of training images, read through {cache}\n"
         f"{second if policy != 'none' else 'every epoch reads all of them'}{', ' if note else ''}{note}"
@@ -89,11 +89,14 @@ def draw_hit_rates(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
 
 
 def describe(summary: dict[str, Any]) -> str:
-    """Say what cache a run had, what that held, and how long its reads were delayed."""
-    policy, delay = summary["options"]["cache"], float(summary["options"]["storage_ms"])
-    held = held_share(summary)
-    cache = "no cache" if policy == "none" else f"{policy}, held {held:.0%} of the bytes"
-    return f"{cache}, {delay:g} ms added per read" if delay else cache
+    """Say what cache a run had, and what that held."""
+    policy = summary["options"]["cache"]
+    return "no cache" if policy == "none" else f"{policy}, held {held_share(summary):.0%} of the bytes"
+
+
+def storage_of(summary: dict[str, Any]) -> str:
+    """Say what storage a run read from, if not from a folder."""
+    return storage_note(float(summary["options"]["latency_ms"]), int(summary["options"]["parallel"]))
 
 
 def held_share(summary: dict[str, Any]) -> float:

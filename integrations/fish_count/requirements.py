@@ -12,6 +12,7 @@ PACKAGES = {  # module: name, extra of bytecache
     "matplotlib": ("matplotlib", "plot"),
     "keras": ("Keras and a backend", "keras"),
     "torch": ("PyTorch", "torch"),
+    "bytecache.http": ("pycurl", "http"),
 }
 
 

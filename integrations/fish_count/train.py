@@ -14,9 +14,10 @@ import numpy as np
 import bytecache
 
 from . import common
-from .data import Split, find_images, image_size, make_reader, split_images
+from .data import Split, find_images, image_size, split_images
 from .errors import UserError
 from .keras_import import import_keras
+from .seconds import EpochClock
 from .skipped import record_skipped
 
 
@@ -26,40 +27,44 @@ def run(args: argparse.Namespace) -> None:
     train, val, test = split_images(find_images(args.data), args.seed)
     size = common.parse_size(args.size) or image_size(train.paths, args.on_error)
     training_bytes = train.nbytes  # asks for each file's size: once is enough
-    read_train = cached(make_reader(args.storage_ms), args.cache, args.maxbytes, training_bytes)
-    read_other = cached(make_reader(args.storage_ms), "none")  # has its own counters and takes none of the budget
-    with common.run_folder(args, "last.keras") as history:
+    with common.run_folder(args, "last.keras") as history, common.open_storage(args) as storage:
+        read_train = cached(storage, args.cache, args.maxbytes, training_bytes)
+        read_other = cached(storage, "none")  # has its own counters and takes none of the budget
         if args.on_error == "skip":
             record_skipped(args.out)
         maxbytes = read_train.cache_stats().maxbytes or 0
         summary = common.start_summary(args, (train, val, test), maxbytes, training_bytes)
         predicted = summary["predicted_hit_rate"]
-        summary["history"] = fit(args, (train, val), (read_train, read_other), size, predicted, history)
+        clock = EpochClock(storage.now)
+        summary["history"] = fit(args, (train, val), (read_train, read_other), clock, size, predicted, history)
         summary["cache_stats"] = vars(read_train.cache_stats())
+        summary["storage"] = storage.summary()
         evaluate(args, (train, test), read_other, summary)
 
 
-def cached(read: Any, policy: str, budget: str = "", training_bytes: int = 0) -> Any:
-    """Put the cache that the user chose around `read`; `budget` may be a percentage of the training data."""
+def cached(storage: common.Storage, policy: str, budget: str = "", training_bytes: int = 0) -> Any:
+    """Read through the cache that the user chose; `budget` may be a percentage of the training data."""
+    read, batched = storage.read, storage.batched
     if policy == "none":
-        return bytecache.fill_once(maxsize=0)(read)  # stores nothing but still counts
+        return bytecache.fill_once(maxsize=0, batched=batched)(read)  # stores nothing but still counts
     maxbytes = common.parse_budget(budget, training_bytes)
     if policy == "lru":
-        return bytecache.lru_cache(maxsize=None, maxbytes=maxbytes)(read)
-    return bytecache.fill_once(maxbytes=maxbytes)(read)
+        return bytecache.lru_cache(maxsize=None, maxbytes=maxbytes, batched=batched)(read)
+    return bytecache.fill_once(maxbytes=maxbytes, batched=batched)(read)
 
 
 def fit(
-    args: argparse.Namespace, splits: tuple[Split, Split], reads: tuple[Any, Any], size: tuple[int, int],
-    predicted: float, history: common.History,
+    args: argparse.Namespace, splits: tuple[Split, Split], reads: tuple[Any, Any], clock: EpochClock,
+    size: tuple[int, int], predicted: float, history: common.History,
 ) -> common.History:  # fmt: skip
     """Train, from the last epoch of `history` on, and return the whole history: a row of metrics per epoch."""
     keras = import_keras()
+    from .callbacks import TimedDataset
     from .model import build_model
 
     (train, val), (read_train, read_val) = splits, reads
     keras.utils.set_random_seed(args.seed)
-    train_set = make_dataset(train, args, read_train, shuffle=True, workers=args.workers)
+    train_set = make_dataset(train, args, read_train, TimedDataset, shuffle=True, workers=args.workers, clock=clock)
     val_set = make_dataset(val, args, read_val)
     train_set.epoch = len(history)
     model = (
@@ -67,7 +72,7 @@ def fit(
         if history
         else build_model(size, float(train.counts.mean()), common.LEARNING_RATE)
     )
-    callbacks = metric_callbacks(args, len(history), len(train.paths), (read_train, read_val), predicted)
+    callbacks = metric_callbacks(args, len(history), len(train.paths), reads, clock, predicted)
     try:
         model.fit(
             train_set, validation_data=val_set, epochs=args.epochs, initial_epoch=len(history), verbose=0,
@@ -80,7 +85,7 @@ def fit(
 
 
 def metric_callbacks(
-    args: argparse.Namespace, first_epoch: int, images: int, reads: tuple[Any, Any], predicted: float
+    args: argparse.Namespace, first_epoch: int, images: int, reads: tuple[Any, Any], clock: EpochClock, predicted: float
 ) -> list[Any]:
     """Return the callbacks that add metrics to the logs and print them; each needs what those before it add."""
     from bytecache.keras import CacheReport
@@ -90,7 +95,7 @@ def metric_callbacks(
     read_train, read_val = reads
     return [
         CacheReport(read_train),
-        EpochMetrics(images, read_val, args.storage_ms),
+        EpochMetrics(images, read_val, clock, args.latency_ms),
         CosineDecay(args.epochs),
         StopOnCtrlC(),
         EpochLine(first_epoch, args.epochs, predicted),
@@ -122,11 +127,11 @@ def load_model(path: Path) -> Any:
         raise UserError(f"{path} cannot be loaded: {error}: train again into another --out") from None
 
 
-def make_dataset(split: Split, args: argparse.Namespace, read: Any, **options: Any) -> Any:
-    """Return a data set for Keras; it resizes only if --size is given."""
+def make_dataset(split: Split, args: argparse.Namespace, read: Any, kind: Any = None, **options: Any) -> Any:
+    """Return a data set for Keras, an ImageDataset or a `kind` of it; it resizes only if --size is given."""
     from bytecache.keras import ImageDataset
 
-    return ImageDataset(
+    return (kind or ImageDataset)(
         split.paths, split.counts, batch_size=args.batch_size, load=read, size=common.parse_size(args.size),
         seed=args.seed, on_error=args.on_error, **{"shuffle": False, **options},
     )  # fmt: skip

@@ -16,7 +16,6 @@ import gc
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -34,9 +33,10 @@ from bytecache.torch import CacheReport, EpochSampler, ImageDataset, SampleError
 from . import common
 from .checkpoint_torch import epochs_since_best, load, save
 from .common import History
-from .data import Split, find_images, image_size, make_reader, split_images
+from .data import Split, find_images, image_size, split_images
 from .errors import UserError
 from .model_torch import FishCount
+from .seconds import EpochClock
 from .skipped import record_skipped
 
 RANK, WORLD = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # torchrun sets them
@@ -45,8 +45,8 @@ RANK, WORLD = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1
 def run(args: argparse.Namespace) -> None:
     """Train, and write RUN/: model.pt, last.pt, history.csv, summary.json, report.png."""
     try:
-        with ExitStack() as run_folder:  # entered by rank 0
-            train(args, run_folder)
+        with ExitStack() as stack:
+            train(args, stack)
     except SampleError as error:  # also from a worker process
         raise UserError(f"{error.path}: {error.reason}; {common.BAD_IMAGE_REMEDY}") from None
     except KeyboardInterrupt:
@@ -58,22 +58,23 @@ def run(args: argparse.Namespace) -> None:
         raise SystemExit(130) from None
 
 
-def train(args: argparse.Namespace, run_folder: ExitStack) -> None:
-    """Do everything that one rank does, from the files to the report."""
+def train(args: argparse.Namespace, stack: ExitStack) -> None:
+    """Do everything that one rank does, from the files to the report; `stack` ends what it begins."""
     with rank_0_first():
         check_options(args)
         splits = train_split, val_split, test_split = split_images(find_images(args.data), args.seed)
         size = common.parse_size(args.size) or image_size(train_split.paths, args.on_error)
         training_bytes = train_split.nbytes  # asks for each file's size: once is enough
-        read_train = cached(make_reader(args.storage_ms), args, training_bytes)
+        storage = stack.enter_context(common.open_storage(args))
+        read_train = cached(storage, args, training_bytes)
         if RANK == 0:
-            history = run_folder.enter_context(common.run_folder(args, "last.pt"))
+            history = stack.enter_context(common.run_folder(args, "last.pt"))
         else:
             history = common.read_history(args.out) if args.resume else []
     if args.on_error == "skip":
         record_skipped(args.out)
     # Has its own counters and takes none of the budget.
-    read_other = bytecache.fill_once(maxsize=0)(make_reader(args.storage_ms))
+    read_other = bytecache.fill_once(maxsize=0, batched=storage.batched)(storage.read)
     maxbytes = 0 if args.cache == "none" else read_train.cache_stats().maxbytes
     summary = common.start_summary(args, splits, maxbytes, training_bytes) if RANK == 0 else {}
     before = read_train.cache_stats(scope="all")  # a persistent store also counts earlier runs
@@ -81,10 +82,11 @@ def train(args: argparse.Namespace, run_folder: ExitStack) -> None:
     make_deterministic(args.seed)
     net = FishCount(float(train_split.counts.mean())).to(memory_format=torch.channels_last)
     data = make_dataset(train_split, read_train, args, size), make_dataset(val_split, read_other, args, size)
-    fit(args, net, size, data, (read_train, read_other), history, summary)
+    fit(args, net, size, data, (read_train, read_other), EpochClock(storage.now), history, summary)
     if RANK == 0:
         summary["history"] = history
         summary["cache_stats"] = vars(read_train.cache_stats(scope="all") - before)
+        summary["storage"] = storage.summary()
         load(args.out / "model.pt", net=net)
         predictions, counts = predict(net, make_dataset(test_split, read_other, args, size), args.batch_size)
         common.write_results(
@@ -127,19 +129,20 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError("--store is for --cache fill_once, but --cache none stores nothing: leave one of them out")
 
 
-def cached(read: Any, args: argparse.Namespace, training_bytes: int) -> Any:
-    """Put one cache for all processes of the machine around `read`."""
+def cached(storage: common.Storage, args: argparse.Namespace, training_bytes: int) -> Any:
+    """Read through one cache for all processes of the machine."""
+    read, fill_once = storage.read, functools.partial(bytecache.fill_once, batched=storage.batched)
     maxbytes = common.parse_budget(args.maxbytes, training_bytes)
     try:
         if args.cache == "none":
-            return bytecache.fill_once(0, shared=True, maxbytes=1)(read)  # stores nothing but still counts
+            return fill_once(0, shared=True, maxbytes=1)(read)  # stores nothing but still counts
         if args.store is None:
-            return bytecache.fill_once(shared=True, maxbytes=maxbytes)(read)
+            return fill_once(shared=True, maxbytes=maxbytes)(read)
         store = bytecache.SharedStore(args.store, maxbytes=maxbytes)
     except (OSError, ValueError) as error:
         raise UserError(f"the cache cannot be opened: {error}; --store must be a folder on a local disk") from None
     # A later run may find other images under the same names.
-    return bytecache.fill_once(store=store, key=bytecache.file_key, version="JPEG")(read)
+    return fill_once(store=store, key=bytecache.file_key, version="JPEG")(read)
 
 
 def make_dataset(split: Split, read: Any, args: argparse.Namespace, size: tuple[int, int]) -> ImageDataset:
@@ -161,7 +164,7 @@ def check_size(size: tuple[int, int], image: Tensor) -> Tensor:
 
 def fit(
     args: argparse.Namespace, net: FishCount, size: tuple[int, int], data: tuple[ImageDataset, ImageDataset],
-    reads: tuple[Any, Any], history: History, summary: dict[str, Any],
+    reads: tuple[Any, Any], clock: EpochClock, history: History, summary: dict[str, Any],
 ) -> None:  # fmt: skip
     """Train `net`; append a row per epoch to `history` and to history.csv."""
     (train_set, val_set), (read_train, read_val) = data, reads
@@ -180,13 +183,13 @@ def fit(
     first_epoch = len(history)
     for epoch in range(first_epoch, args.epochs):
         sampler.set_epoch(epoch)
-        started = time.perf_counter()
-        loss, mae = train_epoch(args, epoch, model, optimizer, loader)
-        images_per_s = len(train_set) / (time.perf_counter() - started)
+        loss, mae = train_epoch(args, epoch, model, optimizer, loader, clock)
+        seconds = clock.end_epoch()
         if RANK == 0:
-            row = {"epoch": epoch, **report.end_epoch(), "images_per_s": images_per_s, "loss": loss, "mae": mae}
+            row = {"epoch": epoch, **report.end_epoch(), **seconds, "loss": loss, "mae": mae}
+            row |= {"images_per_s": len(train_set) / seconds["epoch_s"], "latency_ms": args.latency_ms}
             row |= validate(net, val_set, args.batch_size)
-            row |= {"val_misses": val_report.end_epoch()["misses"], "storage_ms": args.storage_ms}
+            row |= {"val_misses": val_report.end_epoch()["misses"]}
             history.append(row)
             save(args.out, history, size, net=net, optimizer=optimizer)
             predicted = None if epoch == first_epoch else summary["predicted_hit_rate"]
@@ -200,15 +203,18 @@ def fit(
 
 
 def train_epoch(
-    args: argparse.Namespace, epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader
-) -> tuple[float, float]:
+    args: argparse.Namespace, epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader,
+    clock: EpochClock,
+) -> tuple[float, float]:  # fmt: skip
     """Train for one epoch; return loss and mean absolute error, means over the samples of all ranks."""
     for group in optimizer.param_groups:
         group["lr"] = common.learning_rate(epoch, args.epochs)
     torch.manual_seed(int(np.random.SeedSequence((args.seed, epoch, RANK)).generate_state(1)[0]))  # for the flips
     model.train()
     sums = torch.zeros(3, dtype=torch.float64)  # of losses, of absolute errors, and the number of samples
+    requested = clock.begin_epoch()
     for images, counts in loader:  # uint8 (n, 3, h, w), float32 (n,)
+        clock.batch_ready(requested)
         predictions = model(images)  # (n,)
         loss = nn.functional.huber_loss(predictions, counts)
         optimizer.zero_grad()
@@ -216,6 +222,7 @@ def train_epoch(
         optimizer.step()
         n, mae = len(counts), nn.functional.l1_loss(predictions.detach(), counts)
         sums += torch.tensor([n * loss.item(), n * mae.item(), n], dtype=sums.dtype)
+        requested = clock.batch_used()
     if WORLD > 1:
         dist.all_reduce(sums)  # also a barrier: no rank continues before all are here
     return float(sums[0] / sums[2]), float(sums[1] / sums[2])

@@ -17,6 +17,7 @@ import bytecache
 
 for package in ("keras", "PIL", "matplotlib"):
     pytest.importorskip(package, reason=f"the trainer needs {package}")
+pytest.importorskip("bytecache.http", reason="the storage is read by HttpReader", exc_type=ImportError)
 
 from integrations.fish_count.__main__ import main  # noqa: E402
 
@@ -36,11 +37,16 @@ def history(out):
     return list(csv.DictReader((out / "history.csv").read_text().splitlines()))
 
 
+def losses(rows):
+    """Return the losses as they were written: equal only if every bit is."""
+    return [(row["loss"], row["val_loss"]) for row in rows]
+
+
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
-    """Two epochs through a cache of half the data, and what was printed."""
+    """Two epochs through a cache of half the data, which is read over HTTP, and what was printed."""
     out = tmp_path_factory.mktemp("run") / "run"
-    options = ["--epochs", 2, "--batch-size", 8, "--maxbytes", "50% of data", "--storage-ms", 1, "--out", out]
+    options = ["--epochs", 2, "--batch-size", 8, "--maxbytes", "50% of data", "--latency-ms", 1, "--out", out]
     done = run("train", "--data", data, *options)
     assert done.returncode == 0, done.stderr
     return out, done.stdout
@@ -60,12 +66,38 @@ def test_a_prediction_is_printed_for_each_epoch_but_the_first(trained):
     assert "predicted" not in lines[1] and "(predicted 0.500)" in lines[2]
 
 
-def test_the_delay_is_in_every_output(trained):
-    """--storage-ms is on the screen, in the history and in the summary."""
+def test_the_storage_is_in_every_output(trained):
+    """--latency-ms is on the screen, in the history and in the summary."""
     out, printed = trained
-    assert "each read from storage delayed by 1 ms" in printed
-    assert json.loads((out / "summary.json").read_text())["options"]["storage_ms"] == "1.0"
-    assert {row["storage_ms"] for row in history(out)} == {"1.0"}
+    assert "read from storage that answers 4 requests at a time, each in 1 ms" in printed
+    assert json.loads((out / "summary.json").read_text())["options"]["latency_ms"] == "1.0"
+    assert {row["latency_ms"] for row in history(out)} == {"1.0"}
+
+
+def test_the_server_was_asked_for_what_the_caches_have_missed(trained):
+    """In training and in validation there was a request for each miss, and none besides."""
+    summary = json.loads((trained[0] / "summary.json").read_text())
+    training = sum(row["misses"] for row in summary["history"])
+    assert training == summary["cache_stats"]["misses"]
+    assert summary["storage"]["requests"] == training + sum(row["val_misses"] for row in summary["history"])
+    assert summary["storage"]["most_at_once"] <= 4
+
+
+def test_the_seconds_of_an_epoch_are_those_of_its_parts(trained):
+    """Reading, decoding and the model add up to it."""
+    for row in json.loads((trained[0] / "summary.json").read_text())["history"]:
+        parts = [row[name] for name in ("reading_s", "decoding_s", "model_s")]
+        assert min(parts) >= 0 and sum(parts) == pytest.approx(row["epoch_s"])
+        assert row["images_per_s"] == pytest.approx(48 / row["epoch_s"])
+
+
+def test_the_losses_do_not_depend_on_the_cache(trained, data, tmp_path):
+    """LRU and no cache give the same ones to the last bit, from the folder as well as over HTTP."""
+    options = ["--epochs", 2, "--batch-size", 8, "--maxbytes", "50% of data"]
+    for cache, more in (("lru", ["--latency-ms", 1]), ("none", [])):
+        done = run("train", "--data", data, *options, "--cache", cache, *more, "--out", tmp_path / cache)
+        assert done.returncode == 0, done.stderr
+        assert losses(history(tmp_path / cache)) == losses(history(trained[0]))
 
 
 def test_the_hit_rate_is_that_of_the_budget_and_validation_takes_none_of_it(trained):
@@ -106,17 +138,39 @@ def test_predict_prints_a_number_per_image(trained, data, tmp_path):
 
 
 @pytest.mark.foreign_threads
-def test_compare_names_the_runs_and_their_delays(trained, tmp_path, capsys):
-    """A line per run begins with its folder; the hit rates are drawn, and what each line of the plot is."""
-    undelayed = shutil.copytree(trained[0], tmp_path / "undelayed")
-    summary = json.loads((undelayed / "summary.json").read_text())
-    summary["options"]["storage_ms"] = "0.0"
-    (undelayed / "summary.json").write_text(json.dumps(summary))
-    assert main(["compare", str(trained[0]), str(undelayed), "--out", str(tmp_path / "rates.png")]) == 0
-    _, header, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert header[:4] == ["run", "cache", "delay", "ms"]
-    assert [row[:3] for row in rows[:2]] == [[str(trained[0]), "fill_once", "1"], [str(undelayed), "fill_once", "0"]]
-    assert (tmp_path / "rates.png").read_bytes().startswith(b"\x89PNG")
+def test_compare_names_the_runs_and_their_storage(trained, tmp_path, capsys):
+    """A line per run begins with its folder; the columns of seconds are explained, and all is drawn."""
+    other = copy_with(trained[0], tmp_path / "other", lambda summary: summary["options"].update(latency_ms="0.0"))
+    assert main(["compare", str(trained[0]), str(other), "--out", str(tmp_path / "compare.png")]) == 0
+    title, header, *lines = capsys.readouterr().out.splitlines()
+    assert title.endswith("read from a folder or from storage that answers 4 requests at a time, each in 1 ms")
+    assert header.split()[:2] == ["run", "cache"]
+    assert [line.split()[:2] for line in lines[:2]] == [[str(trained[0]), "fill_once"], [str(other), "fill_once"]]
+    explained = [line.partition(":")[0].strip() for line in lines[2:5]]
+    assert explained == ["reading", "decoding", "model"] and set(explained) < set(header.split())
+    assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_says_whether_the_runs_have_trained_alike(trained, tmp_path, capsys):
+    """They have if all losses are equal, for as many epochs."""
+    for change, words in (
+        (lambda summary: None, "are the same in all runs"),
+        (lambda summary: summary["history"][-1].update(loss=1.5), "differ between the runs"),
+        (lambda summary: summary["history"].pop(), "differ between the runs"),
+    ):
+        other = copy_with(trained[0], tmp_path / "other", change)
+        assert main(["compare", str(trained[0]), str(other)]) == 0
+        assert words in capsys.readouterr().out.splitlines()[-1]
+        shutil.rmtree(other)
+
+
+def copy_with(run, out, change):
+    """Copy a run, with another summary; return the copy's folder."""
+    shutil.copytree(run, out)
+    summary = json.loads((out / "summary.json").read_text())
+    change(summary)
+    (out / "summary.json").write_text(json.dumps(summary))
+    return out
 
 
 def test_a_run_of_one_epoch_has_no_means_after_the_first(trained):
@@ -125,7 +179,7 @@ def test_a_run_of_one_epoch_has_no_means_after_the_first(trained):
 
     summary = json.loads((trained[0] / "summary.json").read_text())
     summary["history"] = summary["history"][:1]
-    assert cells(summary)[2:7] == ["-"] * 5
+    assert cells(summary)[1:8] == ["-"] * 7
 
 
 def labels_of(axes):
@@ -134,7 +188,7 @@ def labels_of(axes):
 
 @pytest.mark.foreign_threads
 def test_the_plots_say_what_each_line_is_and_what_the_cache_held(trained):
-    """The title has cache, budget and delay; each line of the hit rates its run, share and prediction."""
+    """The title has cache, budget and storage; each line of the hit rates its run, share and prediction."""
     from matplotlib.figure import Figure
 
     from integrations.fish_count import report
@@ -144,11 +198,11 @@ def test_the_plots_say_what_each_line_is_and_what_the_cache_held(trained):
     axes = Figure().subplots()
     report.draw_hit_rates(axes, {"some/run": summary})
     measured, predicted = labels_of(axes)
-    assert measured == f"some/run: fill_once, held {held:.0%} of the bytes, 1 ms added per read"
+    assert measured == f"some/run: fill_once, held {held:.0%} of the bytes"
     assert predicted == "predicted for that budget: 0.500"
     assert list(axes.get_lines()[1].get_xdata()) == [2, 2]  # nothing is predicted for the first epoch
     title = report.title(summary)
-    assert "fill_once with a budget of" in title and f"{held:.0%} of the bytes" in title and "1 ms" in title
+    assert "fill_once with a budget of" in title and f"{held:.0%} of the bytes" in title and "each in 1 ms" in title
 
 
 def test_ctrl_c_stops_after_the_epoch_and_still_writes_the_report(data, tmp_path):
@@ -237,7 +291,8 @@ def test_an_image_of_another_size_is_named(data, tmp_path):
         (["--epochs", "0"], "--epochs must be 1 or more"),
         (["--seed", "-1"], "--seed must be 0 or more"),
         (["--out", "README.md/run"], "must be a writable folder"),
-        (["--storage-ms", "-1"], "--storage-ms must be at least 0"),
+        (["--latency-ms", "-1"], "--latency-ms must be at least 0"),
+        (["--parallel", "0"], "--parallel must be 1 or more"),
         (["--resume"], "--resume needs a run"),
     ],
 )

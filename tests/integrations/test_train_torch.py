@@ -15,6 +15,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the trainer needs torch")
 for package in ("PIL", "matplotlib"):
     pytest.importorskip(package, reason=f"the trainer needs {package}")
+pytest.importorskip("bytecache.http", reason="the storage is read by HttpReader", exc_type=ImportError)
 
 from integrations.fish_count.__main__ import main  # noqa: E402
 from integrations.fish_count.model_torch import FishCount  # noqa: E402
@@ -33,6 +34,7 @@ FRESH = {name: value for name, value in os.environ.items() if name != "BYTECACHE
 OPTIONS = {"cwd": ROOT, "env": FRESH, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 TRAINING = 48  # four fifths of the images
 ALL_FIT = ("--maxbytes", "100% of data")
+REMOTE = ("--latency-ms", 1)
 
 
 def run(*args, command=ALONE):
@@ -64,16 +66,16 @@ def losses(rows):
 
 @pytest.fixture(scope="module")
 def alone(data, tmp_path_factory):
-    """The folder, the history and the output of a run in one process, through a cache of half the data."""
+    """The folder, history and output of a run in one process, through a cache of half the data, read over HTTP."""
     out = tmp_path_factory.mktemp("alone") / "run"
-    return out, *train(data, out, "--maxbytes", "50% of data", "--storage-ms", 1)
+    return out, *train(data, out, "--maxbytes", "50% of data", "--latency-ms", 1)
 
 
 @pytest.fixture(scope="module")
 def ranks(data, tmp_path_factory):
-    """The store, the history and the output of a run on two ranks with a persistent store."""
+    """The store, the history and the output of a run on two ranks with a persistent store, read over HTTP."""
     folder = tmp_path_factory.mktemp("ranks")
-    rows, printed = train(data, folder / "run", *ALL_FIT, "--store", folder / "store", command=TWO_RANKS)
+    rows, printed = train(data, folder / "run", *ALL_FIT, *REMOTE, "--store", folder / "store", command=TWO_RANKS)
     return folder / "store", rows, printed
 
 
@@ -82,10 +84,12 @@ def test_a_run_leaves_what_train_leaves(alone):
     out, rows, printed = alone
     expected = {"history.csv", "last.pt", "model.pt", "options.json", "report.png", "summary.json"}
     assert set(os.listdir(out)) == expected
-    training = ["currbytes", "hit_rate", "hits", "images_per_s", "load_s", "loss", "mae", "maxbytes", "misses"]
-    assert list(rows[0]) == ["epoch", *training, "storage_ms", "val_loss", "val_mae", "val_misses"]
+    training = ["currbytes", "hit_rate", "hits", "load_s", "loss", "mae", "maxbytes", "misses"]
+    seconds = ["epoch_s", "reading_s", "decoding_s", "model_s", "images_per_s"]
+    validation = ["val_loss", "val_mae", "val_misses"]
+    assert set(rows[0]) == {"epoch", "latency_ms", *training, *seconds, *validation}
     assert [line[:9] for line in printed.splitlines()] == ["48 traini", "epoch  1/", "epoch  2/", "test MAE "]
-    assert "each read from storage delayed by 1 ms" in printed
+    assert "read from storage that answers 4 requests at a time, each in 1 ms" in printed
     assert "predicted" not in printed.splitlines()[1] and "(predicted 0.500)" in printed.splitlines()[2]
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
 
@@ -99,6 +103,14 @@ def test_the_hit_rate_is_that_of_the_budget_and_validation_takes_none_of_it(alon
     assert int(second["currbytes"]) <= summary["maxbytes"] == summary["training_bytes"] // 2
     assert [first["val_misses"], second["val_misses"]] == ["6", "6"]
     assert summary["cache_stats"]["hits"] + summary["cache_stats"]["misses"] == 2 * TRAINING
+    assert summary["storage"]["requests"] == summary["cache_stats"]["misses"] + 2 * 6  # of validation
+
+
+def test_the_seconds_of_an_epoch_are_those_of_its_parts(alone):
+    """Reading, decoding and the model add up to it."""
+    for row in alone[1]:
+        parts = [float(row[name]) for name in ("reading_s", "decoding_s", "model_s")]
+        assert min(parts) >= 0 and sum(parts) == pytest.approx(float(row["epoch_s"]))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -120,8 +132,8 @@ def test_two_ranks_read_each_file_once_and_train_as_without_a_cache(ranks, data,
 
 
 def test_a_second_run_with_the_store_starts_warm(ranks, alone, data, tmp_path):
-    """It reads nothing, though it is another kind of run, and trains as with a cold cache."""
-    options = (*ALL_FIT, "--store", ranks[0], "--workers", 1)
+    """It reads nothing, though it is another kind of run with another server, and trains as with a cold cache."""
+    options = (*ALL_FIT, *REMOTE, "--store", ranks[0], "--workers", 1)
     rows, _ = train(data, tmp_path / "run", *options)
     assert columns(rows, "misses", "hit_rate") == [("0", "1.0")] * 2
     assert losses(rows) == losses(alone[1])
