@@ -21,8 +21,8 @@ from typing import Any
 from benchmarks.harness import cgroup
 from benchmarks.harness.plot import plot_ranking
 from benchmarks.harness.report import Report, Table, main
-from benchmarks.loaders import LOADERS
-from benchmarks.runs.epoch_case import CASES, limit_bytes, run_loader, storage
+from benchmarks.loaders import CASES, LOADERS
+from benchmarks.runs.epoch_case import limit_bytes, run_loader, storage, why_not
 from benchmarks.workloads.data_set import Data, make_data
 
 PACKAGES = (
@@ -34,6 +34,8 @@ SHORT = {
     "warm": "files on disk, memory for all",
     "half": "files on disk, memory for half",
     "http": "files behind HTTP, memory for half",
+    "http-5": "the same, 5 ms until each answer",
+    "http-20": "the same, 20 ms until each answer",
 }
 REENCODED = "shrunk"  # in the name of our loader that trains on re-encoded images
 
@@ -65,13 +67,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     loaders = [name for name in loaders if name not in absent]
     report: dict[str, Any] = {
         "files": data.count, "file_bytes": data.nbytes, "converted": converted, "absent": absent, "cases": {},
-        "no_limit": cgroup.why_not() or None, "limits": {case: limit_bytes(case, data) for case in CASES},
+        "no_limit": cgroup.why_not() or None, "no_case": {case: why for case in CASES if (why := why_not(case))},
+        "titles": CASES, "limits": {case: limit_bytes(case, data) for case in CASES},
     }  # fmt: skip
     for case in options.cases:
-        if case == "half" and report["no_limit"]:
+        if case in report["no_case"]:
             continue
         with storage(case, data) as root:
-            names = [name for name in loaders if case in (LOADERS[name].cases if options.all else LOADERS[name].few)]
+            names = [name for name in loaders if LOADERS[name].runs(case, options.all)]
             report["cases"][case] = [run_and_print(case, name, data, root, options.epochs) for name in names]
     return report
 
@@ -128,8 +131,8 @@ def tables(report: Report) -> Iterator[Table]:
     )  # fmt: skip
     megabytes = report["file_bytes"] / 1e6
     for case in report["options"]["cases"]:
-        limit = f"limit {report['limits'].get(case, 0) / 1e6:,.0f} MB" if not report["no_limit"] else report["no_limit"]
-        title = f"{CASES[case]} ({report['files']:,} files, {megabytes:,.0f} MB; {limit})"
+        limit = report["no_case"].get(case) or report["no_limit"] or f"limit {report['limits'][case] / 1e6:,.0f} MB"
+        title = f"{report['titles'][case]} ({report['files']:,} files, {megabytes:,.0f} MB; {limit})"
         cells = [row.cells() for row in rows(report, case)]
         cells += [(name, why, "", "", "") for name, why in report["absent"].items()]
         yield Table(case, title, columns, cells)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import bytecache
 from bytecache.torch import EpochSampler, ImageDataset, collate
 
 from . import Epochs, Job
-from .image_files import decode, read
+from .image_files import decode_faster, read, read_all
 
 
 def epochs(job: Job, load: Callable[[str], Any], workers: int = 0) -> Epochs:
@@ -35,25 +35,43 @@ def epochs(job: Job, load: Callable[[str], Any], workers: int = 0) -> Epochs:
     return run
 
 
+def cached(job: Job, **options: Any) -> Callable[[str], bytes]:
+    """Return the cached function that reads a file; over HTTP it gets what a batch lacks in one call."""
+    if job.remote:
+        return bytecache.fill_once(**options)(one(read_all))
+    return bytecache.fill_once(**options)(read)
+
+
+def one(read_many: Callable[[Sequence[str]], list[Any]]) -> Callable[[str], Any]:
+    def read_one(path: str) -> Any:
+        return read_many([path])[0]
+
+    return read_one
+
+
 def no_cache(job: Job) -> Epochs:
-    """Cache nothing, but read the files of a batch on threads."""
-    return epochs(job, bytecache.fill_once(maxsize=0)(read))
+    """Cache nothing, but read the files of a batch concurrently."""
+    return epochs(job, cached(job, maxsize=0))
 
 
 def private(job: Job) -> Epochs:
     """Cache the original files in the memory of one process."""
+    return epochs(job, cached(job, maxbytes=job.maxbytes))
+
+
+def by_fsspec(job: Job) -> Epochs:
+    """Do the same with fsspec in place of HttpReader: a function of one path, on threads."""
     return epochs(job, bytecache.fill_once(maxbytes=job.maxbytes)(read))
 
 
 def shared(job: Job) -> Epochs:
     """Cache the original files in /dev/shm, for all workers."""
-    return epochs(job, bytecache.fill_once(shared=True, maxbytes=job.maxbytes)(read), job.workers)
+    return epochs(job, cached(job, shared=True, maxbytes=job.maxbytes), job.workers)
 
 
 def on_disk(job: Job) -> Epochs:
     """Cache the original files, which are remote, on the local disk."""
-    store = bytecache.SharedStore(f"{job.scratch}/store", maxbytes="100 GB")
-    return epochs(job, bytecache.fill_once(store=store)(read))
+    return epochs(job, cached(job, store=bytecache.SharedStore(f"{job.scratch}/store", maxbytes="100 GB")))
 
 
 def shrunk(job: Job) -> Epochs:
@@ -67,10 +85,10 @@ def shrunk(job: Job) -> Epochs:
 
 
 def decoded(job: Job) -> Epochs:
-    """Cache decoded pixels, if memory allows: nothing is decoded twice."""
+    """Cache decoded pixels, as many as fit: these are not decoded twice."""
 
     @bytecache.fill_once(maxbytes=job.maxbytes)
     def read_decoded(path: str) -> Any:
-        return decode(read(path), job.side)
+        return decode_faster((read_all([path])[0] if job.remote else read(path)), job.side)
 
     return epochs(job, read_decoded)

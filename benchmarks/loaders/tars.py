@@ -12,7 +12,7 @@ import webdataset
 from torch.utils.data import default_collate
 
 from . import Epochs, Job
-from .image_files import decode, read
+from .image_files import decoder, read
 from .shards import buffer, read_files, split
 
 if shutil.which("curl") is None:  # which it runs for each shard that it reads over HTTP
@@ -32,8 +32,10 @@ def convert(files: str, folder: str, count: int) -> None:
 def epochs(job: Job, **options: Any) -> Epochs:
     """Give each worker its own shards, in a new order every epoch, and shuffle their images through a buffer."""
 
+    decode = decoder(job)
+
     def sample(members: dict[str, Any]) -> Any:
-        return decode(members["jpg"], job.side), int(members["__key__"])
+        return decode(members["jpg"]), int(members["__key__"])
 
     urls = [f"{job.root}/tar/{shard}" for shard in json.loads(read(f"{job.root}/tar/shards.json"))]
     data = webdataset.WebDataset(urls, shardshuffle=len(urls), detshuffle=True, seed=job.seed, **options)
