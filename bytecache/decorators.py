@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Hashable
-from typing import Any, overload
+from typing import Any, Literal, overload
 
-from .cache.cached_function import CachedFunction, P, R
-from .cache.cached_object import make_cached
-from .cache.memory_function import MemoryFunction
-from .cache.store_function import StoreFunction
-from .keys.fingerprint import fingerprint
+from .cache.cached_function import BatchDecorator, CachedFunction, P, R
+from .cache.wrapping import Options, make_decorator
 from .stores.base import Store
-from .stores.shared.store import SharedStore
-from .stores.values import sizeof as default_sizeof
-from .system.arguments import check_maxsize
-from .system.byte_sizes import parse_size
 
 
 @overload
@@ -31,9 +23,25 @@ def fill_once(
     store: Store | None = None,
     shared: bool = False,
     version: str | int | None = None,
+    batched: Literal[False] = False,
     once: bool = True,
     keep_alive: bool = False,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
+@overload
+def fill_once(
+    maxsize: int | None = None,
+    typed: bool = False,
+    *,
+    maxbytes: int | str | None = None,
+    key: Callable[..., Hashable] | None = None,
+    sizeof: Callable[[Any], int] | None = None,
+    store: Store | None = None,
+    shared: bool = False,
+    version: str | int | None = None,
+    batched: Literal[True],
+    once: bool = True,
+    keep_alive: bool = False,
+) -> BatchDecorator: ...
 def fill_once(
     maxsize: Any = None,
     typed: bool = False,
@@ -44,6 +52,7 @@ def fill_once(
     store: Store | None = None,
     shared: bool = False,
     version: str | int | None = None,
+    batched: bool = False,
     once: bool = True,
     keep_alive: bool = False,
 ) -> Any:
@@ -90,6 +99,13 @@ def fill_once(
     Ray, Dask) if it can be imported by that name; else the copy has the same options and an empty cache, or the same
     store. A cached partial, bound method or callable object, such as an attribute of an instance, is copied so too.
 
+    batched: the function takes a list of keys, and returns as many values in order; one that is an Exception is what
+    reading its key has raised. It reads many at once at less cost, such as :class:`bytecache.http.HttpReader`. The
+    cached function takes one key, as any other: ``f(key)`` calls the function with one, ``f.map(keys)`` once with all
+    that are missing and that no other call is reading, which it waits for afterwards. ``cache_stats()`` counts keys,
+    and in ``load_s`` the seconds of a call once. Raises ValueError if the number of values is another one, and nothing
+    is stored.
+
     Methods: each instance reads for itself, also if it equals another one, and is not kept alive, except by a stored
     value that refers to it: what is stored for it goes when it goes, at the next miss, and counts as evicted. One limit
     holds for all instances. keep_alive: True if the instance is to be an argument like the others, as in functools:
@@ -108,12 +124,12 @@ def fill_once(
     >>> read.cache_info()
     CacheInfo(hits=0, misses=0, maxsize=None, currsize=0)
     """
-    options = _Options(typed, maxbytes, key, sizeof, evicts=False, once=once, keep_alive=keep_alive)
+    options = Options(typed, maxbytes, key, sizeof, evicts=False, once=once, keep_alive=keep_alive, batched=batched)
     if store is not None or shared:
         options.use_store(store, sizeof, version)
     elif version is not None:
         raise TypeError("version distinguishes values in a shared store: give store= or shared=True with it")
-    return _decorator(maxsize, None, options)
+    return make_decorator(maxsize, None, options)
 
 
 @overload
@@ -126,8 +142,20 @@ def lru_cache(
     maxbytes: int | str | None = None,
     key: Callable[..., Hashable] | None = None,
     sizeof: Callable[[Any], int] | None = None,
+    batched: Literal[False] = False,
     keep_alive: bool = False,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
+@overload
+def lru_cache(
+    maxsize: int | None = 128,
+    typed: bool = False,
+    *,
+    maxbytes: int | str | None = None,
+    key: Callable[..., Hashable] | None = None,
+    sizeof: Callable[[Any], int] | None = None,
+    batched: Literal[True],
+    keep_alive: bool = False,
+) -> BatchDecorator: ...
 def lru_cache(
     maxsize: Any = 128,
     typed: bool = False,
@@ -135,6 +163,7 @@ def lru_cache(
     maxbytes: int | str | None = None,
     key: Callable[..., Hashable] | None = None,
     sizeof: Callable[[Any], int] | None = None,
+    batched: bool = False,
     keep_alive: bool = False,
     store: None = None,
     shared: bool = False,
@@ -143,10 +172,10 @@ def lru_cache(
 
     Both limits hold: for a budget alone write ``lru_cache(maxsize=None, maxbytes="4 GiB")``. A value larger than the
     whole budget is returned and not stored. Sizes are measured only if `maxbytes` or `sizeof` is given; else
-    ``cache_stats().currbytes`` is None. `key`, arrays, threads and processes as with :func:`fill_once`; one thing
-    differs from functools: simultaneous calls with equal arguments run the function once. (And calls nest less deeply:
-    each takes four of Python's frames.) Of a method's instances those that compare by identity are not kept alive,
-    unless with `keep_alive`; others are arguments, as in functools.
+    ``cache_stats().currbytes`` is None. `key`, `batched`, arrays, threads and processes as with :func:`fill_once`; one
+    thing differs from functools: simultaneous calls with equal arguments run the function once. (And calls nest less
+    deeply: each takes four of Python's frames.) Of a method's instances those that compare by identity are not kept
+    alive, unless with `keep_alive`; others are arguments, as in functools.
 
     For data read once per epoch this is near the worst policy; use :func:`fill_once`.
     """
@@ -155,88 +184,5 @@ def lru_cache(
             "lru_cache cannot use a shared store, which never moves or frees a value and so cannot evict one; and for "
             "data that is read once per epoch LRU has the fewest hits: use fill_once"
         )
-    return _decorator(
-        maxsize, 128, _Options(typed, maxbytes, key, sizeof, evicts=True, once=True, keep_alive=keep_alive)
-    )
-
-
-class _Options:
-    """A decorator's checked arguments, all but maxsize, which may be the function itself."""
-
-    def __init__(
-        self,
-        typed: bool,
-        maxbytes: int | str | None,
-        key: Callable[..., Hashable] | None,
-        sizeof: Callable[[Any], int] | None,
-        evicts: bool,
-        once: bool,
-        keep_alive: bool,
-    ) -> None:
-        for name, function in (("key", key), ("sizeof", sizeof)):
-            if function is not None and not callable(function):
-                raise TypeError(f"{name} must be a function or None, got {function!r}")
-        self.typed, self.key, self.evicts, self.once, self.keep_alive = typed, key, evicts, once, keep_alive
-        self.sizeof = default_sizeof if sizeof is None and maxbytes is not None else sizeof
-        self.maxbytes = None if maxbytes is None else parse_size(maxbytes)
-        self.shared = False  # whether the values go into a store: `store`, or (None) one of the function's own
-        self.store: Store | None = None
-        self.version: str | int | None = None
-
-    def use_store(self, store: Store | None, sizeof: Any, version: str | int | None) -> None:
-        """Store values in `store`, or in a new shared store of this function if it is None."""
-        if store is not None and not isinstance(store, Store):
-            raise TypeError(f"store must be a bytecache.SharedStore or another store, or None, got {store!r}")
-        if sizeof is not None:
-            raise TypeError(
-                "sizeof does not go with a shared store, which counts the bytes that it writes: leave it out"
-            )
-        if store is not None and self.maxbytes is not None:
-            raise TypeError(
-                f"the budget is the store's: give maxbytes to it alone, got {self.maxbytes} together with {store!r}"
-            )
-        if store is None and self.maxbytes is None:
-            raise TypeError('shared=True needs a budget, such as maxbytes="8 GiB" or maxbytes="50%"')
-        self.shared, self.store, self.version = True, store, version
-
-
-def _decorator(maxsize: Any, default: int | None, options: _Options) -> Any:
-    if callable(maxsize) or isinstance(maxsize, classmethod):
-        return _wrap(maxsize, default, options)
-    if maxsize is not None:
-        maxsize = check_maxsize(maxsize, has_budget=options.maxbytes is not None or options.shared)
-    return lambda function: _wrap(function, maxsize, options)
-
-
-def _wrap(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:
-    if isinstance(function, (staticmethod, classmethod)):  # below the decorator: as if it were above
-        return type(function)(_wrap(function.__func__, maxsize, options))
-    _check_function(function)
-    return (_wrap_shared if options.shared else _wrap_in_memory)(function, maxsize, options)
-
-
-def _wrap_shared(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:
-    identity, store = fingerprint(function, options.version), options.store
-    if store is None:
-        assert options.maxbytes is not None
-        store = SharedStore.open(None, identity[0].hex()[:16], options.maxbytes)
-    return StoreFunction(function, store, maxsize, options.typed, options.key, identity, options.once)
-
-
-def _wrap_in_memory(function: Callable[..., Any], maxsize: int | None, options: _Options) -> Any:
-    limits = maxsize, options.maxbytes, options.sizeof
-    return make_cached(
-        MemoryFunction(function, options.evicts, *limits, options.typed, options.key, options.once, options.keep_alive)
-    )
-
-
-def _check_function(function: Any) -> None:
-    if not callable(function):
-        raise TypeError(f"expected a function to decorate, got {function!r}")
-    for kind in ("coroutinefunction", "generatorfunction", "asyncgenfunction"):
-        is_kind = getattr(inspect, f"is{kind}")
-        if is_kind(function) or (not inspect.isclass(function) and is_kind(getattr(function, "__call__", None))):  # noqa: B004
-            raise TypeError(
-                f"{function!r} is a {kind.replace('function', ' function')}: what it returns can be used only once, so "
-                "a stored one would be spent at the second call; cache a plain function that returns the final value"
-            )
+    options = Options(typed, maxbytes, key, sizeof, evicts=True, once=True, keep_alive=keep_alive, batched=batched)
+    return make_decorator(maxsize, 128, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any, NoReturn
 
@@ -20,10 +20,11 @@ OF_AN_INSTANCE = ("cache_contains", "cache_discard", "cache_keys", "map", "warm"
 class InstanceCache(BulkReader):
     """The methods of a cached method that are about the calls of one instance, which this keeps alive.
 
-    key_of_call: from (args, kwds), without the instance, to the key of the cache. keys: those of all instances.
+    key_of_call: from (args, kwds), without the instance, to the key of the cache. keys: those of all instances. note:
+    called with the keys that a batch is about to store, and again when it has.
     """
 
-    __slots__ = ("_keys", "_key_of_call")
+    __slots__ = ("_keys", "_key_of_call", "_note_keys")
 
     def __init__(
         self,
@@ -32,11 +33,16 @@ class InstanceCache(BulkReader):
         miss: Callable[..., Any],
         instance: Any,
         keys: Callable[[], list[Any]],
+        note: Callable[[Iterable[Any]], None] | None = None,
         *,
         views: bool = False,
     ) -> None:
         super().__init__(cache, lambda argument: key_of_call((argument,), {}), miss, bound=(instance,), views=views)
-        self._key_of_call, self._keys = key_of_call, keys
+        self._key_of_call, self._keys, self._note_keys = key_of_call, keys, note
+
+    def _note(self, keys: Iterable[Any]) -> None:
+        if self._note_keys is not None:
+            self._note_keys(keys)
 
     def cache_contains(self, /, *args: Any, **kwds: Any) -> bool:
         """Return whether there is a value for a call with these arguments; neither a use nor counted."""

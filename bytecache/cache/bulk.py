@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from itertools import islice
 from operator import length_hint
 from typing import Any
 
 from ..stores.base import MISSING
 from ..stores.structures import copy_containers
-from ..system.arguments import check_threads
+from ..system.arguments import check_int, check_threads
 from ..system.caller import warn_caller
 from ..system.progress import progress_bar
 from ..system.threads import cpu_count, run_on_threads
+from .flights.batch import read_batch
 from .read_through import ReadThrough
 from .stats import CacheStats
 
 _DEFAULT_READ_THREADS = min(32, cpu_count() + 4)  # reading waits more than it computes
+_BATCH_SIZE, _BATCH_THREADS = 64, 2  # of warm, for batched functions
 
 
 class BulkReader:
@@ -50,11 +53,12 @@ class BulkReader:
     ) -> list[Any]:
         """Return ``function(key)`` for each of `keys`, in order.
 
-        Misses are read on `threads` threads at a time (default: processors + 4, at most 32). A key that comes twice is
-        read once and counts as a hit the second time. The first exception, in the order of `keys`, is raised with the
-        key in a note (``__notes__``; tracebacks show it from Python 3.11), after the reads that were started have
-        ended; with `return_exceptions` every exception is in its key's position instead. With ``copy=False`` bytes in
-        a shared store come as read-only memoryviews of its memory.
+        Misses are read on `threads` threads at a time (default: processors + 4, at most 32); a batched function is
+        called once, with all that no other call is reading. A key that comes twice is read once and counts as a hit the
+        second time. The first exception, in the order of `keys`, is raised with the key in a note (``__notes__``;
+        tracebacks show it from Python 3.11), after the reads that were started have ended; with `return_exceptions`
+        every exception is in its key's position instead. With ``copy=False`` bytes in a shared store come as read-only
+        memoryviews of its memory.
         """
         threads = check_threads(threads, _DEFAULT_READ_THREADS)
         keys = list(keys)
@@ -106,58 +110,113 @@ class BulkReader:
 
         def load(first: int) -> None:
             try:
-                value = self._load(cache_keys[first], keys[first])
+                results[first] = self._load(cache_keys[first], keys[first])
             except Exception as exc:
                 if not return_exceptions:
                     _add_note(exc, keys[first])
                     raise
                 results[first] = exc
-            else:
-                results[first] = memoryview(value) if self._views and not copy and isinstance(value, bytes) else value
 
-        run_on_threads(load, [first for first, *_ in positions.values()], min(threads, len(positions)))
+        firsts = [first for first, *_ in positions.values()]
+        if self._cache.batched is None:
+            run_on_threads(load, firsts, min(threads, len(firsts)))
+        else:
+            self._load_batch(results, cache_keys, keys, firsts, return_exceptions)
         for first, *others in positions.values():
+            value = results[first]
+            if self._views and not copy and isinstance(value, bytes):
+                results[first] = value = memoryview(value)
             for position in others:
-                results[position] = copy_containers(results[first]) if self._views else results[first]
+                results[position] = copy_containers(value) if self._views else value
             if others:
                 self._cache.partition.counters.hit(len(others))
+
+    def _load_batch(
+        self,
+        results: list[Any],
+        cache_keys: list[Hashable],
+        keys: list[Any],
+        firsts: list[int],
+        return_exceptions: bool,
+    ) -> None:
+        """Replace the results at the positions `firsts` in one call of a batched function."""
+        wanted = {cache_keys[first]: keys[first] for first in firsts}
+        self._note(wanted)
+        found = read_batch(self._cache, self._bound, wanted, self._miss)
+        try:
+            self._note(wanted)
+            for first in firsts:
+                results[first] = found[cache_keys[first]]
+                if isinstance(results[first], Exception) and not return_exceptions:
+                    _add_note(results[first], keys[first])
+                    raise results[first]
+        finally:
+            found.clear()  # the exceptions' tracebacks keep this frame alive
+
+    def _note(self, keys: Iterable[Hashable]) -> None:
+        """Take note of keys that are about to be stored, and again when they are."""
 
     def _load(self, cache_key: Hashable, key: Any) -> Any:
         return self._miss(cache_key, (*self._bound, key), {})
 
-    def warm(self, keys: Iterable[Any], threads: int | None = None, *, progress: bool = False) -> CacheStats:
+    def warm(
+        self,
+        keys: Iterable[Any],
+        threads: int | None = None,
+        *,
+        batch_size: int | None = None,
+        progress: bool = False,
+    ) -> CacheStats:
         """Read `keys` ahead until all are stored or the cache is full (one more of the mean size would not fit).
 
         Return ``cache_stats()``. A key whose read raises is passed over, counted in ``errors``, and reported in one
-        RuntimeWarning at the end; the call that needs it raises again. With `progress` a tqdm bar is shown on stderr,
-        or a plain line if tqdm is not installed. Ctrl-C ends the reads that were started and leaves the cache with what
-        it has.
+        RuntimeWarning at the end; the call that needs it raises again. batch_size: for how many keys a batched function
+        is called (default: 64), on `threads` threads (default: two, so that one call's values are stored during the
+        other); what then does not fit was read in vain. With `progress` a tqdm bar is shown on stderr, or a plain line
+        if tqdm is not installed. Ctrl-C ends the reads that were started and leaves the cache with what it has.
         """
-        threads = check_threads(threads, _DEFAULT_READ_THREADS)
+        batched = self._cache.batched is not None
+        if batch_size is not None and not batched:
+            raise TypeError("batch_size is for functions with batched=True, which take several keys")
+        size = check_int(batch_size, "batch_size", 1) if batch_size is not None else _BATCH_SIZE if batched else 1
+        threads = check_threads(threads, _BATCH_THREADS if batched else _DEFAULT_READ_THREADS)
         failed: list[tuple[Any, str]] = []
         with progress_bar("warm", length_hint(keys) or None, progress) as advance:
 
-            def read(key: Any) -> None:
-                try:
-                    cache_key = self._key_of(key)
-                    if self._cache.partition.get(cache_key) is MISSING:
-                        self._load(cache_key, key)
-                except Exception as exc:
-                    failed.append((key, repr(exc)))
-                advance()
+            def read(batch: list[Any]) -> None:
+                failed.extend(self._warm_batch(batch) if batched else self._warm_one(*batch))
+                advance(len(batch))
 
-            run_on_threads(read, self._until_full(keys), threads)
+            run_on_threads(read, self._until_full(keys, size), threads)
         if failed:
             key, exc = failed[0]
             message = f"warm passed over {len(failed)} keys whose read raised; the first: {key!r}: {exc}"
             warn_caller(message)
         return self._cache.stats()
 
-    def _until_full(self, keys: Iterable[Any]) -> Iterator[Any]:
-        for key in keys:
+    def _until_full(self, keys: Iterable[Any], size: int) -> Iterator[list[Any]]:
+        keys = iter(keys)
+        while batch := list(islice(keys, size)):
             if self._cache.partition.full:
                 return
-            yield key
+            yield batch
+
+    def _warm_one(self, key: Any) -> list[tuple[Any, str]]:
+        """Read a key that is not stored; return it with what its read raised, if anything."""
+        try:
+            cache_key = self._key_of(key)
+            if self._cache.partition.get(cache_key) is MISSING:
+                self._load(cache_key, key)
+        except Exception as exc:
+            return [(key, repr(exc))]
+        return []
+
+    def _warm_batch(self, keys: list[Any]) -> list[tuple[Any, str]]:
+        """Read those keys that are not stored; return those whose read raised, with what it was."""
+        values = self.map(keys, return_exceptions=True)
+        failed = [(key, repr(value)) for key, value in zip(keys, values, strict=True) if isinstance(value, Exception)]
+        values.clear()  # the exceptions' tracebacks may keep this frame alive
+        return failed
 
 
 def _add_note(exc: Exception, key: Any) -> None:

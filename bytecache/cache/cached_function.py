@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from .stats import CacheInfo, CacheStats
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
+K = TypeVar("K")
 R = TypeVar("R")
 S = TypeVar("S")
 S_contra = TypeVar("S_contra", contravariant=True)
@@ -92,18 +93,36 @@ class CachedFunction(Protocol[P, R]):
     ) -> list[R]:
         """Return ``function(key)`` for each of `keys`, in order.
 
-        Misses are read on `threads` threads at a time (default: processors + 4, at most 32). A key that comes twice is
-        read once and counts as a hit the second time. The first exception, in the order of `keys`, is raised with the
-        key in a note (``__notes__``; tracebacks show it from Python 3.11), after the reads that were started have
-        ended; with `return_exceptions` every exception is in its key's position instead. With ``copy=False`` bytes in
-        a shared store come as read-only memoryviews of its memory.
+        Misses are read on `threads` threads at a time (default: processors + 4, at most 32); a batched function is
+        called once, with all that no other call is reading. A key that comes twice is read once and counts as a hit the
+        second time. The first exception, in the order of `keys`, is raised with the key in a note (``__notes__``;
+        tracebacks show it from Python 3.11), after the reads that were started have ended; with `return_exceptions`
+        every exception is in its key's position instead. With ``copy=False`` bytes in a shared store come as read-only
+        memoryviews of its memory.
         """
 
-    def warm(self, keys: Iterable[Any], threads: int | None = None, *, progress: bool = False) -> CacheStats:
+    def warm(
+        self,
+        keys: Iterable[Any],
+        threads: int | None = None,
+        *,
+        batch_size: int | None = None,
+        progress: bool = False,
+    ) -> CacheStats:
         """Read `keys` ahead until all are stored or the cache is full (one more of the mean size would not fit).
 
         Return ``cache_stats()``. A key whose read raises is passed over, counted in ``errors``, and reported in one
-        RuntimeWarning at the end; the call that needs it raises again. With `progress` a tqdm bar is shown on stderr,
-        or a plain line if tqdm is not installed. Ctrl-C ends the reads that were started and leaves the cache with what
-        it has.
+        RuntimeWarning at the end; the call that needs it raises again. batch_size: for how many keys a batched function
+        is called (default: 64), on `threads` threads (default: two, so that one call's values are stored during the
+        other); what then does not fit was read in vain. With `progress` a tqdm bar is shown on stderr, or a plain line
+        if tqdm is not installed. Ctrl-C ends the reads that were started and leaves the cache with what it has.
         """
+
+
+class BatchDecorator(Protocol):
+    """What the decorators return with ``batched=True``: from a function of a list of keys to one of a key."""
+
+    @overload
+    def __call__(self, function: Callable[[list[K]], Sequence[R | Exception]], /) -> CachedFunction[[K], R]: ...
+    @overload
+    def __call__(self, function: Callable[[S, list[K]], Sequence[R | Exception]], /) -> CachedFunction[[S, K], R]: ...

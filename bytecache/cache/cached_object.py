@@ -47,7 +47,8 @@ class CachedObject(PickledAsFunction, CachedDescriptor, functools.partial[Any]):
         self._take_names(function)
         self._arguments, self._cache = (cache, qualname), cache
         if qualname is None:
-            self.uncached = make_uncached(function, self.__module__, self.__qualname__, CachedObject)
+            batched = cache.batched
+            self.uncached = make_uncached(function, self.__module__, self.__qualname__, CachedObject, batched)
         else:
             self.__qualname__ = qualname
         self._carrier = make_carrier(self.__module__, self.__qualname__, self._arguments)
@@ -155,13 +156,20 @@ def make_cached(cache: MemoryFunction) -> Any:
     if needs_object(cache.function):
         return CachedObject(cache)
     wrapper = make_wrapper(cache)
-    wrapper.uncached = make_uncached(cache.function, wrapper.__module__, wrapper.__qualname__, make_wrapper)
+    wrapper.uncached = make_uncached(
+        cache.function, wrapper.__module__, wrapper.__qualname__, make_wrapper, cache.batched
+    )
     return wrapper
 
 
-def make_uncached(function: Callable[..., Any], module: str, qualname: str, make: Callable[..., Any]) -> Any:
+def make_uncached(
+    function: Callable[..., Any], module: str, qualname: str, make: Callable[..., Any], batched: bool
+) -> Any:
     """Return `function` behind a cache that stores nothing, as the attribute ``uncached`` of what has this name."""
-    cache, qualname = MemoryFunction(function, False, 0, None, None, False, None), f"{qualname}.uncached"
+    cache, qualname = (
+        MemoryFunction(function, False, 0, None, None, False, None, batched=batched),
+        f"{qualname}.uncached",
+    )
     if make is CachedObject:
         return CachedObject(cache, qualname)
     uncached: FunctionType = make(cache)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -11,10 +12,10 @@ from ..keys.call_key import arguments_of, identity_of, make_key
 from ..stores.memory import FillOncePartition, LRUPartition
 from ..stores.memory_partition import MemoryPartition
 from .bound_methods import InstanceCache
+from .flights.singleflight import Flight
 from .instances import Instances, Owner, is_of_instance
 from .methods import CacheMethods
 from .read_through import ReadThrough
-from .singleflight import Flight
 from .stats import CacheInfo, CacheStats
 
 
@@ -32,7 +33,8 @@ class MemoryFunction(CacheMethods):
 
     __slots__ = (
         "__weakref__", "_arguments", "_keep_alive", "_key",
-        "counters", "entries", "evicts", "function", "instances", "load", "partition", "plain", "run", "tick",
+        "batched", "counters", "entries", "evicts", "function", "instances", "load", "partition", "plain", "run",
+        "tick",
     )  # fmt: skip
 
     def __init__(
@@ -46,10 +48,11 @@ class MemoryFunction(CacheMethods):
         key: Callable[..., Hashable] | None,
         once: bool = True,
         keep_alive: bool = False,
+        batched: bool = False,
     ) -> None:
-        self._arguments = function, evicts, maxsize, maxbytes, sizeof, typed, key, once, keep_alive
+        self._arguments = function, evicts, maxsize, maxbytes, sizeof, typed, key, once, keep_alive, batched
         self.plain: type = str if key is None else NoArgument  # the type whose values are their own keys
-        self.function = function
+        self.function, self.batched = function, batched
         limits = maxsize, maxbytes, sizeof
         self.partition: MemoryPartition = (
             LRUPartition(*limits) if evicts else FillOncePartition(*limits, key and identity_of)
@@ -57,7 +60,8 @@ class MemoryFunction(CacheMethods):
         self.entries, self.counters = self.partition.entries, self.partition.counters
         self.tick = self.counters.tick
         # functools lets a function re-enter its own key, so lru_cache does
-        cache = ReadThrough(function, self.partition, once=once, reentrant=evicts)
+        once = once and self.partition.maxsize != 0  # what is not stored is read by each for itself
+        cache = ReadThrough(function, self.partition, once=once, reentrant=evicts, batched=batched)
         cache.follow_after_fork = weakref.WeakMethod(self._follow)
         self.run, self.load, self._key = cache.run, cache.load, key
         self.evicts, self._keep_alive, self.instances = evicts, keep_alive, Instances()
@@ -118,7 +122,7 @@ class MemoryFunction(CacheMethods):
         counters, error, started = self.counters, True, perf_counter()
         counters.miss()
         try:
-            value = self.function(*args, **kwds)
+            value = self._cache.function(*args, **kwds)
             error = False
         finally:
             counters.load(perf_counter() - started, error)
@@ -159,23 +163,29 @@ class MemoryFunction(CacheMethods):
                 return self.run_uncached(args, kwds)
             return self.run(key, self.partition.generation, self.counters, load, args, kwds)
 
-        return InstanceCache(self._cache, key_of_call, miss, instance, lambda: self._keys_of(instance, owner))
+        note = None if owner is None else partial(self._note_for, owner)
+        return InstanceCache(self._cache, key_of_call, miss, instance, lambda: self._keys_of(instance, owner), note)
 
     def load_for(self, owner: Owner) -> Callable[..., Any]:
         """Return what ``load`` is for the instance that `owner` stands for: it notes what is stored."""
 
         def load(flight: Flight, key: Hashable, counters: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
             try:
-                self.forget_dead()
-                most = 2 * self.counters.currsize + 64
-                owner.note(key, self.entries, most)  # before: an interrupt may come at any time
+                self._note_for(owner, [key])  # before: an interrupt may come at any time
                 value = self.load(flight, key, counters, args, kwds)
-                owner.note(key, self.entries, most)  # again: another thread may have forgotten it as not stored
+                self._note_for(owner, [key])  # again: another thread may have forgotten it as not stored
                 return value
             finally:
                 del flight  # its exception's traceback keeps this frame alive
 
         return load
+
+    def _note_for(self, owner: Owner, keys: Iterable[Hashable]) -> None:
+        """Note what is about to be stored, or is stored, for the instance that `owner` stands for."""
+        self.forget_dead()
+        most = 2 * self.counters.currsize + 64
+        for key in keys:
+            owner.note(key, self.entries, most)
 
     def forget_dead(self) -> None:
         """Remove what was stored for instances that are gone."""

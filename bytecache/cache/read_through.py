@@ -11,9 +11,10 @@ from typing import Any
 from ..stores.base import MISSING, Counters, Partition
 from ..system.fork import at_fork
 from .advice import Advice
-from .leased_flight import LeasedFlight, run_with_lease
-from .patience import Patience
-from .singleflight import Flight, SingleFlight, run_alone
+from .flights.batch import SingleCall
+from .flights.leased_flight import LeasedFlight, run_with_lease
+from .flights.patience import Patience
+from .flights.singleflight import Flight, SingleFlight, run_alone
 from .stats import CacheInfo, CacheStats, check_scope
 
 
@@ -21,16 +22,23 @@ class ReadThrough:
     """The cache of one function: its partition, with values and counters, and its flights.
 
     once: whether of simultaneous calls of a key one runs the function for the others; else each runs it. ``run`` is
-    SingleFlight.run, or what does the same without waiting. Safe for threads, processes and forks as far as the
-    partition is.
+    SingleFlight.run, or what does the same without waiting. batched: whether the function takes a list of keys; then
+    ``function`` is one for a single key. Safe for threads, processes and forks as far as the partition is.
     """
 
     def __init__(
-        self, function: Callable[..., Any], partition: Partition, *, once: bool = True, reentrant: bool = False
+        self,
+        function: Callable[..., Any],
+        partition: Partition,
+        *,
+        once: bool = True,
+        reentrant: bool = False,
+        batched: bool = False,
     ) -> None:
-        self.function, self.partition = function, partition
-        self._leased = once and partition.has_leases
-        flight = LeasedFlight if self._leased else Flight
+        self.function = SingleCall(function) if batched else function
+        self.batched = function if batched else None
+        self.partition, self.once, self.leased = partition, once, once and partition.has_leases
+        flight = LeasedFlight if self.leased else Flight
         self.flights = SingleFlight(partition.lock, Patience(function, not reentrant), flight, reentrant)
         self.run = self.flights.run if once else run_alone
         self.advice = Advice(function, partition)
@@ -40,7 +48,7 @@ class ReadThrough:
 
     def miss(self, key: Any, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
         """Answer a call whose key was not found a moment ago."""
-        partition, lead = self.partition, self._lead if self._leased else self.load
+        partition, lead = self.partition, self._lead if self.leased else self.load
         return self.run(key, partition.generation, partition.counters, lead, args, kwds)
 
     def _lead(

@@ -41,19 +41,20 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
         key: Callable[..., Hashable] | None,
         identity: tuple[bytes, str],
         once: bool = True,
+        batched: bool = False,
     ) -> None:
         """Wrap `function`. identity: its fingerprint, and its name for people."""
         self._take_names(function)
-        self._arguments = function, store, maxsize, typed, key, identity, once
+        self._arguments = function, store, maxsize, typed, key, identity, once, batched
         self._carrier = make_carrier(self.__module__, self.__qualname__, self._arguments)
         self._store = store
         partition = store.partition(*identity, maxsize)
         # With functions, not methods of this object: without a cycle a store that is dropped is closed at once.
         self._digest_of, digest_of_one = make_digests(identity[0], typed, key)
-        cache = ReadThrough(function, partition, once=once)
+        cache = ReadThrough(function, partition, once=once, batched=batched)
         self._get, self.instances = partition.get, Instances()
         kind = CachedObject if needs_object(function) else make_wrapper
-        self.uncached = make_uncached(function, self.__module__, self.__qualname__, kind)
+        self.uncached = make_uncached(function, self.__module__, self.__qualname__, kind, batched)
         super().__init__(cache, digest_of_one, cache.miss, typed, views=True)
 
     def __call__(self, /, *args: Any, **kwds: Any) -> Any:
@@ -91,9 +92,12 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
         )
 
     def _is_copy(self, arguments: tuple[Any, ...]) -> bool:
-        _, store, maxsize, typed, _, identity, once = self._arguments
+        _, store, maxsize, typed, _, identity, once, batched = self._arguments
         _, other, *rest = arguments
-        return rest[:2] + rest[3:] == [maxsize, typed, identity, once] and store.__reduce__() == other.__reduce__()
+        return (
+            rest[:2] + rest[3:] == [maxsize, typed, identity, once, batched]
+            and store.__reduce__() == other.__reduce__()
+        )
 
     def __repr__(self) -> str:
         return f"<{self.__module__}.{self.__qualname__} through {self._store!r}>"

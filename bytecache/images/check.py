@@ -84,7 +84,7 @@ def check_images(
 
         def look(numbered: tuple[int, str]) -> None:
             check.look(*numbered)
-            advance()
+            advance(1)
 
         run_on_threads(look, enumerate(names), min(check_threads(threads, cpu_count()), max(1, len(names))))
     return check.report(names)

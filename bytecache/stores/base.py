@@ -59,12 +59,12 @@ class Counters(ABC):
         """Count calls that were answered without running the function."""
 
     @abstractmethod
-    def miss(self) -> None:
-        """Count a call that runs the function."""
+    def miss(self, n: int = 1) -> None:
+        """Count calls that run the function, or have it run for several of them."""
 
     @abstractmethod
-    def load(self, seconds: float, error: bool = False) -> None:
-        """Count a run of the function that has ended, with an exception if `error`."""
+    def load(self, seconds: float, errors: int = 0) -> None:
+        """Count a run of the function that has ended, with an exception for so many of the calls it was for."""
 
     @abstractmethod
     def snapshot(self, scope: str) -> Counts:
@@ -157,9 +157,18 @@ class Partition(ABC):
         (but by lru_cache, as in functools). Raises TypeError for a value that the store cannot keep.
         """
 
-    def put_many(self, items: Iterable[tuple[Any, Any]], generation: int) -> list[PutResult]:
-        """Store several (key, value), in order; by default one by one."""
-        return [self.put(key, value, generation) for key, value in items]
+    def put_many(self, items: Iterable[tuple[Any, Any]], generation: int) -> list[PutResult | Exception]:
+        """Store several (key, value), in order; by default one by one. What :meth:`put` raises stands in its place."""
+        results: list[PutResult | Exception] = []
+        try:
+            for key, value in items:
+                try:
+                    results.append(self.put(key, value, generation))
+                except Exception as exc:
+                    results.append(exc)
+            return results.copy()
+        finally:
+            results.clear()  # an exception's traceback keeps this frame alive
 
     def discard(self, key: Any) -> bool:
         """Remove the value of a key, for all processes that share it, count it as evicted, and return whether there

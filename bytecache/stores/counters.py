@@ -33,12 +33,16 @@ class MemoryCounters(Counters):
         with self.lock:
             self.not_hits -= n
 
-    def miss(self) -> None:
-        self._tick_miss()
+    def miss(self, n: int = 1) -> None:
+        if n == 1:
+            self._tick_miss()
+        else:
+            with self.lock:
+                self._not_misses -= n
 
-    def load(self, seconds: float, error: bool = False) -> None:
+    def load(self, seconds: float, errors: int = 0) -> None:
         with self.lock:
-            self._errors += error
+            self._errors += errors
             self._load_s += seconds
 
     def snapshot(self, scope: str = "process") -> Counts:

@@ -11,10 +11,10 @@ _INTERVAL_S = 1.0
 
 
 @contextmanager
-def progress_bar(name: str, total: int | None, shown: bool) -> Iterator[Callable[[], None]]:
-    """Show progress while the block runs; yield a function to call once per finished item, from any thread."""
+def progress_bar(name: str, total: int | None, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Show progress while the block runs; yield a function to call with a number of finished items, from any thread."""
     if not shown:
-        yield lambda: None
+        yield lambda n: None
         return
     try:
         from tqdm import tqdm
@@ -26,7 +26,7 @@ def progress_bar(name: str, total: int | None, shown: bool) -> Iterator[Callable
             line.close()
     else:
         with tqdm(desc=name, total=total, file=sys.stderr) as bar:
-            yield lambda: bar.update()
+            yield lambda n: bar.update(n)
 
 
 class _PlainProgress:
@@ -36,8 +36,8 @@ class _PlainProgress:
         self._name, self._of_total = name, f" of {total}" if total else ""
         self._done, self._next_s = 0, time.monotonic() + _INTERVAL_S
 
-    def advance(self) -> None:
-        self._done += 1
+    def advance(self, n: int) -> None:
+        self._done += n
         if time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + _INTERVAL_S
             self._write("\r")

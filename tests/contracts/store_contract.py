@@ -160,7 +160,7 @@ class PartitionTests:
     def test_clear(self, partition: Partition) -> None:
         """It removes all values, sets the counters to zero and starts another generation; then there is room."""
         self.fill(partition)
-        partition.get(self.key(1)), partition.counters.miss(), partition.counters.load(1.0, error=True)
+        partition.get(self.key(1)), partition.counters.miss(), partition.counters.load(1.0, errors=1)
         generations = [partition.generation]
         for _ in range(3):
             partition.clear()
@@ -224,7 +224,7 @@ class PartitionTests:
         """The cache's events are counted, seconds are added."""
         counters = partition.counters
         counters.hit(), counters.hit(3), counters.miss(), counters.miss()
-        counters.load(1.5), counters.load(0.25, error=True)
+        counters.load(1.5), counters.load(0.25, errors=1)
         counts = counters.snapshot("process")
         assert counts[:3] == (4, 2, 1) and counts.load_s == pytest.approx(1.75)
         assert partition.counters.snapshot("all") == counts

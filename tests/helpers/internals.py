@@ -10,7 +10,7 @@ from typing import Any
 
 import bytecache
 from bytecache import SharedStore
-from bytecache.cache import leased_flight, singleflight
+from bytecache.cache.flights import leased_flight, singleflight
 from bytecache.stores.memory import LRUPartition
 from bytecache.stores.shared.handle import StoreHandle
 from bytecache.stores.shared.locks import WRITER_BYTE, ByteRangeLocks

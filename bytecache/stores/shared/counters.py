@@ -99,13 +99,13 @@ class SharedCounters(Counters):
     def hit(self, n: int = 1) -> None:
         self._add(CounterRow.HITS, n)
 
-    def miss(self) -> None:
-        self._add(CounterRow.MISSES, 1)
+    def miss(self, n: int = 1) -> None:
+        self._add(CounterRow.MISSES, n)
 
-    def load(self, seconds: float, error: bool = False) -> None:
+    def load(self, seconds: float, errors: int = 0) -> None:
         self._add(CounterRow.LOAD_NS, round(seconds * 1e9))
-        if error:
-            self._add(CounterRow.ERRORS, 1)
+        if errors:
+            self._add(CounterRow.ERRORS, errors)
 
     def snapshot(self, scope: str) -> Counts:
         binding = self._binding

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...system.collection import no_collection
 from ..base import MISSING, Counters, Partition, PutResult, Snapshot
-from ..codec import BYTES, MEMORYVIEW, Encoded, encode
+from ..codec import BYTES, MEMORYVIEW, encode
 from .binding import Binding, bind_locked, bind_readonly, replace_if_damaged_locked, unbacked
 from .counters import CounterRow, SharedCounters
 from .handle import HandleClosed, ReentrantWrite
 from .header import HEAD
 from .locks import ByteRangeLocks, KeyLease, LockTimeout
-from .writing import discard_locked, is_full, is_refused, put_locked
+from .writing import Item, discard_locked, is_full, store_all
 
 if TYPE_CHECKING:
     from .store import SharedStore
@@ -91,35 +91,37 @@ class SharedPartition(Partition):
         return values
 
     def put(self, key: bytes, value: Any, generation: int) -> PutResult:
-        encoded = encode(value)
-        binding = self.bound()
-        stored = self._store_value(binding, key, encoded) if binding.generation == generation else None
-        if stored is False:
-            with self.lock:
-                binding.counters[CounterRow.REJECTED] += 1
-        if encoded.kind == BYTES:
-            return PutResult(bytes(value), stored)
-        found = MISSING if binding.segment is None else binding.segment.get(key)
-        if found is not MISSING:
-            return PutResult(found, stored)
-        return PutResult(encoded.payload.toreadonly() if encoded.kind == MEMORYVIEW else value, stored)
+        (result,) = self._put_all([Item(key, value, encode(value))], generation)
+        return result
 
-    def _store_value(self, binding: Binding, key: bytes, encoded: Encoded) -> bool | None:
-        handle, segment = binding.handle, binding.segment
-        if segment is None or handle.readonly or (handle.disk_full and handle.is_hopeless(encoded.payload.nbytes)):
-            return False
-        if is_refused(binding, segment, key, encoded, self.maxsize):
-            return False
+    def put_many(self, items: Iterable[tuple[bytes, Any]], generation: int) -> list[PutResult | Exception]:
+        """Store several (key, value), in order, under one writer's lock; see Partition."""
+        results: list[Any] = []
         try:
-            return handle.with_writer_lock(partial(put_locked, binding, segment, key, encoded, self.maxsize))
-        except HandleClosed:
-            self._look_again(binding)
-            return None
-        except (ReentrantWrite, LockTimeout):
-            return None
-        except OSError as exc:
-            handle.warn_not_stored(exc, encoded.payload.nbytes)
-            return False
+            encoded = []
+            for key, value in items:
+                try:
+                    encoded.append(Item(key, value, encode(value)))
+                    results.append(None)
+                except Exception as exc:
+                    results.append(exc)
+            put = iter(self._put_all(encoded, generation))
+            return [next(put) if result is None else result for result in results]
+        finally:
+            results.clear()  # an exception's traceback keeps this frame alive
+
+    def _put_all(self, items: list[Item], generation: int) -> list[PutResult]:
+        binding = self.bound()
+        stored: list[bool | None] = [None] * len(items)
+        if binding.generation == generation:
+            try:
+                store_all(binding, items, stored, self.maxsize)
+            except HandleClosed:
+                self._look_again(binding)
+            if False in stored:
+                with self.lock:
+                    binding.counters[CounterRow.REJECTED] += stored.count(False)
+        return [_result(binding, item, was_stored) for item, was_stored in zip(items, stored, strict=True)]
 
     def _look_again(self, closed: Binding) -> None:
         """Have the next call bind to another handle than the one of a binding, which was closed."""
@@ -229,3 +231,13 @@ class SharedPartition(Partition):
             self.lock.release()
         else:  # a partition behind another one, whose lock no cache took before the fork
             self.lock = threading.RLock()
+
+
+def _result(binding: Binding, item: Item, stored: bool | None) -> PutResult:
+    kind, value = item.encoded.kind, item.value
+    if kind == BYTES:
+        return PutResult(bytes(value), stored)
+    found = MISSING if binding.segment is None else binding.segment.get(item.key)
+    if found is not MISSING:
+        return PutResult(found, stored)
+    return PutResult(item.encoded.payload.toreadonly() if kind == MEMORYVIEW else value, stored)

@@ -2,16 +2,71 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
 from ..base import MISSING
 from ..codec import Encoded
 from .binding import Binding, begin_anew_locked, replace_damaged_locked
 from .counters import CounterRow
+from .handle import ReentrantWrite
+from .locks import LockTimeout
 from .segments.index import COUNT, DEAD
 from .segments.segment import Segment
+
+
+class Item(NamedTuple):
+    """A value to be stored under a digest, and its bytes."""
+
+    key: bytes
+    value: Any
+    encoded: Encoded
+
 
 # Stored and evicted values are counted under the writer's mutex, not under the partition's lock: a signal handler that
 # stores a value, in a thread that has that lock, would take the two in the other order. They are the first thing that
 # is done at the end, and nothing is called for them: an interrupt strikes where a function is entered.
+
+
+def store_all(binding: Binding, items: Sequence[Item], stored: list[bool | None], maxsize: int | None) -> None:
+    """Store values under one writer's lock, and write into `stored`, which has None for each, what put returns.
+
+    Those that will be refused do not wait for the lock. Raise HandleClosed if the binding's files are.
+    """
+    handle, segment = binding.handle, binding.segment
+    pending = deque(range(len(items)))
+    while pending:
+        for position in list(pending):
+            if segment is None or _is_refused(binding, segment, items[position], maxsize):
+                stored[position] = False
+                pending.remove(position)
+        if not pending or segment is None:
+            return
+        try:
+            return handle.with_writer_lock(partial(_put_all_locked, binding, segment, items, pending, stored, maxsize))
+        except (ReentrantWrite, LockTimeout):
+            return
+        except OSError as exc:
+            refused = pending.popleft()
+            stored[refused] = False
+            handle.warn_not_stored(exc, items[refused].encoded.payload.nbytes)
+
+
+def _put_all_locked(
+    binding: Binding,
+    segment: Segment,
+    items: Sequence[Item],
+    pending: deque[int],
+    stored: list[bool | None],
+    maxsize: int | None,
+) -> None:
+    """Store the pending values. After an OSError the first of `pending` is the one that it was raised for."""
+    while pending:
+        item = items[pending[0]]
+        stored[pending[0]] = put_locked(binding, segment, item.key, item.encoded, maxsize)
+        pending.popleft()
 
 
 def put_locked(binding: Binding, segment: Segment, key: bytes, encoded: Encoded, maxsize: int | None) -> bool | None:
@@ -77,14 +132,17 @@ def is_full(binding: Binding, maxsize: int | None) -> bool:
     return handle.header.used_bytes + mean > handle.header.maxbytes
 
 
-def is_refused(binding: Binding, segment: Segment, key: bytes, encoded: Encoded, maxsize: int | None) -> bool:
+def _is_refused(binding: Binding, segment: Segment, item: Item, maxsize: int | None) -> bool:
     """Return whether there is no room for a value, and none to be made, as far as can be seen without the lock.
 
     With it all processes would queue up to be refused.
     """
-    nbytes = segment.stored_size(encoded)
+    handle = binding.handle
+    if handle.readonly or (handle.disk_full and handle.is_hopeless(item.encoded.payload.nbytes)):
+        return True
+    nbytes = segment.stored_size(item.encoded)
     fits = _fits(binding, segment.currbytes + nbytes) and not _is_at(maxsize, segment)
-    return not (fits or _has_room_anew(binding, segment, nbytes, maxsize) or segment.index.holds_version(key))
+    return not (fits or _has_room_anew(binding, segment, nbytes, maxsize) or segment.index.holds_version(item.key))
 
 
 def _fits(binding: Binding, nbytes: int) -> bool:

@@ -31,7 +31,7 @@ from helpers.processes import in_child, waits_for_lock
 from helpers.threads import start, together, until
 
 from bytecache import SharedStore, fill_once
-from bytecache.cache import leased_flight
+from bytecache.cache.flights import leased_flight
 from bytecache.stores.shared import admin, header
 from bytecache.stores.shared.binding import begin_anew_locked
 from bytecache.stores.shared.header import FunctionRow, Word

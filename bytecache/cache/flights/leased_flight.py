@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
-from ..stores.base import Lease
-from ..stores.structures import copy_containers
-from ..system.fork import at_fork
-from ..system.threads import caller_of, next_tick
+from ...stores.base import Lease
+from ...stores.structures import copy_containers
+from ...system.fork import at_fork
+from ...system.threads import caller_of, next_tick
 from .singleflight import Flight
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 # When each thread started the calls that it is running, and that other processes may be waiting for.
 _leases_of_thread: dict[int, list[int]] = {}
@@ -79,6 +80,39 @@ def run_with_lease(lease: Lease, flight: LeasedFlight, work: Callable[[], T]) ->
             if started in leases:
                 leases.remove(started)
             del flight, work  # its exception's traceback keeps this frame alive
+
+
+def run_with_free_leases(leases: Mapping[K, Lease], work: Callable[[set[K]], T]) -> T:
+    """Return ``work(taken)``, run while no other process works for the keys, but for those that it had taken before.
+
+    It waits for none: another process may wait for one of these keys while it has one that this thread wants.
+    """
+    thread, started, held = threading.get_ident(), next_tick(), list[Lease]()
+    awaited, taken = _leases_of_thread.setdefault(thread, []), set[K]()
+    try:
+        awaited.append(started)
+        for key, lease in leases.items():
+            held.append(lease)  # first: an interrupt may come
+            if not lease.acquire(wait=False):
+                held.pop()  # before its flight is given up: the next leader of this process has the same lock
+                taken.add(key)
+        return work(taken)
+    finally:
+        try:
+            _release_all(held)
+        except BaseException:  # an interrupt, before it was done
+            _release_all(held)
+            raise
+        finally:
+            if started in awaited:
+                awaited.remove(started)
+            del work  # its exception's traceback keeps this frame alive
+
+
+def _release_all(held: list[Lease]) -> None:
+    while held:
+        held[-1].release()
+        held.pop()
 
 
 def _is_awaited_by_process(thread: int) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from reprlib import Repr
 from typing import Any
 
-from ..system.caller import warn_caller
-from ..system.threads import LONG_WAIT_S, describe_thread
+from ...system.caller import warn_caller
+from ...system.threads import LONG_WAIT_S, describe_thread
 
 _repr = Repr()
 _repr.maxstring = _repr.maxother = 200

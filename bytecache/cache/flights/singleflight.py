@@ -11,9 +11,9 @@ from collections.abc import Callable, Hashable, Iterator
 from time import monotonic
 from typing import Any
 
-from ..stores.base import MISSING, Counters
-from ..system.fork import at_fork
-from ..system.threads import helpers_working_for, next_tick
+from ...stores.base import MISSING, Counters
+from ...system.fork import at_fork
+from ...system.threads import helpers_working_for, next_tick
 from .patience import Patience
 
 _NO_GENERATION = -1
@@ -131,6 +131,23 @@ class SingleFlight:
                 if self._flights.get(slot) is flight:
                     self._flights.pop(slot, None)
                 del flight, other  # its exception's traceback keeps this frame alive: no cycle for the collector
+
+    def new(self, generation: int) -> Flight:
+        """Return a flight that this thread is to lead."""
+        return self._new_flight(generation)
+
+    def claim(self, key: Hashable, generation: int, flight: Flight) -> bool:
+        """Return whether `flight`, whose lock this thread has, is now the one of the key; if so, give it up in the end.
+
+        It is not if another call is reading the key.
+        """
+        return self._flights.setdefault((generation, key), flight) is flight
+
+    def give_up(self, key: Hashable, generation: int, flight: Flight) -> None:
+        """Take a flight out that was claimed; those that wait for it go on once its lock is released."""
+        slot = generation, key
+        if self._flights.get(slot) is flight:
+            self._flights.pop(slot, None)
 
     def _join(
         self,

@@ -1,0 +1,100 @@
+"""What the decorators do with their arguments: checks, and the choice of what answers the calls."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from ..keys.fingerprint import fingerprint
+from ..stores.base import Store
+from ..stores.shared.store import SharedStore
+from ..stores.values import sizeof as default_sizeof
+from ..system.arguments import check_maxsize
+from ..system.byte_sizes import parse_size
+from .cached_object import make_cached
+from .memory_function import MemoryFunction
+from .store_function import StoreFunction
+
+
+class Options:
+    """A decorator's checked arguments, all but maxsize, which may be the function itself."""
+
+    def __init__(
+        self,
+        typed: bool,
+        maxbytes: int | str | None,
+        key: Callable[..., Hashable] | None,
+        sizeof: Callable[[Any], int] | None,
+        evicts: bool,
+        once: bool,
+        keep_alive: bool,
+        batched: bool,
+    ) -> None:
+        for name, function in (("key", key), ("sizeof", sizeof)):
+            if function is not None and not callable(function):
+                raise TypeError(f"{name} must be a function or None, got {function!r}")
+        self.typed, self.key, self.evicts, self.once, self.keep_alive = typed, key, evicts, once, keep_alive
+        self.batched = batched
+        self.sizeof = default_sizeof if sizeof is None and maxbytes is not None else sizeof
+        self.maxbytes = None if maxbytes is None else parse_size(maxbytes)
+        self.shared = False  # whether the values go into a store: `store`, or (None) one of the function's own
+        self.store: Store | None = None
+        self.version: str | int | None = None
+
+    def use_store(self, store: Store | None, sizeof: Any, version: str | int | None) -> None:
+        """Store values in `store`, or in a new shared store of this function if it is None."""
+        if store is not None and not isinstance(store, Store):
+            raise TypeError(f"store must be a bytecache.SharedStore or another store, or None, got {store!r}")
+        if sizeof is not None:
+            raise TypeError(
+                "sizeof does not go with a shared store, which counts the bytes that it writes: leave it out"
+            )
+        if store is not None and self.maxbytes is not None:
+            raise TypeError(
+                f"the budget is the store's: give maxbytes to it alone, got {self.maxbytes} together with {store!r}"
+            )
+        if store is None and self.maxbytes is None:
+            raise TypeError('shared=True needs a budget, such as maxbytes="8 GiB" or maxbytes="50%"')
+        self.shared, self.store, self.version = True, store, version
+
+
+def make_decorator(maxsize: Any, default: int | None, options: Options) -> Any:
+    if callable(maxsize) or isinstance(maxsize, classmethod):
+        return _wrap(maxsize, default, options)
+    if maxsize is not None:
+        maxsize = check_maxsize(maxsize, has_budget=options.maxbytes is not None or options.shared)
+    return lambda function: _wrap(function, maxsize, options)
+
+
+def _wrap(function: Callable[..., Any], maxsize: int | None, options: Options) -> Any:
+    if isinstance(function, (staticmethod, classmethod)):  # below the decorator: as if it were above
+        return type(function)(_wrap(function.__func__, maxsize, options))
+    _check_function(function)
+    return (_wrap_shared if options.shared else _wrap_in_memory)(function, maxsize, options)
+
+
+def _wrap_shared(function: Callable[..., Any], maxsize: int | None, options: Options) -> Any:
+    identity, store = fingerprint(function, options.version), options.store
+    if store is None:
+        assert options.maxbytes is not None
+        store = SharedStore.open(None, identity[0].hex()[:16], options.maxbytes)
+    return StoreFunction(function, store, maxsize, options.typed, options.key, identity, options.once, options.batched)
+
+
+def _wrap_in_memory(function: Callable[..., Any], maxsize: int | None, options: Options) -> Any:
+    limits = maxsize, options.maxbytes, options.sizeof
+    flags = options.once, options.keep_alive, options.batched
+    return make_cached(MemoryFunction(function, options.evicts, *limits, options.typed, options.key, *flags))
+
+
+def _check_function(function: Any) -> None:
+    if not callable(function):
+        raise TypeError(f"expected a function to decorate, got {function!r}")
+    for kind in ("coroutinefunction", "generatorfunction", "asyncgenfunction"):
+        is_kind = getattr(inspect, f"is{kind}")
+        if is_kind(function) or (not inspect.isclass(function) and is_kind(getattr(function, "__call__", None))):  # noqa: B004
+            raise TypeError(
+                f"{function!r} is a {kind.replace('function', ' function')}: what it returns can be used only once, so "
+                "a stored one would be spent at the second call; cache a plain function that returns the final value"
+            )
