@@ -11,6 +11,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+import bytecache
 from bytecache.images import resize as resizing
 
 from . import Job
@@ -53,6 +54,13 @@ def read_each(paths: Sequence[str]) -> list[bytes]:
 def reader(job: Job) -> Callable[[Sequence[str]], list[bytes]]:
     """Return the function that reads the files of a list of paths."""
     return read_all if job.our_reader else read_each
+
+
+def cached(job: Job, **options: Any) -> Callable[[str], Any]:
+    """Return the cached function that reads a file; over HTTP it fetches what a batch lacks in one call."""
+    if job.remote:
+        return bytecache.fill_once(batched=True, **options)(http_reader())
+    return bytecache.fill_once(**options)(read)
 
 
 def decode(data: bytes, side: int) -> Array:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import bytecache
 from bytecache.torch import EpochSampler, ImageDataset, collate
 
 from . import Epochs, Job
-from .image_files import decode_faster, read, read_all
+from .image_files import cached, decode_faster, read, read_all
 
 
 def epochs(job: Job, load: Callable[[str], Any], workers: int = 0) -> Epochs:
@@ -33,20 +35,6 @@ def epochs(job: Job, load: Callable[[str], Any], workers: int = 0) -> Epochs:
         return batches
 
     return run
-
-
-def cached(job: Job, **options: Any) -> Callable[[str], bytes]:
-    """Return the cached function that reads a file; over HTTP it gets what a batch lacks in one call."""
-    if job.remote:
-        return bytecache.fill_once(**options)(one(read_all))
-    return bytecache.fill_once(**options)(read)
-
-
-def one(read_many: Callable[[Sequence[str]], list[Any]]) -> Callable[[str], Any]:
-    def read_one(path: str) -> Any:
-        return read_many([path])[0]
-
-    return read_one
 
 
 def no_cache(job: Job) -> Epochs:
@@ -77,18 +65,24 @@ def on_disk(job: Job) -> Epochs:
 def shrunk(job: Job) -> Epochs:
     """Cache files that are re-encoded when first read, at the resolution that the network needs."""
 
-    @bytecache.fill_once(maxbytes=job.maxbytes)
-    def read_shrunk(path: str) -> bytes:
-        return bytecache.shrink_jpeg(read(path), max_side=round(job.side * 4 / 3))
+    def shrink(data: bytes) -> bytes:
+        return bytecache.shrink_jpeg(data, max_side=round(job.side * 4 / 3))
 
-    return epochs(job, read_shrunk)
+    return epochs(job, cached_results(job, shrink))
 
 
 def decoded(job: Job) -> Epochs:
     """Cache decoded pixels, as many as fit: these are not decoded twice."""
+    return epochs(job, cached_results(job, partial(decode_faster, side=job.side)))
 
-    @bytecache.fill_once(maxbytes=job.maxbytes)
-    def read_decoded(path: str) -> Any:
-        return decode_faster((read_all([path])[0] if job.remote else read(path)), job.side)
 
-    return epochs(job, read_decoded)
+def cached_results(job: Job, make: Callable[[bytes], Any]) -> Callable[[str], Any]:
+    """Return a function that reads a file and caches what `make` makes of it, on threads either way."""
+    if not job.remote:
+        return bytecache.fill_once(maxbytes=job.maxbytes)(lambda path: make(read(path)))
+    pool = ThreadPoolExecutor(job.workers)
+
+    def read_many(paths: list[str]) -> list[Any]:
+        return list(pool.map(make, read_all(paths)))
+
+    return bytecache.fill_once(maxbytes=job.maxbytes, batched=True)(read_many)
