@@ -12,7 +12,7 @@ DEMO ?= demo
 STORAGE_MS ?= 5
 FISH := $(RUN) -m integrations.fish_count
 
-.PHONY: demo test test-all test-recipes package lint bench bench-full clean
+.PHONY: demo test test-all test-oldest test-recipes package lint bench bench-full clean
 
 demo: $(VENV)/.demo  ## draws 1,800 images, trains through an LRU cache and a fill-once cache, compares the runs
 	$(FISH) make_data --out $(DEMO)/data
@@ -43,31 +43,36 @@ package: $(VENV)/.dev
 
 # On the other installed Pythons, on the path or under pyenv: the wheel in an environment of its own, tested by what is
 # in the sdist. Then the same with the oldest versions of what it requires (matplotlib 3.7 calls what pyparsing 3.3
-# deprecates).
-find_python = for found in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python; do \
-	"$$found" -c "" 2>/dev/null && python=$$found && break; done; \
-	[ -n "$$python" ] || { echo "SKIPPED Python $$version: not installed"; continue; }
-
+# deprecates). Two at a time, the output of each in one piece.
+PYTHONS := 3.10 3.12 3.13
+OLDEST := 3.10
 test-all: test test-recipes package
-	@for version in 3.10 3.12 3.13; do \
-	  python=; $(find_python); \
-	  echo "== the wheel and the sdist on Python $$version"; \
-	  env=$$PWD/.venv-$$version; rm -rf $$env; \
-	  "$$python" -m venv $$env && \
-	  $$env/bin/pip install -q "$$(echo build/dist/*.whl)[http,images]" hypothesis pytest && \
-	  (cd / && $$env/bin/bytecache --version) && \
-	  (cd build/sdist && $$env/bin/python -m pytest -q) || exit 1; \
-	done
-	@for version in 3.10; do \
-	  python=; $(find_python); \
-	  echo "== the oldest versions that pyproject.toml admits, on Python $$version"; \
-	  env=$$PWD/.venv-oldest; rm -rf $$env; \
-	  "$$python" -m venv $$env && \
-	  $$env/bin/pip install -q build/dist/*.whl && \
-	  $$env/bin/pip install -q $$($$env/bin/python tests/helpers/oldest.py http images plot keras | sed "s/tensorflow==/$(TENSORFLOW)==/") \
-	    "pyparsing<3.3" hypothesis pytest && \
-	  (cd build/sdist && $$env/bin/python -m pytest -q --ignore tests/benchmarks) || exit 1; \
-	done
+	$(MAKE) -j2 --output-sync=target --no-print-directory $(addprefix test-wheel-,$(PYTHONS)) test-oldest
+
+find_python = python=; for found in python$(1) $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$(1).*/bin/python; do \
+	"$$found" -c "" 2>/dev/null && python=$$found && break; done; \
+	[ -n "$$python" ] || { echo "SKIPPED Python $(1): not installed"; exit 0; }
+
+test-wheel-%:
+	@$(call find_python,$*); \
+	echo "== the wheel and the sdist on Python $*"; \
+	env=$$PWD/.venv-$*; rm -rf $$env; \
+	"$$python" -m venv $$env && \
+	$$env/bin/pip install -q "$$(echo build/dist/*.whl)[http,images]" hypothesis pytest && \
+	(cd / && $$env/bin/bytecache --version) && \
+	rm -rf build/sdist-$* && cp -r build/sdist build/sdist-$* && \
+	cd build/sdist-$* && $$env/bin/python -m pytest -q
+
+test-oldest:
+	@$(call find_python,$(OLDEST)); \
+	echo "== the oldest versions that pyproject.toml admits, on Python $(OLDEST)"; \
+	env=$$PWD/.venv-oldest; rm -rf $$env; \
+	"$$python" -m venv $$env && \
+	$$env/bin/pip install -q build/dist/*.whl && \
+	$$env/bin/pip install -q $$($$env/bin/python tests/helpers/oldest.py http images plot keras | sed "s/tensorflow==/$(TENSORFLOW)==/") \
+	  "pyparsing<3.3" hypothesis pytest && \
+	rm -rf build/sdist-oldest && cp -r build/sdist build/sdist-oldest && \
+	cd build/sdist-oldest && $$env/bin/python -m pytest -q --ignore tests/benchmarks
 
 # The measurements in both READMEs; bench-full: with more images, loaders and entries.
 BENCHMARKS := hit_rate hit memory decode batches workers shared shared_memory scale threads epochs gpu

@@ -122,7 +122,11 @@ class BulkReader:
             run_on_threads(load, firsts, min(threads, len(firsts)))
         else:
             self._load_batch(results, cache_keys, keys, firsts, return_exceptions)
-        for first, *others in positions.values():
+        self._spread(results, positions.values(), copy)
+
+    def _spread(self, results: list[Any], positions: Iterable[list[int]], copy: bool) -> None:
+        """Put what was loaded at the first of several positions of a key at the others too."""
+        for first, *others in positions:
             value = results[first]
             if self._views and not copy and isinstance(value, bytes):
                 results[first] = value = memoryview(value)

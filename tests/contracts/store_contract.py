@@ -97,6 +97,27 @@ class PartitionTests:
         assert self.counts(many, *COUNTS) == self.counts(one, *COUNTS)
         assert many.get_many([]) == []
 
+    def test_one_of_many_that_cannot_be_stored(self, partition: Partition) -> None:
+        """put_many returns what put raises in the place of its value, and stores the others."""
+        items = [(self.key(1), value_of(1)), (self.key(2), iter("abc")), (self.key(3), value_of(3))]
+        first, error, last = partition.put_many(items, partition.generation)
+        assert isinstance(error, TypeError) and (first, last) == ((value_of(1), True), (value_of(3), True))
+        assert [self.key(n) in partition for n in (1, 2, 3)] == [True, False, True]
+
+    def test_many_of_an_earlier_generation(self, partition: Partition) -> None:
+        """Values whose read began before a clear are returned and not stored, but by what evicts."""
+        before = partition.generation
+        partition.clear()
+        result = partition.put_many([(self.key(n), value_of(n)) for n in (1, 2)], before)
+        expected = True if self.evicts else None
+        assert result == [(value_of(1), expected), (value_of(2), expected)]
+
+    def test_counts_of_many(self, partition: Partition) -> None:
+        """miss and load count a run of the function for several calls."""
+        partition.counters.miss(3), partition.counters.load(0.5, errors=2), partition.counters.miss()
+        counts = partition.counters.snapshot("process")
+        assert (counts.misses, counts.errors, counts.load_s) == (4, 2, 0.5)
+
     def test_a_value_is_never_replaced(self, partition: Partition) -> None:
         """The first value of a key stays; the second one is not wanted, and not counted as rejected."""
         self.put(partition, 1)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import bytecache
 from bytecache import SharedStore
+from bytecache.cache import wrapping
 from bytecache.cache.flights import leased_flight, singleflight
 from bytecache.stores.memory import LRUPartition
 from bytecache.stores.shared.handle import StoreHandle
@@ -19,10 +19,12 @@ from bytecache.stores.shared.segments.segment import Segment
 # Modules that run when a key is missed, and those that change a store's files.
 MISS_PATH_MODULES = {
     *(f"bytecache.stores.{name}" for name in ("memory", "lru", "counters")),
-    *(f"bytecache.cache.{name}" for name in ("read_through", "singleflight", "leased_flight")),
+    *(f"bytecache.cache.{name}" for name in ("read_through", "flights.singleflight", "flights.leased_flight")),
+    "bytecache.cache.flights.batch",
 }
 SHARED_MISS_PATH_MODULES = {
-    *(f"bytecache.cache.{name}" for name in ("read_through", "singleflight", "leased_flight")),
+    *(f"bytecache.cache.{name}" for name in ("read_through", "flights.singleflight", "flights.leased_flight")),
+    "bytecache.cache.flights.batch",
     *(
         f"bytecache.stores.shared.{name}"
         for name in ("segments.index", "locks", "segments.segment", "handle", "partition", "counters", "writing")
@@ -38,7 +40,7 @@ STORE_WRITE_MODULES = {
 
 def check_function(function: Any) -> None:
     """Raise what the decorators raise for what they do not decorate."""
-    bytecache.decorators._check_function(function)
+    wrapping._check_function(function)
 
 
 def cache_of(cached: Any) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 from typing_extensions import assert_type
 
 import bytecache
+from bytecache.http import HttpReader
 
 
 @bytecache.fill_once
@@ -30,6 +31,19 @@ def shared(path: str) -> bytes:
     return path.encode()
 
 
+@bytecache.fill_once(maxbytes="4 GiB", batched=True)
+def many(paths: list[str]) -> list[bytes | Exception]:
+    return [path.encode() if path else KeyError(path) for path in paths]
+
+
+@bytecache.lru_cache(batched=True)
+def squares(numbers: list[int]) -> tuple[int, ...]:
+    return tuple(number**2 for number in numbers)
+
+
+http = bytecache.fill_once(maxsize=0, batched=True)(HttpReader("https://host/train"))
+
+
 class Folder:
     @bytecache.lru_cache
     def read(self, name: str) -> bytes:
@@ -38,6 +52,10 @@ class Folder:
     @bytecache.fill_once(maxbytes="4 GiB", keep_alive=True)
     def part(self, name: str, offset: int = 0) -> bytes:
         return name.encode()[offset:]
+
+    @bytecache.fill_once(batched=True)
+    def parts(self, names: list[str]) -> list[bytes | Exception]:
+        return [name.encode() for name in names]
 
     @staticmethod
     @bytecache.fill_once
@@ -74,6 +92,13 @@ assert_type(Folder.read.cache_clear(), None)
 assert_type(Folder.read.cache_info(), bytecache.CacheInfo)
 assert_type(Folder().read.uncached("a"), bytes)
 assert_type(bare.map(["a", "b"]), list[bytes])
+assert_type(many("a"), bytes)
+assert_type(many.map(["a"]), list[bytes])
+assert_type(many.warm(["a"], batch_size=8), bytecache.CacheStats)
+assert_type(squares(3), int)
+assert_type(http.map(["a.jpg"]), list[bytes])
+assert_type(Folder().parts("a"), bytes)
+assert_type(Folder().parts.map(["a"]), list[bytes])
 assert_type(bare.uncached("a"), bytes)
 assert_type(bare.uncached.map(["a"]), list[bytes])
 assert_type(bare.__name__ + bare.__qualname__ + bare.__module__, str)
@@ -89,6 +114,9 @@ assert_type(shared.cache_stats(scope="all").hits, int)
 assert_type(shared.map(["a"], copy=False), list[bytes])
 
 bare(1)  # type: ignore[arg-type]
+many(["a"])  # type: ignore[arg-type]
+squares("a")  # type: ignore[arg-type]
+Folder().parts(3)  # type: ignore[arg-type]
 Folder().read(1)  # type: ignore[arg-type]
 Folder().part("a", offset="b")  # type: ignore[arg-type]
 Folder().static(1)  # type: ignore[arg-type]

@@ -112,8 +112,11 @@ class _BatchFlight:
                     {key: lease for key, lease in leases.items() if lease is not None}, self._lead
                 )
             finally:
-                for key, flight in list(self._flights.items()):
-                    self._cache.flights.give_up(key, self._generation, flight)
+                try:
+                    self._cache.flights.give_up(self._generation, self._flights)
+                except BaseException:  # an interrupt, before it was done
+                    self._cache.flights.give_up(self._generation, self._flights)
+                    raise
 
     def _claim(self, key: Hashable, running: threading.Lock) -> None:
         flight = self._flights[key] = self._cache.flights.new(self._generation)  # first: an interrupt may come
@@ -123,8 +126,9 @@ class _BatchFlight:
 
     def _lead(self, taken: set[Hashable]) -> dict[Hashable, Any]:
         """Land the flights but those of keys that other processes have taken, and return what they brought."""
+        self._cache.flights.give_up(self._generation, {key: self._flights[key] for key in taken})
         for key in taken:
-            self._cache.flights.give_up(key, self._generation, self._flights.pop(key))
+            del self._flights[key]
         keys = list(self._flights)
         found = {  # stored between the caller's look-up and this flight
             key: value
@@ -135,15 +139,18 @@ class _BatchFlight:
         try:
             if missing:
                 found |= self._load(missing)
-            for key, value in found.items():
-                flight = self._flights[key]
-                flight.set_exception(value) if isinstance(value, Exception) else flight.set_result(value)
-            for key in missing:
+            self._land(found)
+            for key in missing if self._cache.partition.maxsize != 0 else ():
                 if not isinstance(found[key], Exception):
                     self._cache.advice.look(key, (*self._bound, self._keys[key]), {})
             return found.copy()
         finally:
             found.clear()  # the exceptions' tracebacks keep this frame alive
+
+    def _land(self, found: dict[Hashable, Any]) -> None:
+        for key, value in found.items():
+            flight = self._flights[key]
+            flight.set_exception(value) if isinstance(value, Exception) else flight.set_result(value)
 
     def _load(self, keys: list[Hashable]) -> dict[Hashable, Any]:
         """Run the function, and store and count what it returns."""

@@ -137,17 +137,23 @@ class SingleFlight:
         return self._new_flight(generation)
 
     def claim(self, key: Hashable, generation: int, flight: Flight) -> bool:
-        """Return whether `flight`, whose lock this thread has, is now the one of the key; if so, give it up in the end.
+        """Return whether `flight`, whose lock this thread has, is now the one of the key; then give it up in the end.
 
         It is not if another call is reading the key.
         """
         return self._flights.setdefault((generation, key), flight) is flight
 
-    def give_up(self, key: Hashable, generation: int, flight: Flight) -> None:
-        """Take a flight out that was claimed; those that wait for it go on once its lock is released."""
-        slot = generation, key
-        if self._flights.get(slot) is flight:
-            self._flights.pop(slot, None)
+    def give_up(self, generation: int, flights: dict[Hashable, Flight]) -> None:
+        """Take out flights that were claimed, by key, and empty the dict; it may be called again after an interrupt.
+
+        Those that wait for them go on once their locks are released.
+        """
+        while flights:
+            key = next(iter(flights))
+            slot = generation, key
+            if self._flights.get(slot) is flights[key]:
+                self._flights.pop(slot, None)
+            flights.pop(key, None)
 
     def _join(
         self,
