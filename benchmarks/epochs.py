@@ -27,7 +27,7 @@ from benchmarks.workloads.data_set import Data, make_data
 
 PACKAGES = (
     "torch", "tensorflow-cpu", "keras", "simplejpeg", "pillow", "monai", "stocaching", "mosaicml-streaming", "litdata",
-    "webdataset", "datasets", "fsspec", "aiohttp",
+    "webdataset", "datasets", "spdl", "turboloader", "cykooz-resizer", "pycurl", "fsspec", "aiohttp", "obstore",
 )  # fmt: skip
 OURS = "bytecache"
 SHORT = {

@@ -29,7 +29,12 @@ class Summary(NamedTuple):
         return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 
-def interleave(functions: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
+def interleave(
+    functions: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    warmup: int = 1,
+    clock: Callable[[], float] = perf_counter,
+) -> dict[str, list[float]]:
     """Return the seconds of each call: every round calls each function once, and starts with a different one."""
     names = list(functions)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -39,9 +44,9 @@ def interleave(functions: Mapping[str, Callable[[], Any]], rounds: int, warmup: 
         for number in range(-warmup, rounds):
             first = number % len(names)
             for name in names[first:] + names[:first]:
-                start = perf_counter()
+                start = clock()
                 functions[name]()
-                end = perf_counter()
+                end = clock()
                 if number >= 0:
                     seconds[name].append(end - start)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -18,31 +19,32 @@ from .files import scratch
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 PATIENCE_S = 30
 # A request is answered by @file once the wait is over; connections, ranges and files are nginx's own as ever. The log
-# has a line per request with the bytes of its body, and is itself a file to fetch.
+# has a line per request with the bytes of its body, and is itself a file to fetch: with one worker, which serves more
+# than a gigabyte per second, what was received before is in it.
 CONFIG = """
 daemon off;
 {user}
-worker_processes auto;
-pid {folder}/pid;
-error_log {folder}/errors.txt;
+worker_processes 1;
+pid "{folder}/pid";
+error_log "{folder}/errors.txt";
 {modules}
 events {{}}
 http {{
     log_format sent $body_bytes_sent;
-    access_log {folder}/sent.txt sent;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+    access_log "{folder}/sent.txt" sent;
+    client_body_temp_path "{folder}/body";
+    proxy_temp_path "{folder}/proxy";
+    fastcgi_temp_path "{folder}/fastcgi";
+    uwsgi_temp_path "{folder}/uwsgi";
+    scgi_temp_path "{folder}/scgi";
     sendfile on;
     tcp_nopush on;
     server {{
         listen 127.0.0.1:{port} backlog=1024;
-        root {root};
+        root "{root}";
         location / {{ {wait} }}
-        location @file {{ root {root}; }}
-        location = /sent {{ access_log off; alias {folder}/sent.txt; }}
+        location @file {{ root "{root}"; }}
+        location = /sent {{ access_log off; alias "{folder}/sent.txt"; }}
     }}
 }}
 """
@@ -54,10 +56,8 @@ def file_server(root: Path, latency_ms: float = 0) -> Iterator[str]:
 
     Raises RuntimeError if nginx does not start; see `why_not`.
     """
-    with scratch() as folder, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+    with scratch() as folder:
+        port = _free_port()
         settings = folder / "nginx.conf"
         settings.write_text(_config(folder, root.absolute(), port, latency_ms), encoding="utf-8")
         with (folder / "output.txt").open("wb") as output:
@@ -96,16 +96,20 @@ def _echo_module() -> str:
 
 
 def _config(folder: Path, root: Path, port: int, latency_ms: float) -> str:
-    import os
-
     return CONFIG.format(
         folder=folder,
         root=root,
         port=port,
         user="user root;" if os.geteuid() == 0 else "",  # or it could not read what only root may
-        modules=f"load_module {_echo_module()};" if latency_ms else "",
+        modules=f'load_module "{_echo_module()}";' if latency_ms else "",
         wait=f"echo_sleep {latency_ms / 1000}; echo_exec @file;" if latency_ms else "",
     )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _await_start(server: subprocess.Popen[bytes], port: int, output: Path) -> None:
