@@ -61,6 +61,22 @@ def example(containing):
     return next(block for block in blocks("python") if containing in block)
 
 
+def test_the_batched_example_runs_as_it_stands():
+    """One key is one call, and a batch is one call for those that are missing."""
+
+    class Storage:
+        calls = []
+
+        def get_many(self, keys):
+            self.calls.append(keys)
+            return [key.encode() for key in keys]
+
+    names = {"bytecache": bytecache, "storage": Storage()}
+    exec(example("storage.get_many"), names)
+    assert (names["data"], names["batch"]) == (b"a.jpg", [b"a.jpg", b"b.jpg", b"c.jpg"])
+    assert Storage.calls == [["a.jpg"], ["b.jpg", "c.jpg"]]
+
+
 @pytest.mark.foreign_threads
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on a single processor
 def test_the_examples_for_many_processes_run_as_they_stand(tmp_path, capsys):

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
     (folder / "boxes.yaml").write_text(f"path: {folder}/boxes\ntrain: images\nval: images\nnames: {{0: fish}}\n")
+    with sqlite3.connect(folder / "images.db") as database:
+        database.execute("CREATE TABLE images (number INTEGER PRIMARY KEY, data BLOB)")
+        files = sorted((folder / "images").glob("*/*.jpg"))
+        database.executemany("INSERT INTO images VALUES (?, ?)", enumerate(path.read_bytes() for path in files))
+    database.close()
     (folder / "flat").mkdir()
     shutil.copytree(folder / "images" / "cat", folder / "flat" / "images")
     site = folder / "site" / "sitecustomize.py"
