@@ -37,6 +37,10 @@ SHORT = {
     "http-5": "the same, 5 ms until each answer",
     "http-20": "the same, 20 ms until each answer",
 }
+COLUMNS = (
+    "loader", "images/s, epoch 1", "{later}", "ms of the processor per image", "read from storage / data",
+    "memory in MB: libraries + added",
+)  # fmt: skip
 REENCODED = "shrunk"  # in the name of our loader that trains on re-encoded images
 
 
@@ -104,12 +108,14 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """Return the cells of the row."""
         if self.failed:
-            return self.name, self.failed, "", "", ""
+            return self.name, self.failed, *("" for _ in COLUMNS[2:])
         read = median(epoch["storage_bytes"] for epoch in self._run["epochs"][1:]) / self._report["file_bytes"]
         added = self._run["peak_added_bytes"]
         memory = f"{self._run['libraries_bytes'] / 1e6:,.0f}" + (f" + {added / 1e6:,.0f}" if added else "")
         fraction = "-" if math.isnan(read) else f"{read:.2f}"
-        return self.name, f"{self.speeds[0]:,.0f}", f"{self.steady:,.0f}", fraction, memory
+        cpu = median(epoch.get("cpu_s", math.nan) for epoch in self._run["epochs"][1:]) / self._report["files"]
+        work = "-" if math.isnan(cpu) else f"{1000 * cpu:.2f}"
+        return self.name, f"{self.speeds[0]:,.0f}", f"{self.steady:,.0f}", work, fraction, memory
 
 
 def rows(report: Report, case: str) -> list[Row]:
@@ -125,16 +131,13 @@ def later(report: Report) -> str:
 
 def tables(report: Report) -> Iterator[Table]:
     """Make a table per case, one of the conversions, and one of ours against the others."""
-    columns = (
-        "loader", "images/s, epoch 1", later(report), "read from storage / data, after epoch 1",
-        "memory in MB: libraries + added",
-    )  # fmt: skip
+    columns = tuple(column.format(later=later(report)) for column in COLUMNS)
     megabytes = report["file_bytes"] / 1e6
     for case in report["options"]["cases"]:
         limit = report["no_case"].get(case) or report["no_limit"] or f"limit {report['limits'][case] / 1e6:,.0f} MB"
         title = f"{report['titles'][case]} ({report['files']:,} files, {megabytes:,.0f} MB; {limit})"
         cells = [row.cells() for row in rows(report, case)]
-        cells += [(name, why, "", "", "") for name, why in report["absent"].items()]
+        cells += [(name, why, *("" for _ in COLUMNS[2:])) for name, why in report["absent"].items()]
         yield Table(case, title, columns, cells)
     converted = [
         (name, f"{cost['s']:.1f}", f"{cost['bytes'] / 1e6:,.0f}") for name, cost in report["converted"].items()

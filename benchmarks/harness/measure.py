@@ -68,6 +68,19 @@ def others_cpu_s() -> float:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK") - own.user - own.system
 
 
+def session_cpu_s() -> float:
+    """Return the processor seconds of this process's session so far: its own, and those that it has started (Linux)."""
+    session, ticks = os.getsid(0), 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:  # it has ended, and is among the children of another one
+            continue
+        if int(fields[3]) == session:
+            ticks += sum(int(field) for field in fields[11:15])  # its own, and of children that have ended
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 class OtherLoad:
     """How many cores other processes keep busy, measured from its construction."""
 

@@ -84,7 +84,7 @@ def _try_loader(name: str, case: str, data: Data, root: str, epochs: int, other:
         task = {"loader": name, "job": job.__dict__, "epochs": epochs, "out": str(folder / "out.json")}
         (folder / "job.json").write_text(json.dumps({**task, "group": group and group.tasks}), encoding="utf-8")
         with (folder / "errors.txt").open("wb+") as errors, _peak(group) as peak:
-            failure = _run(folder / "job.json", errors, patience_s=120 + epochs * data.count / 50)
+            failure = _run(folder / "job.json", errors, patience_s=120 + epochs * data.count / 25)
             errors.seek(0)
             output = errors.read().decode(errors="replace")
         out = folder / "out.json"

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import cgroup
-from benchmarks.harness.measure import pss_bytes
+from benchmarks.harness.measure import pss_bytes, session_cpu_s
 from benchmarks.loaders import LOADERS, Epochs, Job, Loader
 from benchmarks.loaders.image_files import decode, read
 from benchmarks.workloads import http_server
@@ -76,18 +76,19 @@ def storage_bytes(job: Job) -> float:
 
 
 def run(loader: Loader, make: Callable[[Job], Epochs], job: Job, epochs: int) -> Iterator[dict[str, float]]:
-    """Run the epochs and yield the seconds and storage bytes of each; the first includes the preparation."""
-    before, start = storage_bytes(job), perf_counter()
+    """Run the epochs and yield what each took: seconds, of the processor too, and bytes; the first with preparation."""
+    before, used, start = storage_bytes(job), session_cpu_s(), perf_counter()
     batches_of = make(job)
     orders: list[list[int]] = []
     for epoch in range(epochs):
         labels, sample = one_epoch(batches_of(epoch), job)
-        yield {"s": perf_counter() - start, "storage_bytes": storage_bytes(job) - before}
+        seconds = perf_counter() - start
+        yield {"s": seconds, "cpu_s": session_cpu_s() - used, "storage_bytes": storage_bytes(job) - before}
         check(labels, sample, job, loader.tolerance)
         if labels in orders:
             raise ValueError("each epoch must have an order of its own, got two in the same order")
         orders.append(labels)
-        before, start = storage_bytes(job), perf_counter()
+        before, used, start = storage_bytes(job), session_cpu_s(), perf_counter()
 
 
 def main() -> None:
