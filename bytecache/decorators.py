@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Literal, overload
 
 from .cache.cached_function import BatchDecorator, CachedFunction, P, R
@@ -24,6 +24,8 @@ def fill_once(
     shared: bool = False,
     version: str | int | None = None,
     batched: Literal[False] = False,
+    admit: str = "first",
+    items: Iterable[Any] | None = None,
     once: bool = True,
     keep_alive: bool = False,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
@@ -39,6 +41,8 @@ def fill_once(
     shared: bool = False,
     version: str | int | None = None,
     batched: Literal[True],
+    admit: str = "first",
+    items: Iterable[Any] | None = None,
     once: bool = True,
     keep_alive: bool = False,
 ) -> BatchDecorator: ...
@@ -53,6 +57,8 @@ def fill_once(
     shared: bool = False,
     version: str | int | None = None,
     batched: bool = False,
+    admit: str = "first",
+    items: Iterable[Any] | None = None,
     once: bool = True,
     keep_alive: bool = False,
 ) -> Any:
@@ -71,6 +77,11 @@ def fill_once(
     :class:`bytecache.VersionedKey`, as from :func:`bytecache.file_key`, a new version takes the place of the one
     before. typed: arguments of different types make different entries, as in ``functools.lru_cache``; without it
     numpy's scalars and the Python values that they equal are one.
+
+    admit: "first" stores what comes first. "dense" stores the files that bring most hits for the budget, which are the
+    smallest: items are the paths of all files that will be read, whose sizes are looked up now, so what a call returns
+    must have about as many bytes as its file. It pays if sizes differ, and if small files cost as much to read as large
+    ones. A file that is too large is read at each call, and passed over by ``warm``.
 
     Exceptions are not stored. A value that can be used only once, such as an iterator, an open file or a coroutine, is
     a TypeError, also inside a tuple, list or dict. An ndarray that is stored is made read-only there, and numpy then
@@ -129,6 +140,10 @@ def fill_once(
         options.use_store(store, sizeof, version)
     elif version is not None:
         raise TypeError("version distinguishes values in a shared store: give store= or shared=True with it")
+    if admit == "dense":
+        options.admit_dense(items)
+    elif admit != "first" or items is not None:
+        raise ValueError(f'admit must be "first", or "dense" with items=, got {admit!r} and items={items!r:.80}')
     return make_decorator(maxsize, None, options)
 
 

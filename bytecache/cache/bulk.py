@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import islice
@@ -199,9 +200,10 @@ class BulkReader:
         return self._cache.stats()
 
     def _until_full(self, keys: Iterable[Any], size: int) -> Iterator[list[Any]]:
-        keys = iter(keys)
+        largest = self._cache.partition.largest
+        keys = iter(keys if largest == sys.maxsize else (key for key in keys if not _is_larger(key, largest)))
         while batch := list(islice(keys, size)):
-            if self._cache.partition.full:
+            if self._cache.partition.full and largest == sys.maxsize:  # else those that are left fit
                 return
             yield batch
 
@@ -221,6 +223,14 @@ class BulkReader:
         failed = [(key, repr(value)) for key, value in zip(keys, values, strict=True) if isinstance(value, Exception)]
         values.clear()  # the exceptions' tracebacks may keep this frame alive
         return failed
+
+
+def _is_larger(key: Any, most: int) -> bool:
+    """Return whether a key is the path of a file of more bytes."""
+    try:
+        return os.stat(key).st_size > most
+    except (OSError, TypeError, ValueError):  # the function may know better, or says what is wrong
+        return False
 
 
 def _add_note(exc: Exception, key: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Hashable, Iterable
 from functools import partial
@@ -49,14 +50,16 @@ class MemoryFunction(CacheMethods):
         once: bool = True,
         keep_alive: bool = False,
         batched: bool = False,
+        largest: int = sys.maxsize,
     ) -> None:
-        self._arguments = function, evicts, maxsize, maxbytes, sizeof, typed, key, once, keep_alive, batched
+        self._arguments = function, evicts, maxsize, maxbytes, sizeof, typed, key, once, keep_alive, batched, largest
         self.plain: type = str if key is None else NoArgument  # the type whose values are their own keys
         self.function, self.batched = function, batched
         limits = maxsize, maxbytes, sizeof
         self.partition: MemoryPartition = (
             LRUPartition(*limits) if evicts else FillOncePartition(*limits, key and identity_of)
         )
+        self.partition.largest = largest
         self.entries, self.counters = self.partition.entries, self.partition.counters
         self.tick = self.counters.tick
         # functools lets a function re-enter its own key, so lru_cache does

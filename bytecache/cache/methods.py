@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -60,7 +61,9 @@ class CacheMethods(BulkReader):
         raise NotImplementedError
 
     def cache_parameters(self) -> dict[str, Any]:
-        """Return maxsize and typed, as in functools; with a budget also maxbytes, in bytes."""
+        """Return maxsize and typed, as in functools; maxbytes and largest, in bytes, if they are limits."""
         partition = self._cache.partition
-        budget = {} if partition.maxbytes is None else {"maxbytes": partition.maxbytes}
-        return {"maxsize": partition.maxsize, "typed": self._typed, **budget}
+        limits = {} if partition.maxbytes is None else {"maxbytes": partition.maxbytes}
+        if partition.largest != sys.maxsize:
+            limits["largest"] = partition.largest
+        return {"maxsize": partition.maxsize, "typed": self._typed, **limits}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -42,13 +43,15 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
         identity: tuple[bytes, str],
         once: bool = True,
         batched: bool = False,
+        largest: int = sys.maxsize,
     ) -> None:
         """Wrap `function`. identity: its fingerprint, and its name for people."""
         self._take_names(function)
-        self._arguments = function, store, maxsize, typed, key, identity, once, batched
+        self._arguments = function, store, maxsize, typed, key, identity, once, batched, largest
         self._carrier = make_carrier(self.__module__, self.__qualname__, self._arguments)
         self._store = store
         partition = store.partition(*identity, maxsize)
+        partition.largest = largest
         # With functions, not methods of this object: without a cycle a store that is dropped is closed at once.
         self._digest_of, digest_of_one = make_digests(identity[0], typed, key)
         cache = ReadThrough(function, partition, once=once, batched=batched)
@@ -92,12 +95,9 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
         )
 
     def _is_copy(self, arguments: tuple[Any, ...]) -> bool:
-        _, store, maxsize, typed, _, identity, once, batched = self._arguments
+        _, store, maxsize, typed, _, *rest_of_mine = self._arguments
         _, other, *rest = arguments
-        return (
-            rest[:2] + rest[3:] == [maxsize, typed, identity, once, batched]
-            and store.__reduce__() == other.__reduce__()
-        )
+        return rest[:2] + rest[3:] == [maxsize, typed, *rest_of_mine] and store.__reduce__() == other.__reduce__()
 
     def __repr__(self) -> str:
         return f"<{self.__module__}.{self.__qualname__} through {self._store!r}>"

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable
+import os
+import sys
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..keys.fingerprint import fingerprint
+from ..planning.density import largest_admitted
 from ..stores.base import Store
 from ..stores.shared.store import SharedStore
 from ..stores.values import sizeof as default_sizeof
@@ -41,6 +47,23 @@ class Options:
         self.shared = False  # whether the values go into a store: `store`, or (None) one of the function's own
         self.store: Store | None = None
         self.version: str | int | None = None
+        self.files: NDArray[np.int64] | None = None  # the sizes of the items to choose from, or None to admit any
+
+    def admit_dense(self, items: Iterable[Any] | None) -> None:
+        """Admit only the smallest of `items`, which are paths, as many as fit."""
+        if items is None or isinstance(items, (str, bytes)):
+            raise TypeError(f"admit='dense' needs items=, the paths of all files that will be read, got {items!r}")
+        if self.maxbytes is None and self.store is None:
+            raise TypeError("admit='dense' fills a budget: give one, such as maxbytes=\"4 GiB\"")
+        if self.sizeof not in (None, default_sizeof):
+            raise TypeError("admit='dense' goes by the sizes of the files: leave sizeof out")
+        self.files = np.fromiter((os.stat(item).st_size for item in items), np.int64)
+
+    def largest(self, budget: int | None, overhead: int) -> int:
+        """Return the bytes of the largest value that is to be stored. overhead: what each takes beside its file's."""
+        if self.files is None or budget is None:
+            return sys.maxsize
+        return largest_admitted(self.files + overhead, budget)
 
     def use_store(self, store: Store | None, sizeof: Any, version: str | int | None) -> None:
         """Store values in `store`, or in a new shared store of this function if it is None."""
@@ -79,13 +102,18 @@ def _wrap_shared(function: Callable[..., Any], maxsize: int | None, options: Opt
     if store is None:
         assert options.maxbytes is not None
         store = SharedStore.open(None, identity[0].hex()[:16], options.maxbytes)
-    return StoreFunction(function, store, maxsize, options.typed, options.key, identity, options.once, options.batched)
+    largest = options.largest(store.maxbytes, 0)
+    flags = options.once, options.batched
+    return StoreFunction(function, store, maxsize, options.typed, options.key, identity, *flags, largest=largest)
 
 
 def _wrap_in_memory(function: Callable[..., Any], maxsize: int | None, options: Options) -> Any:
     limits = maxsize, options.maxbytes, options.sizeof
+    largest = options.largest(options.maxbytes, default_sizeof(b""))
     flags = options.once, options.keep_alive, options.batched
-    return make_cached(MemoryFunction(function, options.evicts, *limits, options.typed, options.key, *flags))
+    return make_cached(
+        MemoryFunction(function, options.evicts, *limits, options.typed, options.key, *flags, largest=largest)
+    )
 
 
 def _check_function(function: Any) -> None:

@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FORMATS = (".png", ".svg", ".pdf")
-_LABELS = {"belady_bypass": "belady_bypass, which knows the future", "belady": "belady, which knows the future"}
+_LABELS = {
+    "belady_bypass": "belady_bypass, which knows the future",
+    "belady": "belady, which knows the future",
+    "dense": "dense, which knows the sizes",
+}
 # The colours of Okabe and Ito, for colour-blind people. The bounds are wide and at the back: other curves cover them.
 _STYLES: dict[str, dict[str, Any]] = {
     "belady_bypass": {"color": "#cccccc", "linewidth": 9, "zorder": 1},
     "belady": {"color": "#888888", "linewidth": 6, "linestyle": ":", "zorder": 1},
+    "dense": {"color": "#56b4e9", "linewidth": 2.5},
     "fill_once": {"color": "#0072b2", "linewidth": 2.5},
     "lfu": {"color": "#cc79a7"},
     "random": {"color": "#009e73"},
@@ -50,7 +55,7 @@ def make_figure(report: FolderReport, curves: Curves) -> Figure:
     """Return a figure of the curves and the budget; its legend has the hit rates at the budget, the highest first."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.5, 6), layout="constrained")
+    figure = Figure(figsize=(11.5, 6), layout="constrained")
     axes = figure.add_subplot()
     at_budget = {policy["policy"]: policy["hit_rate"] for policy in report["policies"]}
     percents = [100 * fraction for fraction in curves.fractions]
@@ -71,7 +76,7 @@ def _mark_budget(axes: Axes, report: FolderReport, at_budget: dict[str, float]) 
     axes.legend(
         title=f"hit rate at the budget of {format_bytes(report['maxbytes'])}{all_of_it}\n(dashed line)",
         loc="upper left",
-        framealpha=1,
+        bbox_to_anchor=(1.01, 1),  # beside the curves, which are everywhere
     )
 
 

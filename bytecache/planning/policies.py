@@ -24,11 +24,15 @@ class Policy(Protocol):
     def choose_victim(self, candidate: int, now: int) -> int: ...
 
 
-def replay(policy: Policy, items: list[int], sizes: list[int], budget: int) -> NDArray[np.bool_]:
+def replay(
+    policy: Policy, items: list[int], sizes: list[int], budget: int, largest: int | None = None
+) -> NDArray[np.bool_]:
     """Return which accesses of the trace `items` hit, bool (accesses,), if the policy decides on every miss.
 
-    sizes: of each item, in the unit of `budget`. An item larger than the whole budget evicts nothing and is rejected.
+    sizes: of each item, in the unit of `budget`. An item larger than `largest`, or than the whole budget, evicts
+    nothing and is rejected.
     """
+    most = budget if largest is None else min(budget, largest)
     hit, cached, used = bytearray(len(items)), bytearray(len(sizes)), 0
     on_admit, on_hit, choose_victim = policy.on_admit, policy.on_hit, policy.choose_victim
     for now, item in enumerate(items):
@@ -37,7 +41,7 @@ def replay(policy: Policy, items: list[int], sizes: list[int], budget: int) -> N
             on_hit(item, now)
             continue
         size = sizes[item]
-        if size > budget:
+        if size > most:
             continue
         victims, free = [], budget - used
         while free < size:
@@ -198,6 +202,7 @@ def next_uses(items: list[int]) -> list[int]:
 POLICIES: dict[str, Callable[[list[int], int], Policy]] = {  # from the trace and a seed
     "belady_bypass": lambda items, seed: BeladyPolicy(items, bypass=True),
     "belady": lambda items, seed: BeladyPolicy(items, bypass=False),
+    "dense": lambda items, seed: FillOncePolicy(),  # of what density.largest_admitted admits
     "fill_once": lambda items, seed: FillOncePolicy(),
     "lfu": lambda items, seed: LFUPolicy(),
     "random": lambda items, seed: RandomPolicy(seed),

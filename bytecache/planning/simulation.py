@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..system.byte_sizes import as_nbytes, parse_size
+from .density import largest_admitted
 from .policies import POLICIES, quoted, replay
 
 POLICY_NAMES = (*POLICIES, "none")
@@ -81,7 +82,8 @@ def simulate(
       admit every miss has more hits;
     - "belady_bypass": the same, but the candidate itself may be the victim and is then rejected (McFarling, "Cache
       replacement with dynamic exclusion", ISCA 1992). With equal sizes no policy has more hits;
-    - "fill_once", as in :func:`bytecache.fill_once`: nothing, the candidate is rejected; "none": keeps nothing.
+    - "fill_once", as in :func:`bytecache.fill_once`: nothing, the candidate is rejected; "dense", the same with
+      ``admit="dense"``, which rejects all but the smallest items; "none": keeps nothing.
 
     With unequal sizes a miss evicts as many as it takes, and all policies reject an item larger than the budget. The
     two of Belady are then not a bound: to find the best is NP-hard (Folwarczny and Sgall, "General Caching Is Hard:
@@ -106,7 +108,8 @@ def simulate(
         if name == "none":
             hit = np.zeros(len(items), dtype=np.bool_)
         else:
-            hit = replay(POLICIES[name](items, seed), items, item_bytes, limit)
+            largest = largest_admitted(item_bytes, limit) if name == "dense" else None
+            hit = replay(POLICIES[name](items, seed), items, item_bytes, limit, largest)
         results[name] = SimulationResult(hit, nbytes)
     return results
 

@@ -7,6 +7,7 @@ must pass.
 
 from __future__ import annotations
 
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -102,6 +103,7 @@ class Partition(ABC):
 
     maxsize: int | None
     lock: threading.RLock
+    largest: int = sys.maxsize  # the bytes of the largest value that is stored, for the cache to set
     has_leases: bool = False  # whether other processes may run the function, so that the cache asks for leases
     locked_before_fork: bool = True
 

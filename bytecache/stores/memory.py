@@ -64,7 +64,8 @@ class FillOncePartition(MemoryPartition):
         identity = None if self._identity_of is None else self._identity_of(key)
         if identity is not None:
             self._remove_version(contents, contents.latest.pop(identity, MISSING))
-        if counters.currsize < self._most and counters.currbytes + claim.nbytes <= self._room:
+        fits = counters.currsize < self._most and counters.currbytes + claim.nbytes <= self._room
+        if fits and claim.nbytes <= self.largest:
             frozen = () if type(value) in PLAIN else make_read_only(value)
             if claim.nbytes and type(value) not in self._measured_alike:
                 contents.sizes[key] = claim.nbytes

@@ -112,7 +112,7 @@ class SharedPartition(Partition):
 
     def _put_all(self, items: list[Item], generation: int) -> list[PutResult]:
         binding = self.bound()
-        stored: list[bool | None] = [None] * len(items)
+        stored = [None if item.encoded.payload.nbytes <= self.largest else False for item in items]
         if binding.generation == generation:
             try:
                 store_all(binding, items, stored, self.maxsize)

@@ -31,12 +31,12 @@ class Item(NamedTuple):
 
 
 def store_all(binding: Binding, items: Sequence[Item], stored: list[bool | None], maxsize: int | None) -> None:
-    """Store values under one writer's lock, and write into `stored`, which has None for each, what put returns.
+    """Store values under one writer's lock, and write into `stored`, in the place of each None, what put returns.
 
     Those that will be refused do not wait for the lock. Raise HandleClosed if the binding's files are.
     """
     handle, segment = binding.handle, binding.segment
-    pending = deque(range(len(items)))
+    pending = deque(position for position, was_stored in enumerate(stored) if was_stored is None)
     while pending:
         for position in list(pending):
             if segment is None or _is_refused(binding, segment, items[position], maxsize):
