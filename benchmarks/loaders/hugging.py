@@ -11,7 +11,7 @@ import datasets
 from torch.utils.data import DataLoader
 
 from . import Epochs, Job
-from .image_files import decoder, read
+from .image_files import decoder, fetch
 from .plain import loader
 from .shards import buffer, read_files, split
 
@@ -45,7 +45,7 @@ def arrow(job: Job) -> Epochs:
     if not job.remote:
         batches = loader(datasets.load_from_disk(f"{job.root}/arrow").with_transform(transform), job)
         return lambda epoch: ((batch["image"], batch["label"]) for batch in batches)
-    names = [file["filename"] for file in json.loads(read(f"{job.root}/arrow/state.json"))["_data_files"]]
+    names = [file["filename"] for file in json.loads(fetch(f"{job.root}/arrow/state.json"))["_data_files"]]
     urls = [f"{job.root}/arrow/{name}" for name in names]
     stream = datasets.load_dataset("arrow", data_files=urls, split="train", streaming=True, cache_dir=job.scratch)
     data = stream.shuffle(job.seed, buffer_size=buffer(job)).map(transform, batched=True, batch_size=job.batch)

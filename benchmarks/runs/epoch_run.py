@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.harness import cgroup
 from benchmarks.harness.measure import pss_bytes, session_cpu_s
 from benchmarks.loaders import LOADERS, Epochs, Job, Loader
-from benchmarks.loaders.image_files import decode, read
+from benchmarks.loaders.image_files import decode, fetch
 from benchmarks.workloads import http_server
 
 DTYPES = ("uint8", "float32")  # float32 from 0 to 1
@@ -53,7 +53,7 @@ def check(labels: list[int], sample: tuple[Any, int], job: Job, tolerance: float
         )
     image, label = np.asarray(sample[0], np.float32) * (255 if kind(sample[0]) == "float32" else 1), sample[1]
     image = image if image.shape[-1] == 3 else image.transpose(1, 2, 0)
-    difference = float(np.abs(image - decode(read(job.paths[label]), job.side)).mean())
+    difference = float(np.abs(image - decode(fetch(job.paths[label]), job.side)).mean())
     if difference > tolerance:
         raise ValueError(
             f"image {label} must be within {tolerance} levels of its file in the mean, got {difference:.1f}"
