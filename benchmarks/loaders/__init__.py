@@ -116,6 +116,7 @@ LOADERS = {
     "bytecache ImageDataset, fill_once(shared=True), 2 workers": Loader("ours:shared", OURS),
     "bytecache ImageDataset, fill_once, shrunk": Loader("ours:shrunk", OURS),
     "bytecache ImageDataset, fill_once, decoded": Loader("ours:decoded", OURS),
+    "bytecache ImageDataset, fill_once(shared=True), decoded, 2 workers": Loader("ours:shared_decoded", OURS),
     "bytecache ImageDataset, SharedStore on disk": Loader("ours:on_disk", OURS, cases=HTTP),
     "bytecache keras.ImageDataset, fill_once": Loader("ours_keras:private", ("keras", "PIL", "pycurl"), few=()),
     "DataLoader, Pillow": Loader("plain:pillow", TORCH, few=()),

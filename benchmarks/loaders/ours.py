@@ -68,21 +68,27 @@ def shrunk(job: Job) -> Epochs:
     def shrink(data: bytes) -> bytes:
         return bytecache.shrink_jpeg(data, max_side=round(job.side * 4 / 3))
 
-    return epochs(job, cached_results(job, shrink))
+    return epochs(job, cached_results(job, shrink, maxbytes=job.maxbytes))
 
 
 def decoded(job: Job) -> Epochs:
     """Cache decoded pixels, as many as fit: these are not decoded twice."""
-    return epochs(job, cached_results(job, partial(decode_faster, side=job.side)))
+    return epochs(job, cached_results(job, partial(decode_faster, side=job.side), maxbytes=job.maxbytes))
 
 
-def cached_results(job: Job, make: Callable[[bytes], Any]) -> Callable[[str], Any]:
-    """Return a function that reads a file and caches what `make` makes of it, on threads either way."""
+def shared_decoded(job: Job) -> Epochs:
+    """Cache decoded pixels in /dev/shm, for all workers."""
+    make = partial(decode_faster, side=job.side)
+    return epochs(job, cached_results(job, make, shared=True, maxbytes=job.maxbytes), job.workers)
+
+
+def cached_results(job: Job, make: Callable[[bytes], Any], **options: Any) -> Callable[[str], Any]:
+    """Return a cached function that reads a file and makes something of it: on threads, if there are no workers."""
     if not job.remote:
-        return bytecache.fill_once(maxbytes=job.maxbytes)(lambda path: make(read(path)))
-    pool = ThreadPoolExecutor(job.workers)
+        return bytecache.fill_once(**options)(lambda path: make(read(path)))
+    pool = ThreadPoolExecutor(1 if "shared" in options else job.workers)
 
     def read_many(paths: list[str]) -> list[Any]:
         return list(pool.map(make, read_all(paths)))
 
-    return bytecache.fill_once(maxbytes=job.maxbytes, batched=True)(read_many)
+    return bytecache.fill_once(batched=True, **options)(read_many)
