@@ -114,8 +114,9 @@ def fill_once(
     reading its key has raised. It reads many at once at less cost, such as :class:`bytecache.http.HttpReader`. The
     cached function takes one key, as any other: ``f(key)`` calls the function with one, ``f.map(keys)`` once with all
     that are missing and that no other call is reading, which it waits for afterwards. ``cache_stats()`` counts keys,
-    and in ``load_s`` the seconds of a call once. Raises ValueError if the number of values is another one, and nothing
-    is stored.
+    and in ``load_s`` the seconds of a call once. Rows of an array are stored as copies. Raises ValueError if the number
+    of values is another one, and nothing is stored. The function must not ask for a key of a list that is being read:
+    that is a RecursionError.
 
     Methods: each instance reads for itself, also if it equals another one, and is not kept alive, except by a stored
     value that refers to it: what is stored for it goes when it goes, at the next miss, and counts as evicted. One limit

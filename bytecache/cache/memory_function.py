@@ -13,7 +13,7 @@ from ..keys.call_key import arguments_of, identity_of, make_key
 from ..stores.memory import FillOncePartition, LRUPartition
 from ..stores.memory_partition import MemoryPartition
 from .bound_methods import InstanceCache
-from .flights.singleflight import Flight
+from .flights.flight import Flight
 from .instances import Instances, Owner, is_of_instance
 from .methods import CacheMethods
 from .read_through import ReadThrough

@@ -11,10 +11,11 @@ from typing import Any
 from ..stores.base import MISSING, Counters, Partition
 from ..system.fork import at_fork
 from .advice import Advice
-from .flights.batch import SingleCall
+from .batched_function import SingleCall
+from .flights.flight import Flight
 from .flights.leased_flight import LeasedFlight, run_with_lease
 from .flights.patience import Patience
-from .flights.singleflight import Flight, SingleFlight, run_alone
+from .flights.singleflight import SingleFlight, run_alone
 from .stats import CacheInfo, CacheStats, check_scope
 
 

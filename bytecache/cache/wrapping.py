@@ -98,7 +98,7 @@ def _wrap(function: Callable[..., Any], maxsize: int | None, options: Options) -
 
 
 def _wrap_shared(function: Callable[..., Any], maxsize: int | None, options: Options) -> Any:
-    identity, store = fingerprint(function, options.version), options.store
+    identity, store = fingerprint(function, options.version, options.batched), options.store
     if store is None:
         assert options.maxbytes is not None
         store = SharedStore.open(None, identity[0].hex()[:16], options.maxbytes)

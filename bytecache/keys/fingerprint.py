@@ -27,7 +27,7 @@ _ABOUT_SOURCE = ("__doc__", "__firstlineno__")  # what the body of a class store
 _MAX_DEPTH = 3  # of objects inside objects whose state counts
 
 
-def fingerprint(function: Any, version: str | int | None) -> tuple[bytes, str]:
+def fingerprint(function: Any, version: str | int | None, batched: bool = False) -> tuple[bytes, str]:
     """Return 16 bytes that identify a function, and its name for people.
 
     The bytes depend on the module and qualified name; on the code, or instead on `version` if that is given; and on the
@@ -35,12 +35,15 @@ def fingerprint(function: Any, version: str | int | None) -> tuple[bytes, str]:
     containers and functions count by value, other objects by their class and the state that pickle would save, locks,
     files and the like by their class alone. Global variables, and functions called by name, do not count.
 
+    batched: whether it takes a list of keys; one that is used both ways is two.
+
     Raises TypeError for a version that is neither str nor int.
     """
     if version is not None and (isinstance(version, bool) or not isinstance(version, (str, int))):
         raise TypeError(f"version must be a str, an int or None, got {version!r}")
     fingerprinter = _Fingerprinter(with_code=version is None)
-    return _digest([encode_key(version), *fingerprinter.describe(function)]), _name(function)
+    parts = [encode_key(version), *fingerprinter.describe(function), *([b"batched"] if batched else [])]
+    return _digest(parts), _name(function)
 
 
 def _name(value: Any) -> str:

@@ -76,8 +76,11 @@ class Lease(ABC):
     """The right to run the function for one key, which one holder has at a time. It is free once its holder dies."""
 
     @abstractmethod
-    def acquire(self, *, wait: bool) -> bool:
-        """Return True once the lease is acquired; False if it is taken and `wait` is false, or the store was closed."""
+    def acquire(self, *, wait: bool) -> bool | None:
+        """Return True once the lease is acquired; False if it is taken and `wait` is false.
+
+        None if it is of no use to wait for it, or if the store was closed: the call goes on without.
+        """
 
     @abstractmethod
     def release(self) -> None:

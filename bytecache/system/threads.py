@@ -12,6 +12,7 @@ import math
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -56,6 +57,16 @@ def run_on_threads(work: Callable[[T], None], items: Iterable[T], threads: int) 
             run.failures.clear()  # a traceback refers to the frames, and they to the failures: a cycle
 
 
+def release_all(locks: list[threading.Lock | None]) -> None:
+    """Release the locks behind the first entry, which is None and goes as well; do nothing if that was done before.
+
+    It is one call in C, so a signal handler comes before all of them are released, or after.
+    """
+    if locks:
+        deque(map(_release, iter(locks.pop, None)), maxlen=0)
+
+
+_release = type(threading.Lock()).release
 next_tick = itertools.count().__next__  # orders events in time
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from bytecache import SharedStore
 from bytecache.cache import wrapping
-from bytecache.cache.flights import leased_flight, singleflight
+from bytecache.cache.flights import flight, leased_flight
 from bytecache.stores.memory import LRUPartition
 from bytecache.stores.shared.handle import StoreHandle
 from bytecache.stores.shared.locks import WRITER_BYTE, ByteRangeLocks
@@ -21,10 +21,12 @@ MISS_PATH_MODULES = {
     *(f"bytecache.stores.{name}" for name in ("memory", "lru", "counters")),
     *(f"bytecache.cache.{name}" for name in ("read_through", "flights.singleflight", "flights.leased_flight")),
     "bytecache.cache.flights.batch",
+    "bytecache.cache.flights.flight",
 }
 SHARED_MISS_PATH_MODULES = {
     *(f"bytecache.cache.{name}" for name in ("read_through", "flights.singleflight", "flights.leased_flight")),
     "bytecache.cache.flights.batch",
+    "bytecache.cache.flights.flight",
     *(
         f"bytecache.stores.shared.{name}"
         for name in ("segments.index", "locks", "segments.segment", "handle", "partition", "counters", "writing")
@@ -91,7 +93,7 @@ def patience_of(cached: Any) -> Any:
 
 def waiting_threads() -> set[int]:
     """Return the identifiers of the threads that wait for another thread's flight."""
-    return set(singleflight._waiting_on)
+    return set(flight._waiting_on)
 
 
 def leasing_threads() -> set[int]:

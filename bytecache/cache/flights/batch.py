@@ -1,70 +1,35 @@
-"""Batched functions: one run for all keys of a batch that nobody else is reading.
+"""Many keys at once: one run of a batched function for all of them that nobody else is reading.
 
-A call leads a flight for each such key, and waits for nothing while it does. So two calls whose keys overlap never wait
-for each other: what others are reading is waited for afterwards.
+The thread leads a flight for each of these keys, and waits for nothing while it does. So two calls whose keys overlap
+never wait for each other: what others are reading is waited for afterwards.
+
+Where an exception is a value, its traceback keeps the frames alive that it came through, so what refers to exceptions
+is cleared there, or each would be a cycle for the collector.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Hashable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ...stores.base import MISSING, PutResult
+from ...system.threads import release_all
+from ..batched_function import call_with_batch
+from .flight import NO_GENERATION, Flight
 from .leased_flight import run_with_free_leases
-from .singleflight import Flight
 
 if TYPE_CHECKING:
+    from threading import Lock
+
     from ..read_through import ReadThrough
 
-Keys = Mapping[Hashable, Any]  # from the key of the cache to that of the function
+Arguments = Mapping[Hashable, Any]  # of calls, by the key of the cache
 
 
-class SingleCall:
-    """A batched function as one of a single key, which raises an exception that is its value."""
-
-    __slots__ = ("_function", "_most")
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-        parent = getattr(function, "__qualname__", "").rpartition(".")[0]
-        self._most = 2 if parent and not parent.endswith("<locals>") else 1  # a method gets its instance too
-
-    def __call__(self, /, *args: Any, **kwds: Any) -> Any:
-        """Return the value of the last argument."""
-        if kwds or not 1 <= len(args) <= self._most:
-            name = getattr(self._function, "__qualname__", repr(self._function))
-            got = ", ".join([*map(repr, args), *(f"{key}={value!r}" for key, value in kwds.items())])
-            raise TypeError(f"{name} is batched: it is called with one key, by position, or by map; got {name}({got})")
-        value = None
-        try:
-            (value,) = call_with_batch(self._function, args[:-1], [args[-1]])
-            if isinstance(value, Exception):
-                raise value
-            return value
-        finally:
-            del value  # the exception's traceback keeps this frame alive
-
-
-def call_with_batch(function: Callable[..., Any], bound: tuple[Any, ...], keys: list[Any]) -> list[Any]:
-    """Return the values that a batched function returns for `keys`; raise TypeError or ValueError if it must not."""
-    values = function(*bound, keys.copy())
-    name = getattr(function, "__qualname__", repr(function))
-    if isinstance(values, (str, bytes, Mapping)) or not (hasattr(values, "__len__") and hasattr(values, "__getitem__")):
-        raise TypeError(
-            f"{name} is batched: it must return a list with a value or an exception for each key of its list, in "
-            f"order, got {type(values).__name__}"
-        )
-    if len(values) != len(keys):
-        raise ValueError(
-            f"{name} is batched: it must return a value or an exception for each of its {len(keys)} keys, in order, "
-            f"got {len(values)}; none of them was stored"
-        )
-    return list(values)
-
-
-def read_batch(cache: ReadThrough, bound: tuple[Any, ...], keys: Keys, miss: Callable[..., Any]) -> dict[Hashable, Any]:
+def read_batch(
+    cache: ReadThrough, bound: tuple[Any, ...], arguments: Arguments, miss: Callable[..., Any]
+) -> dict[Hashable, Any]:
     """Return the value of each key, or the exception instead of one.
 
     bound: what the function gets before its keys. miss: answers a call for one key, as ReadThrough.miss does.
@@ -72,85 +37,106 @@ def read_batch(cache: ReadThrough, bound: tuple[Any, ...], keys: Keys, miss: Cal
     found: dict[Hashable, Any] = {}
     try:
         while True:
-            found |= _BatchFlight(cache, bound, keys).run()
-            first, *rest = [key for key in keys if key not in found] or [MISSING]
-            if first is MISSING:
-                return found.copy()
-            try:  # now it may wait; by then the others have often landed too
-                found[first] = miss(first, (*bound, keys[first]), {})
-            except Exception as exc:
-                found[first] = exc
+            batch = _BatchFlight(cache, bound, arguments)
+            found |= batch.run()
+            found |= batch.follow_others()
+            first, *rest = [key for key in arguments if key not in found] or [MISSING]
+            if first is not MISSING:  # another process reads it, or its leader was interrupted
+                try:
+                    found[first] = miss(first, (*bound, arguments[first]), {})
+                except Exception as exc:
+                    found[first] = exc
             if not rest:
                 return found.copy()
-            keys = {key: keys[key] for key in rest}
+            arguments = {key: arguments[key] for key in rest}
     finally:
-        found.clear()  # the exceptions' tracebacks keep this frame alive
+        found.clear()
 
 
 class _BatchFlight:
-    """One run of the function, led by this thread, for those of the keys that no other call is reading.
+    """One run of the function, led by this thread, for those of the keys that no other call is reading."""
 
-    All flights have one lock, which is released however the run ends.
-    """
-
-    def __init__(self, cache: ReadThrough, bound: tuple[Any, ...], keys: Keys) -> None:
-        self._cache, self._bound, self._keys = cache, bound, keys
+    def __init__(self, cache: ReadThrough, bound: tuple[Any, ...], arguments: Arguments) -> None:
+        self._cache, self._bound, self._arguments = cache, bound, arguments
         self._generation, self._counters = cache.partition.generation, cache.partition.counters
         self._flights: dict[Hashable, Flight] = {}  # those that this thread leads
+        self._others: dict[Hashable, Flight] = {}  # those of other calls of this process
+        self._held: list[list[Lock | None]] = [[None]]  # the locks of the flights, each list for release_all
 
     def run(self) -> dict[Hashable, Any]:
-        """Return what the keys that were not taken have brought; raise what is not an Exception."""
-        running = threading.Lock()
-        with running:
+        """Return what the keys have brought that no other call reads; raise what is not an Exception."""
+        try:
+            return self._run()
+        finally:
             try:
-                for key in self._keys:
-                    self._claim(key, running)
-                if not self._cache.leased:
-                    return self._lead(set())
-                leases = {key: self._cache.partition.lease(key, self._generation) for key in self._flights}
-                return run_with_free_leases(
-                    {key: lease for key, lease in leases.items() if lease is not None}, self._lead
-                )
-            finally:
-                try:
-                    self._cache.flights.give_up(self._generation, self._flights)
-                except BaseException:  # an interrupt, before it was done
-                    self._cache.flights.give_up(self._generation, self._flights)
-                    raise
+                self._end()
+            except BaseException:  # an interrupt, before it was done
+                self._end()
+                raise
 
-    def _claim(self, key: Hashable, running: threading.Lock) -> None:
-        flight = self._flights[key] = self._cache.flights.new(self._generation)  # first: an interrupt may come
-        flight.running = running
-        if self._cache.once and not self._cache.flights.claim(key, self._generation, flight):
+    def _run(self) -> dict[Hashable, Any]:
+        partition = self._cache.partition
+        try:
+            for key in self._arguments:
+                self._claim(key)
+            if not self._cache.leased:
+                return self._lead(set())
+            leases = {key: partition.lease(key, self._generation) for key in self._flights}
+            return run_with_free_leases({key: one for key, one in leases.items() if one is not None}, self._lead)
+        except Exception as exc:  # of a key's __eq__, or of a lease
+            self._land(dict.fromkeys(self._flights, exc))
+            return dict.fromkeys(self._flights, exc)
+
+    def _claim(self, key: Hashable) -> None:
+        flight = self._flights[key] = self._cache.flights.new(self._generation)
+        flight.running.acquire()
+        self._held[0].append(flight.running)  # before anybody knows the flight: an interrupt may come
+        if self._cache.once:
+            other = self._cache.flights.claim(key, self._generation, flight)
+            if other is not flight:
+                self._others[key] = other
+                del self._flights[key]
+
+    def _end(self) -> None:
+        self._cache.flights.give_up(self._generation, self._flights)
+        for locks in self._held:
+            release_all(locks)
+
+    def _give_up(self, keys: set[Hashable]) -> None:
+        """Give up the flights of keys that other processes have taken: whoever waits for them is to go on."""
+        flights = {key: self._flights[key] for key in keys}
+        locks = [flight.running for key, flight in self._flights.items() if key not in keys]
+        self._held[:] = [None, *locks], [None, *(flight.running for flight in flights.values())]
+        for key in keys:
             del self._flights[key]
+        self._cache.flights.give_up(self._generation, flights)
+        release_all(self._held[1])
 
     def _lead(self, taken: set[Hashable]) -> dict[Hashable, Any]:
         """Land the flights but those of keys that other processes have taken, and return what they brought."""
-        self._cache.flights.give_up(self._generation, {key: self._flights[key] for key in taken})
-        for key in taken:
-            del self._flights[key]
+        if taken:
+            self._give_up(taken)
         keys = list(self._flights)
-        found = {  # stored between the caller's look-up and this flight
-            key: value
-            for key, value in zip(keys, self._cache.partition.get_many(keys), strict=True)
-            if value is not MISSING
-        }
-        missing = [key for key in keys if key not in found]
+        found = dict(zip(keys, self._cache.partition.get_many(keys), strict=True))
+        missing = [key for key in keys if found[key] is MISSING]  # not stored since the caller's look-up either
         try:
             if missing:
                 found |= self._load(missing)
             self._land(found)
             for key in missing if self._cache.partition.maxsize != 0 else ():
                 if not isinstance(found[key], Exception):
-                    self._cache.advice.look(key, (*self._bound, self._keys[key]), {})
+                    self._cache.advice.look(key, (*self._bound, self._arguments[key]), {})
             return found.copy()
         finally:
-            found.clear()  # the exceptions' tracebacks keep this frame alive
+            found.clear()
 
     def _land(self, found: dict[Hashable, Any]) -> None:
         for key, value in found.items():
             flight = self._flights[key]
-            flight.set_exception(value) if isinstance(value, Exception) else flight.set_result(value)
+            if isinstance(value, Exception):
+                flight.set_exception(value)
+            elif not flight.done:
+                flight.set_result(value)
 
     def _load(self, keys: list[Hashable]) -> dict[Hashable, Any]:
         """Run the function, and store and count what it returns."""
@@ -160,33 +146,55 @@ class _BatchFlight:
         ended, errors, started = 0.0, len(keys), perf_counter()
         values: list[Any] = []
         try:
-            values += call_with_batch(function, self._bound, [self._keys[key] for key in keys])
-            ended = perf_counter()
+            values += call_with_batch(function, self._bound, [self._arguments[key] for key in keys])
+            ended, errors = perf_counter(), 0  # an interrupt in put is no error
             self._store(keys, values)
             errors = sum(isinstance(value, Exception) for value in values)
             return dict(zip(keys, values, strict=True))
         except Exception as exc:
+            errors = len(keys)
             return dict.fromkeys(keys, exc)
         finally:
-            values.clear()  # the exceptions' tracebacks keep this frame alive
+            values.clear()
             counters.load((ended or perf_counter()) - started, errors)
 
     def _store(self, keys: list[Hashable], values: list[Any]) -> None:
         """Store the values, but not the exceptions among them; replace each by what put returns, or raises."""
-        partition, generation = self._cache.partition, self._generation
-        flights = [self._flights[key] for key in keys]
         good = [n for n, value in enumerate(values) if not isinstance(value, Exception)]
-        # A flight whose key was discarded meanwhile has another generation.
-        wanted = [n for n in good if flights[n].generation == generation]
-        results = dict(zip(wanted, partition.put_many([(keys[n], values[n]) for n in wanted], generation), strict=True))
+        wanted = [n for n in good if self._flights[keys[n]].generation == self._generation]
+        discarded = [n for n in good if n not in set(wanted)]
+        for numbers, generation in (wanted, self._generation), (discarded, NO_GENERATION):
+            if numbers:
+                self._put(keys, values, numbers, generation)
+
+    def _put(self, keys: list[Hashable], values: list[Any], numbers: list[int], generation: int) -> None:
+        partition = self._cache.partition
+        results = partition.put_many([(keys[n], values[n]) for n in numbers], generation)
         try:
-            for n in good:
-                result = results[n] if n in results else partition.put(keys[n], values[n], flights[n].generation)
-                if isinstance(result, PutResult):
-                    values[n] = result.value
-                    if result.stored and flights[n].generation != generation:  # discarded after put had looked
-                        partition.discard(keys[n])
-                else:
-                    values[n] = result
+            for position, n in enumerate(numbers):
+                values[n], stored = _unpacked(results[position])
+                if (
+                    stored and self._flights[keys[n]].generation != self._generation
+                ):  # discarded, perhaps after put had looked
+                    partition.discard(keys[n])
         finally:
-            results.clear()  # the exceptions' tracebacks keep this frame alive
+            results.clear()
+
+    def follow_others(self) -> dict[Hashable, Any]:
+        """Return what other calls' flights bring, or the exceptions, for those that bring any."""
+        found: dict[Hashable, Any] = {}
+        try:
+            while self._others:
+                key = next(iter(self._others))
+                arguments = (*self._bound, self._arguments[key])
+                try:
+                    found[key] = self._cache.flights.follow(self._others.pop(key), self._counters, arguments, {})
+                except Exception as exc:
+                    found[key] = exc
+            return {key: value for key, value in found.items() if value is not MISSING}
+        finally:
+            found.clear()
+
+
+def _unpacked(result: PutResult | Exception) -> tuple[Any, bool | None]:
+    return (result, None) if isinstance(result, Exception) else result

@@ -10,7 +10,7 @@ from ...stores.base import Lease
 from ...stores.structures import copy_containers
 from ...system.fork import at_fork
 from ...system.threads import caller_of, next_tick
-from .singleflight import Flight
+from .flight import Flight
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -93,26 +93,24 @@ def run_with_free_leases(leases: Mapping[K, Lease], work: Callable[[set[K]], T])
         awaited.append(started)
         for key, lease in leases.items():
             held.append(lease)  # first: an interrupt may come
-            if not lease.acquire(wait=False):
+            acquired = lease.acquire(wait=False)
+            if not acquired:
                 held.pop()  # before its flight is given up: the next leader of this process has the same lock
+            if acquired is False:
                 taken.add(key)
         return work(taken)
     finally:
         try:
-            _release_all(held)
+            for lease in held:
+                lease.release()
         except BaseException:  # an interrupt, before it was done
-            _release_all(held)
+            for lease in held:
+                lease.release()
             raise
         finally:
             if started in awaited:
                 awaited.remove(started)
             del work  # its exception's traceback keeps this frame alive
-
-
-def _release_all(held: list[Lease]) -> None:
-    while held:
-        held[-1].release()
-        held.pop()
 
 
 def _is_awaited_by_process(thread: int) -> bool:

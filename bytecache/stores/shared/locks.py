@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...system.caller import warn_caller
 from ..base import Lease
-from .holders import Holder, LockTimeout as LockTimeout, Watch
+from .holders import Holder, LockTimeout as LockTimeout, Watch, find_holder
 
 try:
     import fcntl as fcntl
@@ -74,13 +74,24 @@ class ByteRangeLocks:
 
         A lock is never taken away from a process that lives, since that may go on at any moment. Nor does anybody wait
         forever for one that was stopped (Ctrl-Z, a debugger, ``docker pause``): raise LockTimeout after a while, and
-        from then on at once, until the byte can be locked. warn: told of a long wait for one that runs.
+        from then on at once, for any byte that the process has, until that can be locked. warn: told of a long wait for
+        one that runs.
         """
         if self._call(fcntl.F_WRLCK, byte) or (wait and self._wait(byte, warn)):
             if self._useless:
                 self._useless.pop(byte, None)
             return True
+        if self._useless and not self._closing:
+            self._check_holder(byte)
         return False
+
+    def _check_holder(self, byte: int) -> None:
+        """Raise LockTimeout if the process that has the byte is one for which it was of no use to wait."""
+        holder = find_holder(self._path.name, self._status, byte)
+        for reason in list(self._useless.values()):
+            if reason[1] == holder:
+                self._useless[byte] = reason
+                raise LockTimeout(*reason)
 
     def _wait(self, byte: int, warn: Callable[[str], None] | None) -> bool:
         """Try again and again: the kernel would wait until it is done, however long that takes."""
@@ -135,13 +146,13 @@ class KeyLease(Lease):
         self._locks = locks
         self._byte = 1 + (int.from_bytes(digest[8:16], "little") + generation * 0x9E3779B97F4A7C15) % (1 << 62)
 
-    def acquire(self, *, wait: bool) -> bool:
-        """Return True once this process has the lease; False if another one has it and it is of no use to wait."""
+    def acquire(self, *, wait: bool) -> bool | None:
         try:
-            return self._locks.acquire(self._byte, wait=wait, warn=warn_caller)
+            acquired = self._locks.acquire(self._byte, wait=wait, warn=warn_caller)
         except LockTimeout as timeout:
             timeout.warn()
-            return False
+            return None
+        return acquired or (None if wait or self._locks.closed else False)
 
     def release(self) -> None:
         """Release the lease, acquired or not."""

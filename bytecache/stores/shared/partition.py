@@ -16,7 +16,7 @@ from .counters import CounterRow, SharedCounters
 from .handle import HandleClosed, ReentrantWrite
 from .header import HEAD
 from .locks import ByteRangeLocks, KeyLease, LockTimeout
-from .writing import Item, discard_locked, is_full, store_all
+from .writing import BegunAnew, Item, discard_locked, is_full, store_all
 
 if TYPE_CHECKING:
     from .store import SharedStore
@@ -113,14 +113,18 @@ class SharedPartition(Partition):
     def _put_all(self, items: list[Item], generation: int) -> list[PutResult]:
         binding = self.bound()
         stored = [None if item.encoded.payload.nbytes <= self.largest else False for item in items]
-        if binding.generation == generation:
+        while binding.generation == generation:
             try:
                 store_all(binding, items, stored, self.maxsize)
+                break
+            except BegunAnew as begun:
+                binding, generation = self.bound(), begun.generation
             except HandleClosed:
                 self._look_again(binding)
-            if False in stored:
-                with self.lock:
-                    binding.counters[CounterRow.REJECTED] += stored.count(False)
+                break
+        if False in stored:
+            with self.lock:
+                binding.counters[CounterRow.REJECTED] += stored.count(False)
         return [_result(binding, item, was_stored) for item, was_stored in zip(items, stored, strict=True)]
 
     def _look_again(self, closed: Binding) -> None:

@@ -17,6 +17,14 @@ from .segments.index import COUNT, DEAD
 from .segments.segment import Segment
 
 
+class BegunAnew(Exception):
+    """The function has begun a new generation, whose number this has."""
+
+    def __init__(self, generation: int) -> None:
+        super().__init__(generation)
+        self.generation = generation
+
+
 class Item(NamedTuple):
     """A value to be stored under a digest, and its bytes."""
 
@@ -33,7 +41,8 @@ class Item(NamedTuple):
 def store_all(binding: Binding, items: Sequence[Item], stored: list[bool | None], maxsize: int | None) -> None:
     """Store values under one writer's lock, and write into `stored`, in the place of each None, what put returns.
 
-    Those that will be refused do not wait for the lock. Raise HandleClosed if the binding's files are.
+    Those that will be refused do not wait for the lock. Raise HandleClosed if the binding's files are, and BegunAnew if
+    the function's values were, to make room: those that are left go into the new ones.
     """
     handle, segment = binding.handle, binding.segment
     pending = deque(position for position, was_stored in enumerate(stored) if was_stored is None)
@@ -49,7 +58,9 @@ def store_all(binding: Binding, items: Sequence[Item], stored: list[bool | None]
         except (ReentrantWrite, LockTimeout):
             return
         except OSError as exc:
-            refused = pending.popleft()
+            refused = pending.popleft() if pending else None
+            if refused is None:  # the lock could not be released
+                return handle.warn_not_stored(exc)
             stored[refused] = False
             handle.warn_not_stored(exc, items[refused].encoded.payload.nbytes)
 
@@ -70,7 +81,7 @@ def _put_all_locked(
 
 
 def put_locked(binding: Binding, segment: Segment, key: bytes, encoded: Encoded, maxsize: int | None) -> bool | None:
-    """Store a value and return True; False if it does not fit, None if it is not wanted any more."""
+    """Store a value and return True; False if it does not fit, None if it is not wanted any more; see store_all."""
     if binding.is_stale() or segment.get(key, copy=False) is not MISSING:
         return None
     header, row, index = binding.handle.header, binding.function_row, segment.index
@@ -83,8 +94,7 @@ def put_locked(binding: Binding, segment: Segment, key: bytes, encoded: Encoded,
         if not _make_room_locked(binding, segment, key, nbytes, maxsize):
             if not _has_room_anew(binding, segment, nbytes, maxsize):
                 return False
-            _begin_anew_locked(binding, segment)
-            return None
+            raise BegunAnew(_begin_anew_locked(binding, segment))
         header.set_used_bytes_locked(row, segment.currbytes + nbytes)  # before the write: never too little
         segment.append_locked(key, encoded)
     except (ValueError, FileNotFoundError):  # a file was removed, replaced or cut short
@@ -98,14 +108,15 @@ def put_locked(binding: Binding, segment: Segment, key: bytes, encoded: Encoded,
     return True
 
 
-def _begin_anew_locked(binding: Binding, segment: Segment) -> None:
-    """Give the function a new, empty segment; those of its values that are not dead are evicted."""
+def _begin_anew_locked(binding: Binding, segment: Segment) -> int:
+    """Give the function a new, empty segment, and return its generation; values that are not dead are evicted."""
     alive = len(segment)
     try:
         begin_anew_locked(binding.handle, binding.function_row)
     finally:
         if binding.words[binding.generation_word] != binding.generation:
             binding.counters[CounterRow.EVICTED] += alive
+    return binding.handle.header.generation_of(binding.function_row)
 
 
 def discard_locked(binding: Binding, segment: Segment, key: bytes) -> bool | None:

@@ -68,6 +68,32 @@ def test_a_row_of_an_array(in_memory: Any) -> None:
         rows[0][0] = 9
 
 
+def test_what_only_looks_like_a_list(in_memory: Any) -> None:
+    """Something whose iteration gives other things than its rows, as a DataFrame's, is refused."""
+
+    class Frame:
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, name: str) -> Any:
+            raise KeyError(name)
+
+        def __iter__(self) -> Any:
+            return iter(["x", "y"])
+
+    f = in_memory(batched=True)(lambda keys: Frame())
+    with pytest.raises(TypeError, match="must return a list .* got Frame"):
+        f.map("abc")
+    assert f.cache_info().currsize == 0
+
+
+def test_rows_of_an_array_count_their_own_bytes() -> None:
+    """Of a batch of rows as many fit as of single arrays."""
+    f = bytecache.fill_once(maxbytes="1 MiB", batched=True)(lambda keys: np.zeros((len(keys), 1000)))
+    f.map(range(64))
+    assert f.cache_info().currsize == 64
+
+
 def test_a_version_replaces_the_one_before(tmp_path: Any) -> None:
     """key=file_key: a file that has changed is read again, and its old value goes."""
     paths = [tmp_path / name for name in "ab"]
@@ -120,7 +146,34 @@ def test_a_method_that_keeps_its_instance_alive(in_memory: Any) -> None:
     assert calls == [["a", "b"]]
 
 
+def test_a_method_under_a_decorator_without_wraps(in_memory: Any) -> None:
+    """A method is called with one key, whatever its name has become."""
+
+    def retry(function: Any) -> Any:
+        return lambda *args: function(*args)
+
+    class Reader:
+        @in_memory(batched=True)
+        @retry
+        def read(self, keys: list[str]) -> list[bytes]:
+            return [text(key) for key in keys]
+
+    assert Reader().read("a") == text("a")
+
+
 # Interrupts
+
+
+def test_an_interrupt_in_put_is_no_error() -> None:
+    """As with a function of one key."""
+
+    def interrupt(value: Any) -> int:
+        raise KeyboardInterrupt
+
+    f, _ = batched(bytecache.fill_once, maxbytes=100, sizeof=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        f.map("abc")
+    assert f.cache_stats().errors == 0
 
 
 @pytest.mark.parametrize("strike", [entries_into, returns_into])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ from helpers.threads import start, until
 
 import bytecache
 from bytecache.stores.shared.handle import StoreHandle
+from bytecache.stores.shared.locks import ByteRangeLocks
 
 TESTS = Path(__file__).parents[2]
 
@@ -176,8 +178,49 @@ def test_overlapping_maps_of_processes(tmp_path: Path) -> None:
     assert result == {"wrong": 0, "again": 0, "rounds_without_reads": 0}, done.stderr
 
 
-def test_a_gate_is_no_lock(decorate: Any) -> None:
-    """While a batch is read, calls of other keys are stored."""
+def test_a_segment_that_begins_anew_stores_the_rest_of_the_batch(stores: Any) -> None:
+    """Once the values are dead that filled the store, a batch loses no more than a call does."""
+    f, _ = batched(lambda **options: bytecache.fill_once(store=stores(100_000), **options), lambda key: bytes(1000))
+    f.map(range(200))
+    for key in range(200):
+        f.cache_discard(key)
+    f.map(range(1000, 1050))
+    assert f.cache_info().currsize >= 49
+
+
+@pytest.mark.filterwarnings("ignore:.*its files cannot be written")
+def test_an_error_after_the_last_value_is_written(stores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that cannot be released is reported as a store that cannot be written, and the values are returned."""
+    f, _ = batched(lambda **options: bytecache.fill_once(store=stores(), **options))
+    f("a")
+    release = ByteRangeLocks.release
+
+    def fail(self: Any, byte: int) -> None:
+        release(self, byte)
+        if not byte:
+            raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(ByteRangeLocks, "release", fail)
+    assert f.map("bc") == [text("b"), text("c")]
+
+
+def test_an_error_of_a_lease_is_one_of_its_keys(stores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in the keys' places, as with a function of one key."""
+    f, _ = batched(lambda **options: bytecache.fill_once(store=stores(), **options))
+    f("a")
+    acquire = ByteRangeLocks.acquire
+
+    def fail(self: Any, byte: int, **options: Any) -> bool:
+        if byte:
+            raise OSError(errno.ENOLCK, "no locks available")
+        return acquire(self, byte, **options)
+
+    monkeypatch.setattr(ByteRangeLocks, "acquire", fail)
+    assert [type(one) for one in f.map("bc", return_exceptions=True)] == [OSError, OSError]
+
+
+def test_other_keys_are_stored_during_a_batch(decorate: Any) -> None:
+    """No lock is held while a batch is read."""
     gate = Gate()
     f, _ = batched(decorate, lambda key: text(gate(key)[0]) if key == "a" else text(key))
     mapped = start(lambda: f.map("ab"))
@@ -185,3 +228,42 @@ def test_a_gate_is_no_lock(decorate: Any) -> None:
     assert f("c") == text("c") and f.cache_contains("c")
     gate.open()
     assert mapped() == [text("a"), text("b")]
+
+
+def test_a_function_that_is_used_both_ways(stores: Any) -> None:
+    """Batched and not it is two functions, which do not take each other's values."""
+
+    def double(key: Any) -> Any:
+        return [one * 2 for one in key] if isinstance(key, list) else key + key
+
+    store = stores()
+    assert bytecache.fill_once(store=store, version=1)(double)("ab") == "abab"
+    assert bytecache.fill_once(store=store, version=1, batched=True)(double)("ab") == "abab"
+    one, many = (bytecache.fill_once(store=store, version=1, batched=batched)(double) for batched in (False, True))
+    assert (one.cache_info().currsize, many.cache_info().currsize) == (1, 1)
+
+
+def test_keys_that_a_stopped_process_has(stores: Any) -> None:
+    """Once it was of no use to wait for the first, all others that it has are read in one call."""
+    store, (entered_end, entered) = stores(), os.pipe()
+    parent = os.getpid()
+
+    def value(key: int) -> bytes:
+        if os.getpid() != parent:
+            send(entered)
+            signal.pause()
+        return text(key)
+
+    def decorate(**options: Any) -> Any:
+        return bytecache.fill_once(store=store, version=1, **options)
+
+    children = Children(lambda: batched(decorate, value)[0].map(range(8)))
+    receive(entered_end)
+    os.kill(children.pids[0], signal.SIGSTOP)
+    f, calls = batched(decorate, value)
+    with pytest.warns(RuntimeWarning, match="which is stopped"):
+        assert f.map(range(8)) == [text(key) for key in range(8)]
+    assert calls == [[0], list(range(1, 8))] and f.cache_stats().misses == 8
+    os.kill(children.pids[0], signal.SIGKILL)
+    assert children.answers() == [None]
+    os.close(entered_end), os.close(entered)
