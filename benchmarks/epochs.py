@@ -62,7 +62,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(
             f"--epochs must be two or more, one that fills the caches and one that uses them, got {options.epochs}"
         )
-    loaders = [name for name in LOADERS if any(text in name for text in options.loaders or [""])]
+    named = [name for name in LOADERS if any(text in name for text in options.loaders or [""])]
+    loaders = [name for name in named if any(LOADERS[name].runs(case, options.all) for case in options.cases)]
     missing = {name: LOADERS[name].absent() for name in loaders}
     absent = {name: f"not installed: {', '.join(packages)}" for name, packages in missing.items() if packages}
     loaders = [name for name in loaders if name not in absent]
@@ -132,12 +133,13 @@ def later(report: Report) -> str:
 def tables(report: Report) -> Iterator[Table]:
     """Make a table per case, one of the conversions, and one of ours against the others."""
     columns = tuple(column.format(later=later(report)) for column in COLUMNS)
-    megabytes = report["file_bytes"] / 1e6
+    megabytes, every = report["file_bytes"] / 1e6, report["options"]["all"]
     for case in report["options"]["cases"]:
         limit = report["no_case"].get(case) or report["no_limit"] or f"limit {report['limits'][case] / 1e6:,.0f} MB"
         title = f"{report['titles'][case]} ({report['files']:,} files, {megabytes:,.0f} MB; {limit})"
         cells = [row.cells() for row in rows(report, case)]
-        cells += [(name, why, *("" for _ in COLUMNS[2:])) for name, why in report["absent"].items()]
+        absent = {name: why for name, why in report["absent"].items() if LOADERS[name].runs(case, every)}
+        cells += [(name, why, *("" for _ in COLUMNS[2:])) for name, why in absent.items()]
         yield Table(case, title, columns, cells)
     converted = [
         (name, f"{cost['s']:.1f}", f"{cost['bytes'] / 1e6:,.0f}") for name, cost in report["converted"].items()

@@ -1,8 +1,8 @@
 """Data loaders, ours and those that people use today, all behind one function.
 
 A loader is a function of a Job that returns a function of the epoch's number, which returns the batches of that epoch:
-`(images, labels)`, images uint8 (n, side, side, 3) or (n, 3, side, side), labels the indices of the files. Every epoch
-has each file once, shuffled the loader's own way.
+`(images, labels)`, images uint8 (n, side, side, 3) or (n, 3, side, side), or float32 from 0 to 1 if a loader gives no
+other, labels the indices of the files. Every epoch has each file once, shuffled the loader's own way.
 """
 
 from __future__ import annotations
@@ -107,8 +107,12 @@ CHOOSE_RESIZER = {
     "WebDataset, cache_dir": Loader("tars:cached", ("webdataset", *TORCH), "tar", cases=HTTP, few=()),
     "Hugging Face datasets": Loader("hugging:arrow", ("datasets", *TORCH), "arrow", few=("warm",)),
 }
-# Of these, those that read one file after another, or a batch, by a function of the user's.
-CHOOSE_READER = ("DataLoader, simplejpeg", "stocaching", "SPDL, simplejpeg")
+WITH_RESIZER = {
+    f"{name}, our resizer": loader._replace(our_resizer=True, packages=(*loader.packages, "cykooz_resizer"))
+    for name, loader in CHOOSE_RESIZER.items()
+}
+# Of these, those that read a file, or the files of a batch, by a function of the user's.
+CHOOSE_READER = ("DataLoader, simplejpeg, our resizer", "stocaching, our resizer", "SPDL, simplejpeg, our resizer")
 LOADERS = {
     "bytecache ImageDataset, no cache": Loader("ours:no_cache", OURS, few=()),
     "bytecache ImageDataset, fill_once": Loader("ours:private", OURS),
@@ -127,10 +131,10 @@ LOADERS = {
     "TurboLoader, antialiased": Loader("turbo:antialiased", ("turboloader", "PIL"), "one_tar", cases=DISK),
     "TurboLoader, not antialiased": Loader("turbo:aliased", ("turboloader", "PIL"), "one_tar", tolerance=12.0),
     **CHOOSE_RESIZER,
-    **{f"{name}, our resizer": loader._replace(our_resizer=True) for name, loader in CHOOSE_RESIZER.items()},
+    **WITH_RESIZER,
     **{
-        f"{name}, our resizer and reader": CHOOSE_RESIZER[name]._replace(
-            our_resizer=True, our_reader=True, packages=(*CHOOSE_RESIZER[name].packages, "pycurl"), cases=HTTP
+        f"{name} and reader": WITH_RESIZER[name]._replace(
+            our_reader=True, packages=(*WITH_RESIZER[name].packages, "pycurl"), cases=HTTP
         )
         for name in CHOOSE_READER
     },
