@@ -67,8 +67,9 @@ def pack_overlap(
     and one of them saves more CPU time: some items are packed as in one, the rest as in the other, so that both
     resources end together.
 
-    Takes the time of a dozen calls of :func:`pack`, or of three if one resource limits. Raises as it does, also ValueError for seconds that are negative
-    or not finite, and for processors or reads_in_flight that are not positive and finite.
+    Takes the time of a dozen calls of :func:`pack`, or of three if one resource limits. Raises as it does, also
+    ValueError for seconds that are negative or not finite, and for processors or reads_in_flight that are not positive
+    and finite.
 
     >>> case = pack_overlap([[10], [10]], [[8.0], [0.0]], [[0.0], [4.0]], 10, processors=2, reads_in_flight=2)
     >>> case.limit, case.packing.stage, case.epoch_s
