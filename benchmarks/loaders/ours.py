@@ -16,10 +16,14 @@ from bytecache.torch import EpochSampler, ImageDataset, collate
 from . import Epochs, Job
 from .image_files import cached, decode_faster, read, read_all
 
+# For functions that decode: the processors are the limit, and what is begun ahead takes the memory of the pixels.
+FEW_AHEAD = 2
 
-def epochs(job: Job, load: Callable[[str], Any], workers: int = 0) -> Epochs:
+
+def epochs(job: Job, load: Callable[[str], Any], workers: int = 0, read_ahead: int | None = None) -> Epochs:
     """Load batches through `load`; decoding uses all processors even without workers."""
-    data = ImageDataset(job.paths, np.arange(job.count), load=load, size=(job.side, job.side))
+    side = (job.side, job.side)
+    data = ImageDataset(job.paths, np.arange(job.count), load=load, size=side, read_ahead=read_ahead)
     sampler = EpochSampler(data, seed=job.seed)
     batches: Any = DataLoader(
         data,
@@ -68,18 +72,19 @@ def shrunk(job: Job) -> Epochs:
     def shrink(data: bytes) -> bytes:
         return bytecache.shrink_jpeg(data, max_side=round(job.side * 4 / 3))
 
-    return epochs(job, cached_results(job, shrink, maxbytes=job.maxbytes))
+    return epochs(job, cached_results(job, shrink, maxbytes=job.maxbytes), read_ahead=FEW_AHEAD)
 
 
 def decoded(job: Job) -> Epochs:
     """Cache decoded pixels, as many as fit: these are not decoded twice."""
-    return epochs(job, cached_results(job, partial(decode_faster, side=job.side), maxbytes=job.maxbytes))
+    load = cached_results(job, partial(decode_faster, side=job.side), maxbytes=job.maxbytes)
+    return epochs(job, load, read_ahead=FEW_AHEAD)
 
 
 def shared_decoded(job: Job) -> Epochs:
     """Cache decoded pixels in /dev/shm, for all workers."""
-    make = partial(decode_faster, side=job.side)
-    return epochs(job, cached_results(job, make, shared=True, maxbytes=job.maxbytes), job.workers)
+    load = cached_results(job, partial(decode_faster, side=job.side), shared=True, maxbytes=job.maxbytes)
+    return epochs(job, load, job.workers, FEW_AHEAD)
 
 
 def cached_results(job: Job, make: Callable[[bytes], Any], **options: Any) -> Callable[[str], Any]:
