@@ -82,7 +82,7 @@ test-oldest:
 	cd build/sdist-oldest && $$env/bin/python -m pytest -q --ignore tests/benchmarks
 
 # The measurements in both READMEs; bench-full: with more images, loaders and entries.
-BENCHMARKS := hit_rate hit memory decode batches workers shared shared_memory scale threads epochs gpu
+BENCHMARKS := hit_rate hit memory decode batches workers shared shared_memory scale threads http_client epochs gpu
 RESULTS := benchmarks/results
 bench-full: EPOCHS := --mb 2000 --all
 bench-full: SCALE := --full
@@ -117,11 +117,13 @@ $(VENV)/.recipes: $(VENV)/.dev
 	touch $@
 
 # mosaicml-streaming and litdata require torchvision and the clients of all clouds, which reading files does not need;
-# stocaching requires older versions than it works with.
+# stocaching requires older versions than it works with. nginx serves the files over HTTP; SPDL decodes with FFmpeg.
 $(VENV)/.bench: $(VENV)/bin/pip pyproject.toml
 	$(RUN) -m pip install -q $(WITH_GROUPS)
-	$(RUN) -m pip install -q -e ".[images,plot]" --group bench $(TENSORFLOW) $(TORCH)
+	$(RUN) -m pip install -q -e ".[http,images,plot]" --group bench $(TENSORFLOW) $(TORCH)
 	-$(VENV)/bin/pip install -q --no-deps litdata mosaicml-streaming stocaching
+	-[ "$$(id -u)" = 0 ] || sudo=sudo; $$sudo apt-get update -q && \
+	  $$sudo apt-get install -q -y --no-install-recommends nginx-light ffmpeg
 	touch $@
 
 clean:

@@ -21,20 +21,26 @@ from typing import Any
 from benchmarks.harness import cgroup
 from benchmarks.harness.plot import plot_ranking
 from benchmarks.harness.report import Report, Table, main
-from benchmarks.loaders import LOADERS
-from benchmarks.runs.epoch_case import CASES, limit_bytes, run_loader, storage
+from benchmarks.loaders import CASES, LOADERS
+from benchmarks.runs.epoch_case import limit_bytes, run_loader, storage, why_not
 from benchmarks.workloads.data_set import Data, make_data
 
 PACKAGES = (
     "torch", "tensorflow-cpu", "keras", "simplejpeg", "pillow", "monai", "stocaching", "mosaicml-streaming", "litdata",
-    "webdataset", "datasets", "fsspec", "aiohttp",
+    "webdataset", "datasets", "spdl", "turboloader", "cykooz-resizer", "pycurl", "fsspec", "aiohttp", "obstore",
 )  # fmt: skip
 OURS = "bytecache"
 SHORT = {
     "warm": "files on disk, memory for all",
     "half": "files on disk, memory for half",
     "http": "files behind HTTP, memory for half",
+    "http-5": "the same, 5 ms until each answer",
+    "http-20": "the same, 20 ms until each answer",
 }
+COLUMNS = (
+    "loader", "images/s, epoch 1", "{later}", "ms of the processor per image", "read from storage / data",
+    "memory in MB: libraries + added",
+)  # fmt: skip
 REENCODED = "shrunk"  # in the name of our loader that trains on re-encoded images
 
 
@@ -56,7 +62,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(
             f"--epochs must be two or more, one that fills the caches and one that uses them, got {options.epochs}"
         )
-    loaders = [name for name in LOADERS if any(text in name for text in options.loaders or [""])]
+    named = [name for name in LOADERS if any(text in name for text in options.loaders or [""])]
+    loaders = [name for name in named if any(LOADERS[name].runs(case, options.all) for case in options.cases)]
     missing = {name: LOADERS[name].absent() for name in loaders}
     absent = {name: f"not installed: {', '.join(packages)}" for name, packages in missing.items() if packages}
     loaders = [name for name in loaders if name not in absent]
@@ -65,13 +72,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     loaders = [name for name in loaders if name not in absent]
     report: dict[str, Any] = {
         "files": data.count, "file_bytes": data.nbytes, "converted": converted, "absent": absent, "cases": {},
-        "no_limit": cgroup.why_not() or None, "limits": {case: limit_bytes(case, data) for case in CASES},
+        "no_limit": cgroup.why_not() or None, "no_case": {case: why for case in CASES if (why := why_not(case))},
+        "titles": CASES, "limits": {case: limit_bytes(case, data) for case in CASES},
     }  # fmt: skip
     for case in options.cases:
-        if case == "half" and report["no_limit"]:
+        if case in report["no_case"]:
             continue
         with storage(case, data) as root:
-            names = [name for name in loaders if case in (LOADERS[name].cases if options.all else LOADERS[name].few)]
+            names = [name for name in loaders if LOADERS[name].runs(case, options.all)]
             report["cases"][case] = [run_and_print(case, name, data, root, options.epochs) for name in names]
     return report
 
@@ -101,12 +109,14 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """Return the cells of the row."""
         if self.failed:
-            return self.name, self.failed, "", "", ""
+            return self.name, self.failed, *("" for _ in COLUMNS[2:])
         read = median(epoch["storage_bytes"] for epoch in self._run["epochs"][1:]) / self._report["file_bytes"]
         added = self._run["peak_added_bytes"]
         memory = f"{self._run['libraries_bytes'] / 1e6:,.0f}" + (f" + {added / 1e6:,.0f}" if added else "")
         fraction = "-" if math.isnan(read) else f"{read:.2f}"
-        return self.name, f"{self.speeds[0]:,.0f}", f"{self.steady:,.0f}", fraction, memory
+        cpu = median(epoch.get("cpu_s", math.nan) for epoch in self._run["epochs"][1:]) / self._report["files"]
+        work = "-" if math.isnan(cpu) else f"{1000 * cpu:.2f}"
+        return self.name, f"{self.speeds[0]:,.0f}", f"{self.steady:,.0f}", work, fraction, memory
 
 
 def rows(report: Report, case: str) -> list[Row]:
@@ -122,16 +132,14 @@ def later(report: Report) -> str:
 
 def tables(report: Report) -> Iterator[Table]:
     """Make a table per case, one of the conversions, and one of ours against the others."""
-    columns = (
-        "loader", "images/s, epoch 1", later(report), "read from storage / data, after epoch 1",
-        "memory in MB: libraries + added",
-    )  # fmt: skip
-    megabytes = report["file_bytes"] / 1e6
+    columns = tuple(column.format(later=later(report)) for column in COLUMNS)
+    megabytes, every = report["file_bytes"] / 1e6, report["options"]["all"]
     for case in report["options"]["cases"]:
-        limit = f"limit {report['limits'].get(case, 0) / 1e6:,.0f} MB" if not report["no_limit"] else report["no_limit"]
-        title = f"{CASES[case]} ({report['files']:,} files, {megabytes:,.0f} MB; {limit})"
+        limit = report["no_case"].get(case) or report["no_limit"] or f"limit {report['limits'][case] / 1e6:,.0f} MB"
+        title = f"{report['titles'][case]} ({report['files']:,} files, {megabytes:,.0f} MB; {limit})"
         cells = [row.cells() for row in rows(report, case)]
-        cells += [(name, why, "", "", "") for name, why in report["absent"].items()]
+        absent = {name: why for name, why in report["absent"].items() if LOADERS[name].runs(case, every)}
+        cells += [(name, why, *("" for _ in COLUMNS[2:])) for name, why in absent.items()]
         yield Table(case, title, columns, cells)
     converted = [
         (name, f"{cost['s']:.1f}", f"{cost['bytes'] / 1e6:,.0f}") for name, cost in report["converted"].items()

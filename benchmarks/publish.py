@@ -55,8 +55,19 @@ def machine(measured: dict[str, Report]) -> str:
 
 
 def filled(page: str, contents: dict[str, str]) -> str:
-    """Return the page with its blocks filled. Raises KeyError for a table that no script makes."""
-    return BLOCK.sub(lambda match: f"{match[1]} -->\n\n{contents[match[1]]}\n\n", page)
+    """Return the page with its blocks filled; a table without measurements says how to make them."""
+
+    def fill(match: re.Match[str]) -> str:
+        return f"{match[1]} -->\n\n{contents.get(match[1]) or unmeasured(match[1])}\n\n"
+
+    return BLOCK.sub(fill, page)
+
+
+def unmeasured(name: str) -> str:
+    """Return what stands for a table that has not been measured. Raises ImportError if there is no such script."""
+    report, _, table = name.partition(".")
+    module(report)
+    return f"*{table}: not measured yet, see `python -m benchmarks.{report.partition('-')[0]} --help`.*"
 
 
 def draw(script: str, report: Report, folder: Path) -> None:

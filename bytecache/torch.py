@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import gc
-import operator
 import os
-import weakref
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from .cache.cached_function import CachedFunction
-from .images.arrays import Array
 from .images.batch import map_indexed
-from .images.crops import CROP_RATIO, CROP_SCALE, DRAWS, make_fit
+from .images.crops import CROP_RATIO, CROP_SCALE, make_fit
 from .images.jpeg import MAX_PIXELS
 from .loading.augmentation import Augmentation
-from .loading.buffers import BufferPool
 from .loading.collate import collate
 from .loading.epoch_stats import EpochStats
-from .loading.lookahead import Cursor, Key, Lookahead
-from .loading.paths import check_paths
-from .loading.sampler import EpochSampler
+from .loading.paths import check_index, check_paths
+from .loading.read_ahead import check_read_ahead
+from .loading.sampler import EpochSampler, Key, SharedOrder
 from .loading.samples import SampleError, SampleLoader, check_skipped, log_skipped
 from .loading.targets import as_targets
-from .loading.tensors import TypedPictures, as_tensors, take_tensors
-from .system.threads import cpu_count
-
-# The pictures of each sample, and what failed, by position in the batch.
-_Decoded: TypeAlias = tuple[dict[int, list[Tensor]], dict[int, Exception]]
+from .loading.tensors import BatchDecoder, Decoded, TypedPictures, as_tensors, take_tensors
+from .system.ahead import Ahead
 
 __all__ = ["CacheReport", "EpochSampler", "ImageDataset", "SampleError", "collate"]
 
@@ -73,6 +63,12 @@ class ImageDataset(Dataset[Any]):
     ``skipped`` and logs its path once per process. A batch without a single good sample raises nevertheless, and so
     does a sample that is requested alone: ``data[i]``, ``batch_size=None``, ``ConcatDataset``.
 
+    read_ahead: how many batches' reads may be under way beyond the batch that is made, on threads, in each worker, so
+    that slow storage delays none; 0 for none. It takes an ``EpochSampler`` of this dataset, whose order is known. By
+    default as many as keep the reads ahead, by their measured time, at most 16 and 256 MiB of all workers; none while
+    all are quick, as hits are, or if `load` is not cached, since it may not be safe for threads: a number says that it
+    is. What was read for an epoch that was broken off is dropped.
+
     For any DataLoader; ``collate_fn=bytecache.torch.collate`` makes channels-last batches without a copy, and lists of
     targets of unequal shape. Pickles as its arguments. A worker process decodes on its share of the processors, and has
     a cache of its own unless `load`'s is shared. With ``num_workers=0`` and an ``EpochSampler`` of this dataset, the
@@ -100,6 +96,7 @@ class ImageDataset(Dataset[Any]):
         strict: bool = True,
         orient: bool = False,
         max_pixels: int | None = MAX_PIXELS,
+        read_ahead: int | None = None,
     ) -> None:
         self._paths = check_paths(paths, load, on_error)
         self._targets = as_tensors(as_targets(targets, len(self._paths)))
@@ -111,10 +108,20 @@ class ImageDataset(Dataset[Any]):
         if transforms is not None:
             self._augment.transforms = TypedPictures(transforms, self._samples.masks, targets is not None)
         self._skips = _SkipCounter() if on_error == "skip" else None
-        self._buffers: dict[int, BufferPool] = defaultdict(BufferPool)  # for each picture of a sample
-        self._pid: int | None = os.getpid()
-        self._lookahead = Lookahead[_Decoded]()
-        self._cursor: Callable[[], Cursor | None] = _no_cursor
+        self._order: SharedOrder | None = None
+        self._read_ahead = check_read_ahead(read_ahead, self._samples.is_cached)
+        self._pid: int | None = None
+        self._start_process()
+
+    def _start_process(self) -> None:
+        """Have buffers and threads of this process's own, in a child or a pickled copy as well."""
+        if self._pid == os.getpid():
+            return
+        if get_worker_info() is not None:
+            gc.freeze()  # a collection would write to all objects that a forked worker shares, and so copy them
+        self._decoder = BatchDecoder(self._samples, self._paths, self._read_ahead)
+        self._decoded: Ahead[Key, Decoded] = Ahead(1)
+        self._pid = os.getpid()  # last: another thread that sees it uses the new ones
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -126,27 +133,37 @@ class ImageDataset(Dataset[Any]):
         return 0 if self._skips is None else self._skips.total()
 
     def __getitem__(self, index: int) -> Any:
-        key = (_checked_index(index, len(self)),)
-        return self._samples_of(key, self._prepare(key)(), skip=False)[0]
+        key = self._key([index])
+        return self._samples_of(key, self._decoder.prepare(key)(), skip=False)[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the samples at these indices without the skipped ones; DataLoader and Subset call this for a batch."""
-        n, cursor = len(self), self._cursor()
-        key = tuple(_checked_index(index, n) for index in indices)
-        upcoming = None if cursor is None or get_worker_info() is not None else cursor.upcoming(key)
-        decoded = self._lookahead.get(key, self._prepare, upcoming)
+        key, prepare = self._key(indices), self._decoder.prepare
+        worker = get_worker_info()
+        place = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        following = None if self._order is None else self._order.following(key, *place)
+        if worker is not None:
+            return self._samples_of(key, prepare(key, following)(), skip=self._skips is not None)
+        decoded = self._decoded.get(key, prepare)
+        if following is not None:  # begun only now, so that batches are read one after the other, in their order
+            self._decoded.begin(following, 1, lambda upcoming: prepare(upcoming, following))
         return self._samples_of(key, decoded, skip=self._skips is not None)
 
+    def share_order(self) -> SharedOrder:
+        """Return what tells this dataset, and its workers that start from now on, the order of an epoch."""
+        if self._order is None:
+            self._order = SharedOrder(len(self))
+        return self._order
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_buffers": None, "_pid": None, "_lookahead": Lookahead(), "_cursor": _no_cursor}
+        return {**self.__dict__, "_pid": None, "_decoder": None, "_decoded": None}
 
-    def follow(self, indices: Sequence[int]) -> Cursor:
-        """Return an iterator over the indices that will be requested; batches of one process are then made ahead."""
-        cursor = Cursor(indices)
-        self._cursor = weakref.ref(cursor)
-        return cursor
+    def _key(self, indices: Sequence[int]) -> Key:
+        self._start_process()
+        n = len(self)
+        return tuple(check_index(index, n) for index in indices)
 
-    def _samples_of(self, key: Key, decoded: _Decoded, skip: bool) -> list[Any]:
+    def _samples_of(self, key: Key, decoded: Decoded, skip: bool) -> list[Any]:
         pictures, failed = decoded
         targets = [None] * len(key) if self._targets is None else take_tensors(self._targets, key)
         try:
@@ -157,32 +174,6 @@ class ImageDataset(Dataset[Any]):
         if skipped and self._skips is not None:
             self._skips.record(skipped)
         return [sample if len(sample) == 2 else sample[0] for sample in samples.values()]
-
-    def _prepare(self, key: Key) -> Callable[[], _Decoded]:
-        """Return a function that reads and decodes these samples."""
-        draws = None
-        if self._samples.crops_at_random:
-            # From this process's generator, which torch seeds in each worker; a row for each sample, failed or not.
-            draws = torch.rand(len(key), DRAWS, dtype=torch.float64).numpy()
-        return partial(self._decode, [self._paths[i] for i in key], draws)
-
-    def _decode(self, paths: list[Any], draws: Array | None) -> _Decoded:
-        samples, failed = self._samples.load(paths)
-        try:
-            columns = self._samples.decode_all(samples, failed, self._batch_buffer, _decode_threads(), draws)
-        finally:
-            samples.clear()
-        tensors = [_as_tensors(*column) for column in columns]
-        good = [i for i in tensors[0] if i not in failed]
-        return {i: [column[i] for column in tensors if i in column] for i in good}, failed
-
-    def _batch_buffer(self, position: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """Return an array that is reused later; each process has its own."""
-        if self._pid != os.getpid():
-            self._buffers, self._pid = defaultdict(BufferPool), os.getpid()
-            if get_worker_info() is not None:
-                gc.freeze()  # a collection would write to all objects that a forked worker shares, and so copy them
-        return self._buffers[position].borrow(shape, dtype)
 
 
 class _SkipCounter:
@@ -223,36 +214,3 @@ class CacheReport:
         all processes together; any other cache is private to its process, and the counters are those of this process.
         """
         return self._epoch_stats.since_last()
-
-
-def _checked_index(index: int, n: int) -> int:
-    """Return the index of a sample of n, from 0; raise TypeError or IndexError if there is none."""
-    try:
-        i = operator.index(index)
-    except TypeError:
-        hint = ": pass a sampler that yields lists as batch_sampler=" if isinstance(index, (list, tuple)) else ""
-        raise TypeError(f"a sample's index must be an int, got {index!r}{hint}") from None
-    if not -n <= i < n:
-        raise IndexError(f"sample {i} is out of range: the dataset has {n} samples")
-    return i % n
-
-
-def _no_cursor() -> Cursor | None:
-    """Stand for a reference to a cursor that is gone."""
-    return None
-
-
-def _decode_threads() -> int:
-    """Return how many threads decode: in a worker process, its share of the processors."""
-    worker = get_worker_info()
-    return cpu_count() if worker is None else max(1, cpu_count() // worker.num_workers)
-
-
-def _as_tensors(pictures: dict[int, Array], batch: Array | None) -> dict[int, Tensor]:
-    """Return images as tensors (C, H, W), masks as (H, W); those in one array as views of one tensor."""
-    if batch is None:
-        return {
-            i: torch.from_numpy(each if each.ndim == 2 else each.transpose(2, 0, 1)) for i, each in pictures.items()
-        }
-    rows = torch.from_numpy(batch if batch.ndim == 3 else batch.transpose(0, 3, 1, 2)).unbind()
-    return dict(zip(pictures, rows, strict=True))

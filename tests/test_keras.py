@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.images import count_headers, flat_jpeg, make_jpeg
+from helpers.reads import Reads
 
 import bytecache
 from bytecache.loading.epochs import epoch_order
@@ -126,6 +127,23 @@ def test_one_batch_is_made_ahead(tmp_path):
     ahead = dataset(paths, load=load)
     ahead[0], ahead[1]  # the first one tells the shape of all
     assert second.wait(30)
+
+
+@pytest.mark.parametrize("options", [{}, {"workers": 2}, {"workers": 2, "use_multiprocessing": True}], ids=str)
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_the_next_batch_of_a_worker_is_read_ahead(tmp_path, options):
+    """While it makes one; each sample is read once, and in the order of the epoch."""
+    step = 4 * options.get("workers", 1)
+    reads = Reads(tmp_path / "log", {5: 4 + step})
+    data = dataset(range(40), load=reads, shuffle=False, read_ahead=1, max_queue_size=1, **options)
+    assert [int(i) for _, targets in data for i in targets] == list(range(40))
+    assert sorted(reads.begun) == list(range(40))
+    for executor in data._prefetcher._executors:
+        executor.shutdown()
+    with pytest.raises(ValueError, match="read_ahead must be an int of 0 or more, got -1"):
+        dataset(range(40), read_ahead=-1)
+    assert (data._prefetcher._read_ahead, dataset(range(40))._prefetcher._read_ahead) == (1, 0)
+    assert dataset(range(40), load=bytecache.fill_once(reads))._prefetcher._read_ahead is None
 
 
 @pytest.mark.parametrize("workers", [0, 1])

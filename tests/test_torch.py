@@ -31,6 +31,7 @@ from torch.utils.data import (  # noqa: E402
     random_split,
 )  # fmt: skip
 
+from bytecache.loading.tensors import decode_threads  # noqa: E402
 from bytecache.torch import CacheReport, EpochSampler, ImageDataset, SampleError, collate  # noqa: E402
 
 # torch's queues keep threads and descriptors open until their loader is collected.
@@ -494,7 +495,7 @@ def test_skipped_samples_keep_no_batch_alive(files, plain_gc):
     data = dataset(files, on_error="skip")
     for _ in range(10):
         data.__getitems__([0, 1, 2, 3])
-    assert len(data._buffers[0]._arrays) == 1 and data.skipped == 20
+    assert len(data._decoder._buffers[0]._arrays) == 1 and data.skipped == 20
 
 
 @workers
@@ -590,7 +591,7 @@ def test_unequal_images_reach_a_collate_function_of_ones_own(files):
 
 def record_threads(worker):
     """Store the number of threads on the worker's own copy of the dataset; a worker_init_fn."""
-    get_worker_info().dataset.threads = bytecache.torch._decode_threads()
+    get_worker_info().dataset.threads = decode_threads()
 
 
 class Threads(ImageDataset):

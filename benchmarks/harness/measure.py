@@ -29,7 +29,12 @@ class Summary(NamedTuple):
         return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 
-def interleave(functions: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
+def interleave(
+    functions: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    warmup: int = 1,
+    clock: Callable[[], float] = perf_counter,
+) -> dict[str, list[float]]:
     """Return the seconds of each call: every round calls each function once, and starts with a different one."""
     names = list(functions)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -39,9 +44,9 @@ def interleave(functions: Mapping[str, Callable[[], Any]], rounds: int, warmup: 
         for number in range(-warmup, rounds):
             first = number % len(names)
             for name in names[first:] + names[:first]:
-                start = perf_counter()
+                start = clock()
                 functions[name]()
-                end = perf_counter()
+                end = clock()
                 if number >= 0:
                     seconds[name].append(end - start)
     finally:
@@ -61,6 +66,19 @@ def others_cpu_s() -> float:
     user, nice, system, _, _, irq, softirq = (int(field) for field in fields[:7])
     own = os.times()
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK") - own.user - own.system
+
+
+def session_cpu_s() -> float:
+    """Return the processor seconds of this process's session so far: its own, and those that it has started (Linux)."""
+    session, ticks = os.getsid(0), 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:  # it has ended, and is among the children of another one
+            continue
+        if int(fields[3]) == session:
+            ticks += sum(int(field) for field in fields[11:15])  # its own, and of children that have ended
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 class OtherLoad:

@@ -11,7 +11,7 @@ import datasets
 from torch.utils.data import DataLoader
 
 from . import Epochs, Job
-from .image_files import decode, read
+from .image_files import decoder, fetch
 from .plain import loader
 from .shards import buffer, read_files, split
 
@@ -37,14 +37,15 @@ def convert(files: str, folder: str, count: int) -> None:
 
 def arrow(job: Job) -> Epochs:
     """Read memory-mapped rows in a DataLoader's order; or a stream, shuffled through a buffer."""
+    decode = decoder(job)
 
     def transform(rows: dict[str, Any]) -> dict[str, Any]:
-        return {"image": [decode(data, job.side) for data in rows["image"]], "label": rows["label"]}
+        return {"image": [decode(data) for data in rows["image"]], "label": rows["label"]}
 
     if not job.remote:
         batches = loader(datasets.load_from_disk(f"{job.root}/arrow").with_transform(transform), job)
         return lambda epoch: ((batch["image"], batch["label"]) for batch in batches)
-    names = [file["filename"] for file in json.loads(read(f"{job.root}/arrow/state.json"))["_data_files"]]
+    names = [file["filename"] for file in json.loads(fetch(f"{job.root}/arrow/state.json"))["_data_files"]]
     urls = [f"{job.root}/arrow/{name}" for name in names]
     stream = datasets.load_dataset("arrow", data_files=urls, split="train", streaming=True, cache_dir=job.scratch)
     data = stream.shuffle(job.seed, buffer_size=buffer(job)).map(transform, batched=True, batch_size=job.batch)

@@ -13,7 +13,7 @@ from litdata.streaming.downloader import Downloader, register_downloader
 from litdata.streaming.resolver import Dir
 
 from . import Epochs, Job
-from .image_files import decode
+from .image_files import decoder
 from .shards import SHARD_BYTES, download, read_files
 
 
@@ -40,9 +40,10 @@ def convert(files: str, folder: str, count: int) -> None:
 
 def chunks(job: Job) -> Epochs:
     """Shuffle the chunks and the images within each chunk every epoch."""
+    decode = decoder(job)
 
     def transform(sample: Any) -> Any:
-        return decode(sample[0], job.side), sample[1]
+        return decode(sample[0]), sample[1]
 
     where: Any = f"{job.root}/litdata"
     if job.remote:

@@ -26,7 +26,7 @@ class Decode(Transform):
 
 def decoded(job: Job) -> Epochs:
     """Cache as many decoded images as fit before the first epoch; forked workers inherit them."""
-    transform = Compose([Decode(Files(job.paths, job.side))])
+    transform = Compose([Decode(Files(job))])
     capacity = job.maxbytes // (3 * job.side * job.side)
     options = {"cache_num": capacity, "num_workers": READERS, "progress": False, "copy_cache": False}
     batches = loader(CacheDataset(range(job.count), transform, **options), job)

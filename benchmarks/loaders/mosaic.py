@@ -20,7 +20,7 @@ from streaming.base.storage.download import DOWNLOADER_MAPPINGS, CloudDownloader
 from streaming.base.util import clean_stale_shared_memory  # noqa: E402
 
 from . import Epochs, Job  # noqa: E402
-from .image_files import decode  # noqa: E402
+from .image_files import decoder  # noqa: E402
 from .shards import SHARD_BYTES, download, read_files  # noqa: E402
 
 
@@ -51,13 +51,13 @@ def convert(files: str, folder: str, count: int) -> None:
 class Images(StreamingDataset):
     """A StreamingDataset of decoded images."""
 
-    def __init__(self, side: int, **options: Any) -> None:
+    def __init__(self, job: Job, **options: Any) -> None:
         super().__init__(**options)
-        self._side = side
+        self._decode = decoder(job)
 
     def __getitem__(self, index: int) -> Any:
         sample = super().__getitem__(index)
-        return decode(sample["image"], self._side), sample["label"]
+        return self._decode(sample["image"]), sample["label"]
 
 
 def shards(job: Job) -> Epochs:
@@ -66,6 +66,6 @@ def shards(job: Job) -> Epochs:
     atexit.register(clean_stale_shared_memory)
     root = f"{job.root}/mds"
     where = {"remote": root, "local": f"{job.scratch}/mds"} if job.remote else {"local": root}
-    data = Images(job.side, **where, shuffle=True, shuffle_seed=job.seed, batch_size=job.batch)
+    data = Images(job, **where, shuffle=True, shuffle_seed=job.seed, batch_size=job.batch)
     batches = DataLoader(data, job.batch, num_workers=job.workers, persistent_workers=True)
     return lambda epoch: batches

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import bytecache
 from bytecache.torch import EpochSampler, ImageDataset, collate
 
 from . import Epochs, Job
-from .image_files import decode, read
+from .image_files import cached, decode_faster, read, read_all
 
 
 def epochs(job: Job, load: Callable[[str], Any], workers: int = 0) -> Epochs:
@@ -36,41 +38,57 @@ def epochs(job: Job, load: Callable[[str], Any], workers: int = 0) -> Epochs:
 
 
 def no_cache(job: Job) -> Epochs:
-    """Cache nothing, but read the files of a batch on threads."""
-    return epochs(job, bytecache.fill_once(maxsize=0)(read))
+    """Cache nothing, but read the files of a batch concurrently."""
+    return epochs(job, cached(job, maxsize=0))
 
 
 def private(job: Job) -> Epochs:
     """Cache the original files in the memory of one process."""
+    return epochs(job, cached(job, maxbytes=job.maxbytes))
+
+
+def by_fsspec(job: Job) -> Epochs:
+    """Do the same with fsspec in place of HttpReader: a function of one path, on threads."""
     return epochs(job, bytecache.fill_once(maxbytes=job.maxbytes)(read))
 
 
 def shared(job: Job) -> Epochs:
     """Cache the original files in /dev/shm, for all workers."""
-    return epochs(job, bytecache.fill_once(shared=True, maxbytes=job.maxbytes)(read), job.workers)
+    return epochs(job, cached(job, shared=True, maxbytes=job.maxbytes), job.workers)
 
 
 def on_disk(job: Job) -> Epochs:
     """Cache the original files, which are remote, on the local disk."""
-    store = bytecache.SharedStore(f"{job.scratch}/store", maxbytes="100 GB")
-    return epochs(job, bytecache.fill_once(store=store)(read))
+    return epochs(job, cached(job, store=bytecache.SharedStore(f"{job.scratch}/store", maxbytes="100 GB")))
 
 
 def shrunk(job: Job) -> Epochs:
     """Cache files that are re-encoded when first read, at the resolution that the network needs."""
 
-    @bytecache.fill_once(maxbytes=job.maxbytes)
-    def read_shrunk(path: str) -> bytes:
-        return bytecache.shrink_jpeg(read(path), max_side=round(job.side * 4 / 3))
+    def shrink(data: bytes) -> bytes:
+        return bytecache.shrink_jpeg(data, max_side=round(job.side * 4 / 3))
 
-    return epochs(job, read_shrunk)
+    return epochs(job, cached_results(job, shrink, maxbytes=job.maxbytes))
 
 
 def decoded(job: Job) -> Epochs:
-    """Cache decoded pixels, if memory allows: nothing is decoded twice."""
+    """Cache decoded pixels, as many as fit: these are not decoded twice."""
+    return epochs(job, cached_results(job, partial(decode_faster, side=job.side), maxbytes=job.maxbytes))
 
-    @bytecache.fill_once(maxbytes=job.maxbytes)
-    def read_decoded(path: str) -> Any:
-        return decode(read(path), job.side)
 
-    return epochs(job, read_decoded)
+def shared_decoded(job: Job) -> Epochs:
+    """Cache decoded pixels in /dev/shm, for all workers."""
+    make = partial(decode_faster, side=job.side)
+    return epochs(job, cached_results(job, make, shared=True, maxbytes=job.maxbytes), job.workers)
+
+
+def cached_results(job: Job, make: Callable[[bytes], Any], **options: Any) -> Callable[[str], Any]:
+    """Return a cached function that reads a file and makes something of it: on threads, if there are no workers."""
+    if not job.remote:
+        return bytecache.fill_once(**options)(lambda path: make(read(path)))
+    pool = ThreadPoolExecutor(1 if "shared" in options else job.workers)
+
+    def read_many(paths: list[str]) -> list[Any]:
+        return list(pool.map(make, read_all(paths)))
+
+    return bytecache.fill_once(batched=True, **options)(read_many)

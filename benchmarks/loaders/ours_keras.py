@@ -7,21 +7,19 @@ from typing import Any
 
 import numpy as np
 
-import bytecache
 from bytecache.keras import ImageDataset
 
 from . import Epochs, Job
-from .image_files import read
+from .image_files import cached
 
 
 def private(job: Job) -> Epochs:
     """Cache the original files in the memory of one process; threads load the batches."""
-    load = bytecache.fill_once(maxbytes=job.maxbytes)(read)
     data = ImageDataset(
         job.paths,
         np.arange(job.count),
         batch_size=job.batch,
-        load=load,
+        load=cached(job, maxbytes=job.maxbytes),
         size=(job.side, job.side),
         seed=job.seed,
         workers=job.workers,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch.utils.data import DataLoader
 
 from . import Epochs, Job
-from .image_files import Files, decode, decode_pillow
+from .image_files import Files, decode_pillow
 
 
 def loader(data: Any, job: Job, **options: Any) -> Any:
@@ -24,11 +25,11 @@ def loader(data: Any, job: Job, **options: Any) -> Any:
 
 def pillow(job: Job) -> Epochs:
     """Decode with Pillow."""
-    batches = loader(Files(job.paths, job.side, decode_pillow), job)
+    batches = loader(Files(job, partial(decode_pillow, side=job.side)), job)
     return lambda epoch: batches
 
 
 def simplejpeg(job: Job) -> Epochs:
     """Decode with simplejpeg."""
-    batches = loader(Files(job.paths, job.side, decode), job)
+    batches = loader(Files(job), job)
     return lambda epoch: batches

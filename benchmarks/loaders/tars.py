@@ -12,7 +12,7 @@ import webdataset
 from torch.utils.data import default_collate
 
 from . import Epochs, Job
-from .image_files import decode, read
+from .image_files import decoder, fetch
 from .shards import buffer, read_files, split
 
 if shutil.which("curl") is None:  # which it runs for each shard that it reads over HTTP
@@ -32,10 +32,12 @@ def convert(files: str, folder: str, count: int) -> None:
 def epochs(job: Job, **options: Any) -> Epochs:
     """Give each worker its own shards, in a new order every epoch, and shuffle their images through a buffer."""
 
-    def sample(members: dict[str, Any]) -> Any:
-        return decode(members["jpg"], job.side), int(members["__key__"])
+    decode = decoder(job)
 
-    urls = [f"{job.root}/tar/{shard}" for shard in json.loads(read(f"{job.root}/tar/shards.json"))]
+    def sample(members: dict[str, Any]) -> Any:
+        return decode(members["jpg"]), int(members["__key__"])
+
+    urls = [f"{job.root}/tar/{shard}" for shard in json.loads(fetch(f"{job.root}/tar/shards.json"))]
     data = webdataset.WebDataset(urls, shardshuffle=len(urls), detshuffle=True, seed=job.seed, **options)
     data = data.compose(webdataset.detshuffle(buffer(job), seed=job.seed)).map(sample)
     data = data.batched(job.batch, collation_fn=default_collate)

@@ -14,7 +14,8 @@ from threading import Event, Thread
 from typing import Any
 
 from benchmarks.harness import cgroup
-from benchmarks.loaders import LOADERS, Job
+from benchmarks.loaders import LATENCY_MS, LOADERS, Job
+from benchmarks.workloads import http_server
 from benchmarks.workloads.data_set import Data
 from benchmarks.workloads.files import scratch
 from benchmarks.workloads.http_server import file_server
@@ -22,27 +23,30 @@ from benchmarks.workloads.http_server import file_server
 OTHER_BYTES = (100_000_000, 150_000_000)  # of the limit, not for the cache but for workers: the next if one is too low
 KILLED = "killed by the memory limit"
 PLENTY_BYTES = 10**9
+SMALLEST_LIMIT_BYTES = 200_000_000  # more than half of a small data set: workers need it, with or without a cache
 SAMPLES_PER_S = 10
-CASES = {
-    "warm": "Memory for everything: files in a warm page cache, a limit above what any loader uses",
-    "half": "A memory limit of half the data, page cache included, files on the local disk",
-    "http": "The same limit, files behind an HTTP server on loopback, read with fsspec",
-}
 
 
 @contextmanager
 def storage(case: str, data: Data) -> Iterator[str]:
     """Yield where the loaders find the data: a folder or a URL."""
-    if case != "http":
+    if case not in LATENCY_MS:
         yield str(data.folder)
         return
-    with file_server(data.folder) as url:
+    with file_server(data.folder, LATENCY_MS[case]) as url:
         yield url
+
+
+def why_not(case: str) -> str:
+    """Return why a case cannot be measured here; empty if it can."""
+    if case in LATENCY_MS:
+        return http_server.why_not(LATENCY_MS[case])
+    return cgroup.why_not() if case == "half" else ""
 
 
 def limit_bytes(case: str, data: Data) -> int:
     """Return the memory that a loader may use in addition to its libraries."""
-    return PLENTY_BYTES + 3 * data.nbytes if case == "warm" else data.nbytes // 2
+    return PLENTY_BYTES + 3 * data.nbytes if case == "warm" else max(data.nbytes // 2, SMALLEST_LIMIT_BYTES)
 
 
 def prepare(case: str, data: Data, format: str) -> None:
@@ -75,11 +79,12 @@ def _try_loader(name: str, case: str, data: Data, root: str, epochs: int, other:
     with scratch(str(data.folder.parent)) as folder, _group(limit) as group:
         local = folder / "scratch"
         local.mkdir()
-        job = Job(root, data.count, limit - other, str(local))
+        chosen = {"our_resizer": LOADERS[name].our_resizer, "our_reader": LOADERS[name].our_reader}
+        job = Job(root, data.count, limit - other, str(local), **chosen)
         task = {"loader": name, "job": job.__dict__, "epochs": epochs, "out": str(folder / "out.json")}
         (folder / "job.json").write_text(json.dumps({**task, "group": group and group.tasks}), encoding="utf-8")
         with (folder / "errors.txt").open("wb+") as errors, _peak(group) as peak:
-            failure = _run(folder / "job.json", errors, patience_s=120 + epochs * data.count / 50)
+            failure = _run(folder / "job.json", errors, patience_s=120 + epochs * data.count / 25)
             errors.seek(0)
             output = errors.read().decode(errors="replace")
         out = folder / "out.json"

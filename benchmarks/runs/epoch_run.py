@@ -19,38 +19,44 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import cgroup
-from benchmarks.harness.measure import pss_bytes
-from benchmarks.loaders import LOADERS, Epochs, Job
-from benchmarks.loaders.image_files import decode, read
+from benchmarks.harness.measure import pss_bytes, session_cpu_s
+from benchmarks.loaders import LOADERS, Epochs, Job, Loader
+from benchmarks.loaders.image_files import decode, fetch
 from benchmarks.workloads import http_server
 
-MAX_DIFFERENCE = 6.0  # mean, in levels of 255; other decoders and resizes differ by less, other images by more
+DTYPES = ("uint8", "float32")  # float32 from 0 to 1
+
+
+def kind(images: Any) -> str:
+    """Return the name of the dtype of an array or a tensor."""
+    return str(images.dtype).removeprefix("torch.")
 
 
 def one_epoch(batches: Iterable[Any], job: Job) -> tuple[list[int], tuple[Any, int]]:
     """Return the labels in the order of the batches, and one image with its label."""
     order: list[int] = []
+    sample: tuple[Any, int] = (None, -1)
     for images, labels in batches:
         shape = tuple(images.shape)
-        if shape[0] != len(labels) or sorted(shape[1:]) != [3, job.side, job.side] or "uint8" not in str(images.dtype):
-            raise ValueError(f"a batch must be uint8 (n, {job.side}, {job.side}, 3), got {images.dtype} {shape}")
+        if shape[0] != len(labels) or sorted(shape[1:]) != [3, job.side, job.side] or kind(images) not in DTYPES:
+            raise ValueError(f"a batch must be of {DTYPES}, (n, {job.side}, {job.side}, 3), got {images.dtype} {shape}")
         sample = (images[0], int(labels[0]))
         order += np.asarray(labels).tolist()
     return order, sample
 
 
-def check(labels: list[int], sample: tuple[Any, int], job: Job) -> None:
+def check(labels: list[int], sample: tuple[Any, int], job: Job, tolerance: float) -> None:
     """Raise ValueError unless each file came once, and the sample is the image of its file."""
     if sorted(labels) != list(range(job.count)):
         raise ValueError(
             f"an epoch must have each of {job.count} files once, got {len(labels)}, {len(set(labels))} different"
         )
-    image, label = np.asarray(sample[0], np.float32), sample[1]
+    image, label = np.asarray(sample[0], np.float32) * (255 if kind(sample[0]) == "float32" else 1), sample[1]
     image = image if image.shape[-1] == 3 else image.transpose(1, 2, 0)
-    difference = float(np.abs(image - decode(read(job.paths[label]), job.side)).mean())
-    if difference > MAX_DIFFERENCE:
+    difference = float(np.abs(image - decode(fetch(job.paths[label]), job.side)).mean())
+    if difference > tolerance:
         raise ValueError(
-            f"image {label} must be within {MAX_DIFFERENCE} levels of its file in the mean, got {difference:.1f}"
+            f"image {label} must be within {tolerance} levels of its file in the mean, got {difference:.1f}"
         )
 
 
@@ -69,33 +75,35 @@ def storage_bytes(job: Job) -> float:
     return int(fields[2]) * 512
 
 
-def run(make: Callable[[Job], Epochs], job: Job, epochs: int) -> Iterator[dict[str, float]]:
-    """Run the epochs and yield the seconds and storage bytes of each; the first includes the preparation."""
-    before, start = storage_bytes(job), perf_counter()
+def run(loader: Loader, make: Callable[[Job], Epochs], job: Job, epochs: int) -> Iterator[dict[str, float]]:
+    """Run the epochs and yield what each took: seconds, of the processor too, and bytes; the first with preparation."""
+    before, used, start = storage_bytes(job), session_cpu_s(), perf_counter()
     batches_of = make(job)
     orders: list[list[int]] = []
     for epoch in range(epochs):
         labels, sample = one_epoch(batches_of(epoch), job)
-        yield {"s": perf_counter() - start, "storage_bytes": storage_bytes(job) - before}
-        check(labels, sample, job)
+        seconds = perf_counter() - start
+        yield {"s": seconds, "cpu_s": session_cpu_s() - used, "storage_bytes": storage_bytes(job) - before}
+        check(labels, sample, job, loader.tolerance)
         if labels in orders:
             raise ValueError("each epoch must have an order of its own, got two in the same order")
         orders.append(labels)
-        before, start = storage_bytes(job), perf_counter()
+        before, used, start = storage_bytes(job), session_cpu_s(), perf_counter()
 
 
 def main() -> None:
     """Run the task of the file; a loader that cannot do it reports why."""
     task: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     job = Job(**task["job"])
-    make = LOADERS[task["loader"]].load()
-    if job.remote:
-        importlib.import_module("fsspec.implementations.http")  # or each worker would import it
+    loader = LOADERS[task["loader"]]
+    make = loader.load()
+    if job.remote:  # its libraries: or each worker would import them
+        importlib.import_module("bytecache.http" if job.our_reader else "fsspec.implementations.http")
     report: dict[str, Any] = {"libraries_bytes": pss_bytes(os.getpid()), "epochs": []}
     if task["group"]:
         cgroup.enter(task["group"])
     try:
-        for epoch in run(make, job, task["epochs"]):
+        for epoch in run(loader, make, job, task["epochs"]):
             report["epochs"].append(epoch)
     except NotImplementedError as error:
         report["failed"] = str(error)

@@ -32,24 +32,30 @@ def make_data(folder: Path, mb: int, loaders: list[str]) -> tuple[Data, dict[str
     paths = make_jpeg_files(folder / "files", count, HEIGHT, WIDTH)
     converted: dict[str, Any] = {}
     failed: dict[str, str] = {}
-    written: set[str] = set()
-    for name in loaders:
-        loader = LOADERS[name]
-        if loader.format and loader.format not in written:
-            written.add(loader.format)
-            out, start = folder / loader.format, perf_counter()
-            shutil.rmtree(out, ignore_errors=True)
-            out.mkdir()
-            child = multiprocessing.get_context("spawn").Process(
-                target=loader.convert, args=(str(folder / "files"), str(out), count)
-            )
-            child.start()
-            child.join()
-            if child.exitcode:
-                failed[name] = f"the conversion to its format failed with exit status {child.exitcode}"
-            else:
-                converted[name] = {"s": perf_counter() - start, "bytes": folder_bytes(out)}
+    for format, names in by_format(loaders).items():
+        out, start = folder / format, perf_counter()
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        child = multiprocessing.get_context("spawn").Process(
+            target=LOADERS[names[0]].convert, args=(str(folder / "files"), str(out), count)
+        )
+        child.start()
+        child.join()
+        if child.exitcode:
+            why = f"the conversion to its format failed with exit status {child.exitcode}"
+            failed |= dict.fromkeys(names, why)
+        else:
+            converted[names[0]] = {"s": perf_counter() - start, "bytes": folder_bytes(out)}
     return Data(folder, count, sum(Path(path).stat().st_size for path in paths)), converted, failed
+
+
+def by_format(loaders: list[str]) -> dict[str, list[str]]:
+    """Return the names of the loaders that need a format of their own, by that."""
+    names: dict[str, list[str]] = {}
+    for name in loaders:
+        if LOADERS[name].format:
+            names.setdefault(LOADERS[name].format, []).append(name)
+    return names
 
 
 def folder_bytes(folder: Path) -> int:

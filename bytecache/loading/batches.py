@@ -16,7 +16,7 @@ from .augmentation import Augmentation
 from .batch_writer import BatchWriter
 from .epochs import epoch_order
 from .paths import PackedStrings, check_paths
-from .samples import SampleLoader, check_skipped
+from .samples import Loaded, SampleLoader, check_skipped
 from .targets import Chosen, as_targets, batched, take_batch
 
 
@@ -74,6 +74,7 @@ class BatchLoader:
         self._samples = SampleLoader(load, fit, masks, **decode_options)
         augment = Augmentation(transform, transforms, targets is not None, self._samples.masks)
         self._writer = BatchWriter(self._samples, augment, np.dtype(dtype))
+        self._order: tuple[int, Array] | None = None  # the last epoch's
 
     @property
     def shape_known(self) -> bool:
@@ -81,20 +82,30 @@ class BatchLoader:
         return self._writer.shape_known
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_writer": copy.copy(self._writer)}  # a copy of the loader has buffers of its own
+        # A copy of the loader has buffers of its own.
+        return {**self.__dict__, "_writer": copy.copy(self._writer), "_order": None}
 
     def __len__(self) -> int:
         return math.ceil(len(self.paths) / self.batch_size)
 
+    @property
+    def is_cached(self) -> bool:
+        """Whether `load` is cached."""
+        return self._samples.is_cached
+
     def load(self, epoch: int, position: int) -> Batch:
         """Return the batch, its images in arrays of the pool; raise SampleError if a sample fails and none may."""
-        order = epoch_order(len(self.paths), self.seed, epoch, self.shuffle)
-        indices = order[position * self.batch_size : (position + 1) * self.batch_size]
-        if not len(indices):
-            raise IndexError(f"position must be from 0 to {len(self) - 1}, the last batch, got {position}")
-        paths = [self.paths[i] for i in indices]
+        return self.make(epoch, position, self.read((epoch, position)))
+
+    def read(self, at: tuple[int, int]) -> Loaded:
+        """Return the samples of the batch at (epoch, position), not decoded; raise IndexError if there is none."""
+        return self._samples.load([self.paths[i] for i in self._indices(*at)])
+
+    def make(self, epoch: int, position: int, loaded: Loaded) -> Batch:
+        """Return the batch of samples that were read, as ``load`` does; `loaded` is empty after it."""
+        indices, (samples, failed) = self._indices(epoch, position), loaded
         draws = draws_of_samples(self.seed, epoch, indices) if self._samples.crops_at_random else None
-        samples, failed = self._samples.load(paths)
+        paths = [self.paths[i] for i in indices]
         try:
             arrays, targets = self._writer.write(samples, failed, Chosen(self.targets, indices), draws)
             skipped = check_skipped(paths, failed, self.on_error == "skip")
@@ -103,6 +114,15 @@ class BatchLoader:
             samples.clear()
             failed.clear()
         return self._batch(arrays, targets, indices, good, skipped)
+
+    def _indices(self, epoch: int, position: int) -> Array:
+        order = self._order  # read once: another thread may be in the next epoch
+        if order is None or order[0] != epoch:
+            self._order = order = epoch, epoch_order(len(self.paths), self.seed, epoch, self.shuffle)
+        indices = order[1][position * self.batch_size : (position + 1) * self.batch_size]
+        if not len(indices):
+            raise IndexError(f"position must be from 0 to {len(self) - 1}, the last batch, got {position}")
+        return indices
 
     def _batch(
         self, arrays: list[Array], targets: Any, indices: Array, good: list[int], skipped: list[tuple[Any, str]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -98,3 +99,15 @@ def _is_indexable(paths: Any) -> bool:
     if isinstance(paths, np.ndarray):
         return paths.ndim > 0
     return hasattr(paths, "__getitem__") and hasattr(paths, "__len__") and not isinstance(paths, Mapping)
+
+
+def check_index(index: int, n: int) -> int:
+    """Return the index of a sample of n, from 0; raise TypeError or IndexError if there is none."""
+    try:
+        i = operator.index(index)
+    except TypeError:
+        hint = ": pass a sampler that yields lists as batch_sampler=" if isinstance(index, (list, tuple)) else ""
+        raise TypeError(f"a sample's index must be an int, got {index!r}{hint}") from None
+    if not -n <= i < n:
+        raise IndexError(f"sample {i} is out of range: the dataset has {n} samples")
+    return i % n

@@ -1,27 +1,33 @@
-"""The order of an epoch as a torch sampler."""
+"""The order of an epoch as a torch sampler, and for the processes that make its batches."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from multiprocessing.context import get_spawning_popen
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from torch.utils.data import DistributedSampler, Sampler
 
+from ..images.arrays import Array
 from ..system.arguments import check_int
 from .epochs import epoch_order
-from .lookahead import Cursor
+
+Key: TypeAlias = tuple[int, ...]  # the indices of a batch
+
+_HEADER = 2  # the number of the epoch, and of its indices, before these
 
 
 class EpochSampler(Sampler[int]):
     """A sampler of the indices 0 to n - 1, in an order that is a pure function of (seed, epoch).
 
-    n: the dataset, or its length. With an ``ImageDataset`` and ``num_workers=0``, the next batch is read and decoded on
-    threads while the last one is used. Call ``set_epoch(epoch)`` before each epoch; otherwise the order is that of the
-    last one. world, rank: as with DistributedSampler, each of `world` processes gets every `world`-th index, starting
-    with the `rank`-th; if they cannot be divided evenly, the first ones come twice.
+    n: the dataset, or its length. An ``ImageDataset`` reads the next batches ahead, in worker processes too, and with
+    ``num_workers=0`` decodes the next one while the last one is used. Call ``set_epoch(epoch)`` before each epoch;
+    otherwise the order is that of the last one. world, rank: as with DistributedSampler, each of `world` processes gets
+    every `world`-th index, starting with the `rank`-th; if they cannot be divided evenly, the first ones come twice.
 
     With `world`, it is a DistributedSampler to frameworks, which Lightning leaves as it is; without, Lightning shards
     it among its processes. Accelerate shards every sampler: pass no `world` there. Raises TypeError or ValueError if a
@@ -37,7 +43,7 @@ class EpochSampler(Sampler[int]):
     def __init__(
         self, n: int | Sized, *, seed: int, rank: int = 0, world: int | None = None, shuffle: bool = True
     ) -> None:
-        self._follow: Callable[[list[int]], Cursor] = getattr(n, "follow", Cursor)
+        self._order: SharedOrder | None = n.share_order() if hasattr(n, "share_order") else None
         self._n = check_int(len(n) if isinstance(n, Sized) else n, "n", 1)
         self._seed = check_int(seed, "seed", 0)
         self.rank, self.num_replicas = check_int(rank, "rank", 0), check_int(1 if world is None else world, "world", 1)
@@ -60,7 +66,10 @@ class EpochSampler(Sampler[int]):
         order = epoch_order(self._n, self._seed, self.epoch, self.shuffle)
         padded = np.resize(order, len(self) * self.num_replicas)
         start, self._start = self._start, 0
-        cursor = self._follow(padded[self.rank :: self.num_replicas][start:].tolist())
+        indices = padded[self.rank :: self.num_replicas][start:]
+        if self._order is not None:
+            self._order.announce(indices)
+        cursor = Cursor(indices.tolist())
         self._cursor = start, cursor
         return cursor
 
@@ -120,3 +129,86 @@ def _is_called_by_accelerate() -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+class Cursor:
+    """An iterator over indices; ``position`` is how many came."""
+
+    def __init__(self, indices: Sequence[int]) -> None:
+        self._indices, self.position = indices, 0
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        if self.position == len(self._indices):
+            raise StopIteration
+        self.position += 1
+        return self._indices[self.position - 1]
+
+
+class SharedOrder:
+    """The order of the current epoch, in memory that worker processes see, and the way of this process through it.
+
+    n: the most indices of an epoch. Made before the workers start; the order is announced before they are asked for
+    its first batch. A batch is recognized by its indices, as what others do with a sampler is not known: Accelerate
+    gives a process every second batch or the halves of all. A pickled copy has it only if it goes to a worker.
+    """
+
+    def __init__(self, n: int, memory: torch.Tensor | None = None) -> None:
+        if memory is None:
+            memory = torch.zeros(_HEADER + n, dtype=torch.int32)
+            try:
+                memory.share_memory_()  # type: ignore[no-untyped-call]
+            except RuntimeError:  # no room in /dev/shm: workers know of no epoch then
+                pass
+        self._memory, self._array = memory, memory.numpy()
+        self._epoch = 0  # that of the following
+        self._last: int | None = None  # where the last batch was
+        self._next = 0  # where the next one is expected
+        self._strides: dict[tuple[int, int], int] = {}  # from one batch to the next, by workers and size of a batch
+
+    def announce(self, indices: Array) -> None:
+        """Let all processes know what will be requested."""
+        self._array[_HEADER : _HEADER + len(indices)] = indices
+        self._array[1] = len(indices)
+        self._array[0] += 1
+
+    def following(self, batch: Key, worker: int = 0, workers: int = 1) -> Iterator[Key] | None:
+        """Return the batches that this process will be asked for after `batch`; None if that is not to be known.
+
+        It is if `batch` is where it was expected: first, or as far from the last one as that was from the one before.
+        worker, workers: the number of this process and of all.
+        """
+        epoch, n = int(self._array[0]), len(batch)
+        if not epoch or not n:
+            return None
+        if epoch != self._epoch:
+            self._epoch, self._last, self._next = epoch, None, worker * n
+        expected = self._is_at(self._next, batch)
+        start = self._next if expected else self._find(batch)
+        if start is None:
+            return None
+        stride = self._strides.setdefault((workers, n), workers * n)
+        if not expected and self._last is not None and start > self._last:
+            stride = self._strides[workers, n] = start - self._last
+        self._last, self._next = start, start + stride
+        return self._batches(epoch, self._next, stride, n) if expected else None
+
+    def _is_at(self, start: int, batch: Key) -> bool:
+        end = start + len(batch)
+        return end <= self._array[1] and tuple(self._array[_HEADER + start : _HEADER + end].tolist()) == batch
+
+    def _find(self, batch: Key) -> int | None:
+        (starts,) = np.nonzero(self._array[_HEADER : _HEADER + self._array[1]] == batch[0])
+        return next((start for start in starts.tolist() if self._is_at(start, batch)), None)
+
+    def _batches(self, epoch: int, start: int, stride: int, n: int) -> Iterator[Key]:
+        """Yield the batches that are whole, as a loader may drop the last, until another epoch is announced."""
+        while start + n <= self._array[1] and epoch == self._array[0]:
+            yield tuple(self._array[_HEADER + start : _HEADER + start + n].tolist())
+            start += stride
+
+    def __reduce__(self) -> Any:
+        starts_worker = get_spawning_popen() is not None
+        return SharedOrder, (len(self._array) - _HEADER, self._memory if starts_worker else None)

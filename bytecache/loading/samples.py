@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from ..images.crops import Fit
 from .pictures import PictureDecoder, SampleSpec, check_masks, check_shape, fit_pictures, split_pictures
 
 logger = logging.getLogger("bytecache")
+
+Loaded: TypeAlias = tuple[dict[int, Any], dict[int, Exception]]  # what `load` returned and raised, by index of the path
 
 
 class SampleError(RuntimeError):
@@ -63,13 +65,18 @@ class SampleLoader:
         """Whether ``specs`` needs random numbers."""
         return self.fit is not None and self.fit.resize == "random_crop"
 
-    def load(self, paths: Sequence[Any]) -> tuple[dict[int, Any], dict[int, Exception]]:
+    @property
+    def is_cached(self) -> bool:
+        """Whether `load` is cached, and so reads the misses of many keys on threads."""
+        return hasattr(self._load, "cache_stats") and not inspect.ismethod(self._load)
+
+    def load(self, paths: Sequence[Any]) -> Loaded:
         """Return what `load` returns and what it raises, both by index of the path.
 
         A cached function reads its misses on threads; bytes of a shared store come as views of it, so that they are
         decoded without a copy.
         """
-        if not hasattr(self._load, "cache_stats") or inspect.ismethod(self._load):
+        if not self.is_cached:
             failed: dict[int, Exception] = {}
             return map_indexed(self._load, dict(enumerate(paths)), failed), failed
         values = self._load.map(paths, return_exceptions=True, copy=False)  # type: ignore[attr-defined]

@@ -1,17 +1,84 @@
-"""Targets as torch tensors, and pictures as those of torchvision for its transforms."""
+"""Batches and targets as torch tensors, and pictures as those of torchvision for its transforms."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
-from ..images.arrays import is_numeric
+from ..images.arrays import Array, is_numeric
+from ..images.crops import DRAWS
+from ..system.threads import cpu_count
+from .buffers import BufferPool
+from .read_ahead import ReadAhead
+from .sampler import Key
+from .samples import Loaded, SampleLoader
 from .targets import Fields, copied, native
+
+# The pictures of each sample, and what failed, by position in the batch.
+Decoded: TypeAlias = tuple[dict[int, list[Tensor]], dict[int, Exception]]
+
+
+class BatchDecoder:
+    """A reader and decoder of batches in one process, in arrays that are reused later.
+
+    It does not refer to the dataset, so that what is made ahead does not keep that alive.
+    """
+
+    def __init__(self, samples: SampleLoader, paths: Sequence[Any], read_ahead: int | None) -> None:
+        worker = get_worker_info()
+        self._samples = samples
+        self._buffers: dict[int, BufferPool] = defaultdict(BufferPool)  # for each picture of a sample
+        read = partial(_read, samples, paths)
+        self._reads: ReadAhead[Key] = ReadAhead(read, read_ahead, 1 if worker is None else worker.num_workers)
+
+    def prepare(self, key: Key, following: Iterator[Key] | None = None) -> Callable[[], Decoded]:
+        """Return a function that reads and decodes these samples, and begins to read those that follow."""
+        draws = None
+        if self._samples.crops_at_random:
+            # From this process's generator, which torch seeds in each worker; a row for each sample, failed or not.
+            draws = torch.rand(len(key), DRAWS, dtype=torch.float64).numpy()
+        return partial(self._decode, key, following, draws)
+
+    def _decode(self, key: Key, following: Iterator[Key] | None, draws: Array | None) -> Decoded:
+        samples, failed = self._reads.take(key, following)
+        try:
+            columns = self._samples.decode_all(samples, failed, self._borrow, decode_threads(), draws)
+        finally:
+            samples.clear()
+        tensors = [_pictures_as_tensors(*column) for column in columns]
+        good = [i for i in tensors[0] if i not in failed]
+        return {i: [column[i] for column in tensors if i in column] for i in good}, failed
+
+    def _borrow(self, position: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        return self._buffers[position].borrow(shape, dtype)
+
+
+def _read(samples: SampleLoader, paths: Sequence[Any], key: Key) -> Loaded:
+    return samples.load([paths[i] for i in key])
+
+
+def decode_threads() -> int:
+    """Return how many threads decode: in a worker process, its share of the processors."""
+    worker = get_worker_info()
+    return cpu_count() if worker is None else max(1, cpu_count() // worker.num_workers)
+
+
+def _pictures_as_tensors(pictures: dict[int, Array], batch: Array | None) -> dict[int, Tensor]:
+    """Return images as tensors (C, H, W), masks as (H, W); those in one array as views of one tensor."""
+    if batch is None:
+        return {
+            i: torch.from_numpy(each if each.ndim == 2 else each.transpose(2, 0, 1)) for i, each in pictures.items()
+        }
+    rows = torch.from_numpy(batch if batch.ndim == 3 else batch.transpose(0, 3, 1, 2)).unbind()
+    return dict(zip(pictures, rows, strict=True))
 
 
 def as_tensors(targets: Any, name: str = "targets") -> Any:

@@ -17,6 +17,7 @@ SMALLEST = {
     "gpu": ["--device", "cpu", "--mb", "2", "--batch", "8", "--epochs", "2"],
     "epochs": ["--mb", "2", "--all", "--cases", "warm", "--loaders", "DataLoader", "bytecache ImageDataset"],
     "hit": ["--rounds", "1"],
+    "http_client": ["--files", "40", "--rounds", "1"],
     "hit_rate": ["--items", "200"],
     "memory": ["--values", "500", "--maxbytes", "2 MB"],
     "scale": ["--entries", "1000"],
@@ -25,8 +26,24 @@ SMALLEST = {
     "threads": ["--rounds", "1", "--images", "64"],
     "workers": ["--items", "20", "--epochs", "2"],
 }
-NEEDS_TORCH = ("epochs", "gpu", "threads", "workers")
+NEEDS_TORCH = ("epochs", "gpu", "http_client", "threads", "workers")
 PATIENCE_S = 300
+REMOTE = [
+    "--mb",
+    "2",
+    "--cases",
+    "http",
+    "http-5",
+    "--loaders",
+    "fill_once(shared",
+    "simplejpeg, our resizer and reader",
+]
+WHY_NOT = "from benchmarks.workloads import http_server; print(http_server.why_not(latency_ms=5))"
+UNMEASURED = """
+from benchmarks import publish
+for table in ("epochs-2gb.tomorrow", "yesterday.best"):
+    print(publish.filled(f"<!-- table {table} -->\\n<!-- end -->", {}))
+"""
 DRAW = """
 import json, sys
 from pathlib import Path
@@ -58,12 +75,21 @@ def python(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
+def needs_server() -> None:
+    """Skip a test that reads files over HTTP if there is no client or no server."""
+    pytest.importorskip("pycurl", reason="reading over HTTP needs pycurl")
+    if why := python("-c", WHY_NOT).stdout.strip():
+        pytest.skip(why)
+
+
 @pytest.mark.parametrize("script", SMALLEST)
 def test_a_script_runs(script: str, tmp_path: Path) -> None:
     """A script prints its tables and writes its measurements, even if peers are not installed."""
     pytest.importorskip("PIL", reason="the benchmarks' images need Pillow")
     if script in NEEDS_TORCH:
         pytest.importorskip("torch", reason=f"benchmarks.{script} needs torch")
+    if script == "http_client":
+        needs_server()
     out = tmp_path / "report.json"
     run = python("-m", f"benchmarks.{script}", *SMALLEST[script], "--json", out)
     assert run.returncode == 0, run.stderr
@@ -75,10 +101,34 @@ def test_a_script_runs(script: str, tmp_path: Path) -> None:
         assert (tmp_path / f"{script}.png").exists()
 
 
+def test_loaders_run_over_http(tmp_path: Path) -> None:
+    """Ours and others read from nginx, with and without latency, and the bytes that it sends are counted."""
+    for package in ("PIL", "torch"):
+        pytest.importorskip(package, reason=f"benchmarks.epochs needs {package}")
+    needs_server()
+    out = tmp_path / "report.json"
+    run = python("-m", "benchmarks.epochs", *REMOTE, "--json", out)
+    assert run.returncode == 0, run.stderr
+    report = json.loads(out.read_text(encoding="utf-8"))
+    for case in ("http", "http-5"):
+        runs = {run["loader"]: run for run in report["cases"][case]}
+        assert [run["failed"] for run in runs.values() if "failed" in run] == []
+        sent = {name: [epoch["storage_bytes"] for epoch in run["epochs"]] for name, run in runs.items()}
+        assert sent["bytecache ImageDataset, fill_once(shared=True), 2 workers"] == [report["file_bytes"], 0]
+        assert sent["DataLoader, simplejpeg, our resizer and reader"] == [report["file_bytes"]] * 2
+
+
 def test_the_readmes_say_what_was_measured() -> None:
     """Each table is made from benchmarks/results, and each result has its table."""
     checked = python("-m", "benchmarks.publish", "--check")
     assert checked.returncode == 0, checked.stderr
+
+
+def test_a_table_that_has_not_been_measured_says_so() -> None:
+    """A README may refer to a table before its script has run, but to no script that is not there."""
+    run = python("-c", UNMEASURED)
+    assert "tomorrow: not measured yet, see `python -m benchmarks.epochs --help`" in run.stdout
+    assert "No module named 'benchmarks.yesterday'" in run.stderr
 
 
 def test_entry_caches_store_in_bulk(tmp_path: Path) -> None:

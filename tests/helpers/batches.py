@@ -19,6 +19,6 @@ def batch_loader(paths: Any, **options: Any) -> BatchLoader:
     return BatchLoader(paths, np.arange(len(paths)), **{"batch_size": 4, "load": read, **options})
 
 
-def file_numbers(batch: Batch) -> list[int]:
-    """Return the number of the gray file that each image of the batch is from."""
-    return np.round(batch.images.mean(axis=(1, 2, 3)) / 20).astype(int).tolist()
+def file_numbers(batch: Batch, step: int = 20) -> list[int]:
+    """Return the number of the gray file that each image of the batch is from; step: of gray between two of them."""
+    return np.round(batch.images.mean(axis=(1, 2, 3)) / step).astype(int).tolist()

@@ -9,9 +9,10 @@ from concurrent.futures import BrokenExecutor
 
 import numpy as np
 import pytest
-from helpers.batches import batch_loader, read
+from helpers.batches import batch_loader, file_numbers, read
 from helpers.images import flat_jpeg
 from helpers.processes import in_child
+from helpers.reads import Reads
 
 from bytecache.loading.prefetch import Prefetcher
 from bytecache.loading.samples import SampleError
@@ -22,8 +23,8 @@ kinds_of_workers = pytest.mark.parametrize("processes", [False, True], ids=["thr
 
 def end(prefetcher):
     """Wait until the workers have ended, and close."""
-    if prefetcher._executor is not None:
-        prefetcher._executor.shutdown()
+    for executor in prefetcher._executors:
+        executor.shutdown()
     prefetcher.close()
 
 
@@ -123,7 +124,7 @@ def test_after_a_killed_worker_process_others_take_over(files):
     prefetcher = Prefetcher(batch_loader(files), workers=1, processes=True, depth=1)
     try:
         prefetcher.get(0, 0), prefetcher.get(0, 1)  # the first one is loaded in this process
-        os.kill(next(iter(prefetcher._executor._processes)), signal.SIGKILL)
+        os.kill(next(iter(prefetcher._executors[0]._processes)), signal.SIGKILL)
         shapes = []
         for epoch in range(1, 4):
             try:
@@ -133,3 +134,45 @@ def test_after_a_killed_worker_process_others_take_over(files):
         assert None in shapes[:2] and shapes[2] == (4, 24, 32, 3)
     finally:
         end(prefetcher)
+
+
+@kinds_of_workers
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_reads_its_next_batch_while_it_makes_one(tmp_path, workers, processes):
+    """A read waits for one of the next batch of its worker; each sample is read once."""
+    reads = Reads(tmp_path / "log", {5: 4 + 4 * workers})
+    loader = batch_loader(range(40), load=reads, shuffle=False)
+    prefetcher = Prefetcher(loader, workers, processes, depth=1, read_ahead=2)
+    try:
+        found = [file_numbers(prefetcher.get(0, position), step=2) for position in range(10)]
+        assert sum(found, []) == list(range(40))
+        assert sorted(reads.begun) == list(range(40))
+    finally:
+        end(prefetcher)
+
+
+@kinds_of_workers
+def test_a_pass_that_is_broken_off_costs_what_was_ahead(tmp_path, processes):
+    """The batches that were made ahead and those that were read for them."""
+    reads = Reads(tmp_path / "log")
+    loader = batch_loader(range(40), load=reads)
+    prefetcher = Prefetcher(loader, workers=2, processes=processes, depth=2, read_ahead=2)
+    try:
+        for epoch, positions in ((0, range(3)), (1, range(10))):
+            for position in positions:
+                assert prefetcher.get(epoch, position).targets.tolist() == loader._indices(epoch, position).tolist()
+        assert len(reads.begun) <= 40 + 4 * (3 + 2 + 2 * 2)
+    finally:
+        end(prefetcher)
+
+
+def test_batches_requested_out_of_order_are_read_alone(tmp_path):
+    """Nothing is read ahead if the next request cannot be predicted."""
+    reads = Reads(tmp_path / "log")
+    prefetcher = Prefetcher(batch_loader(range(40), load=reads), workers=2, processes=False, depth=5, read_ahead=3)
+    try:
+        for position in (9, 4, 7, 2, 0, 8, 6, 1, 5, 3):
+            prefetcher.get(0, position)
+    finally:
+        end(prefetcher)
+    assert len(reads.begun) == 40

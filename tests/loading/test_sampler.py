@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ torch = pytest.importorskip("torch", reason="the sampler is torch's")
 from torch.utils.data import DataLoader  # noqa: E402
 
 from bytecache.loading.epochs import epoch_order  # noqa: E402
+from bytecache.loading.sampler import SharedOrder  # noqa: E402
 from bytecache.torch import EpochSampler, ImageDataset  # noqa: E402
 
 N = 20
@@ -135,3 +137,73 @@ def test_a_state_of_another_sampler_is_refused(change, message):
         sampler.load_state_dict({**sampler.state_dict(), **change})
     with pytest.raises(ValueError, match="position must be from 0 to 20"):
         sampler.state_dict(position=21)
+
+
+# what follows a batch
+
+
+def announced(n=N):
+    order = SharedOrder(n)
+    order.announce(np.arange(n)[::-1])
+    return order
+
+
+def steps(order, batches, *place):
+    """Return, for each batch in turn, those that are expected to follow it."""
+    found = [order.following(batch, *place) for batch in batches]
+    return [following if following is None else list(following) for following in found]
+
+
+def test_what_follows_a_batch_are_the_next_whole_ones():
+    """A loader may drop one that is not whole."""
+    order = announced(8)
+    assert steps(order, [(7, 6, 5), (4, 3, 2), (1, 0)]) == [[(4, 3, 2)], [], []]
+
+
+def test_before_an_epoch_nothing_is_known():
+    """Nor of an empty batch, nor of one that the epoch has not."""
+    assert SharedOrder(8).following((0, 0)) is None
+    assert steps(announced(8), [(), (1, 2), (0, 1)]) == [None] * 3
+
+
+def test_a_worker_of_several_gets_every_so_manieth():
+    """From the batch of its number on."""
+    assert steps(announced(8), [(5, 4), (1, 0)], 1, 2) == [[(1, 0)], []]
+    assert steps(announced(8), [(7, 6), (3, 2)], 0, 2) == [[(3, 2)], []]
+
+
+def test_a_share_of_the_batches_is_learned():
+    """As Accelerate gives them: every second one, or half of each; in a later epoch it is known."""
+    order = announced()
+    assert steps(order, [(17, 16), (13, 12), (9, 8)]) == [None, None, [(5, 4), (1, 0)]]
+    order.announce(np.arange(N))
+    assert steps(order, [(2, 3), (6, 7)]) == [None, [(10, 11), (14, 15), (18, 19)]]
+
+
+def test_a_batch_out_of_order_is_not_followed():
+    """Those after it are as soon as two of them are as far apart."""
+    order = announced(12)
+    found = steps(order, [(11, 10), (3, 2), (9, 8), (7, 6), (5, 4)])
+    assert found == [[(9, 8), (7, 6), (5, 4), (3, 2), (1, 0)], None, None, None, [(3, 2), (1, 0)]]
+
+
+def test_what_follows_ends_with_the_epoch():
+    """A batch of an epoch that was broken off is not taken from the next one."""
+    order = announced(8)
+    following = order.following((7, 6))
+    assert next(following) == (5, 4)
+    order.announce(np.arange(8))
+    assert list(following) == []
+    assert steps(order, [(0, 1)]) == [[(2, 3), (4, 5), (6, 7)]]
+
+
+def test_a_copy_knows_no_epoch_until_its_own_sampler_begins_one():
+    """Another dataset's order is not its own."""
+    data = ImageDataset(range(N), load=load)
+    sampler = EpochSampler(data, seed=0)
+    first = tuple(next(iter(sampler)) for _ in range(1))
+    assert data._order.following(first) is not None
+    data, sampler = copy.deepcopy((data, sampler))
+    assert data._order.following(first) is None
+    indices = iter(sampler)
+    assert data._order.following((next(indices),)) is not None
