@@ -280,6 +280,7 @@ def test_an_image_of_another_size_is_named(data, tmp_path):
         (["--epochs", "0"], "--epochs must be 1 or more"),
         (["--seed", "-1"], "--seed must be 0 or more"),
         (["--out", "README.md/run"], "must be a writable folder"),
+        (["--read-ahead", "-1"], "--read-ahead must be 0 or more"),
         (["--latency-ms", "-1"], "--latency-ms must be at least 0"),
         (["--parallel", "0"], "--parallel must be 1 or more"),
         (["--resume"], "--resume needs a run"),
