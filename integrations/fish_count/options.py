@@ -47,7 +47,7 @@ def _trainer_options(parser: argparse.ArgumentParser, caches: list[str], workers
     add("--seed", type=int, default=0, metavar="S", help="of the split, the order and the weights (%(default)s)")
     add("--workers", type=int, default=workers, metavar="W", help=f"{worker_kind} that prefetch batches (%(default)s)")
     add("--read-ahead", type=int, metavar="N",
-        help="batches whose reads may be under way ahead of time (default: as many as keep the storage busy)")  # fmt: skip
+        help="batches to read ahead of time (default: as many as keep the storage busy)")  # fmt: skip
     add("--latency-ms", type=float, default=0, metavar="MS",
         help="read from an HTTP server that takes MS for each request (default: from the folder)")  # fmt: skip
     add("--parallel", type=int, default=4, metavar="N", help="requests that the server answers at a time (%(default)s)")
