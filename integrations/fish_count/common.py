@@ -34,6 +34,8 @@ def check_options(args: argparse.Namespace, min_workers: int = 1) -> None:
     for name, minimum in (("epochs", 1), ("batch_size", 1), ("workers", min_workers), ("seed", 0), ("parallel", 1)):
         if getattr(args, name) < minimum:
             raise UserError(f"--{name.replace('_', '-')} must be {minimum} or more, got {getattr(args, name)}")
+    if args.read_ahead is not None and args.read_ahead < 0:
+        raise UserError(f"--read-ahead must be 0 or more, got {args.read_ahead}")
     if not 0 <= args.latency_ms < 10_000:
         raise UserError(f"--latency-ms must be at least 0 and below 10000, got {args.latency_ms}")
     if args.latency_ms:

@@ -46,6 +46,8 @@ def _trainer_options(parser: argparse.ArgumentParser, caches: list[str], workers
     add("--size", metavar="HxW", help="resize images to this height and width in pixels (default: as they are)")
     add("--seed", type=int, default=0, metavar="S", help="of the split, the order and the weights (%(default)s)")
     add("--workers", type=int, default=workers, metavar="W", help=f"{worker_kind} that prefetch batches (%(default)s)")
+    add("--read-ahead", type=int, metavar="N",
+        help="batches to read ahead of time (default: as many as keep the storage busy)")  # fmt: skip
     add("--latency-ms", type=float, default=0, metavar="MS",
         help="read from an HTTP server that takes MS for each request (default: from the folder)")  # fmt: skip
     add("--parallel", type=int, default=4, metavar="N", help="requests that the server answers at a time (%(default)s)")

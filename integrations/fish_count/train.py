@@ -133,7 +133,7 @@ def make_dataset(split: Split, args: argparse.Namespace, read: Any, kind: Any = 
 
     return (kind or ImageDataset)(
         split.paths, split.counts, batch_size=args.batch_size, load=read, size=common.parse_size(args.size),
-        seed=args.seed, on_error=args.on_error, **{"shuffle": False, **options},
+        seed=args.seed, on_error=args.on_error, read_ahead=args.read_ahead, **{"shuffle": False, **options},
     )  # fmt: skip
 
 

@@ -150,7 +150,7 @@ def make_dataset(split: Split, read: Any, args: argparse.Namespace, size: tuple[
     same_size = functools.partial(check_size, size)
     return ImageDataset(
         split.paths, split.counts, load=read, size=common.parse_size(args.size), transform=same_size,
-        on_error=args.on_error,
+        on_error=args.on_error, read_ahead=args.read_ahead,
     )  # fmt: skip
 
 
