@@ -80,10 +80,13 @@ def check_not_network(folder: Path) -> None:
         )
 
 
-def free_bytes(folder: Path) -> int:
-    """Return how many bytes can still be written to a folder; in memory, at most what this process may still use."""
+def free_bytes(folder: Path, reserved: int = 0) -> int:
+    """Return how many bytes can still be written to a folder if `reserved` ones of its file system are to stay free.
+
+    In memory they are at most what this process may still use.
+    """
     status = os.statvfs(folder)
-    free = status.f_bavail * status.f_frsize
+    free = max(0, status.f_bavail * status.f_frsize - reserved)
     return min(free, available_memory()) if is_memory_backed(folder) else free
 
 

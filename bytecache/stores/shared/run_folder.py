@@ -139,7 +139,7 @@ def _usable(parent: Path) -> bool:
 
 
 def _choose_parent(parents: list[Path], maxbytes: int) -> Path:
-    free = {parent: max(0, free_bytes(parent) - reserved_bytes(parent)) for parent in parents}
+    free = {parent: free_bytes(parent, reserved_bytes(parent)) for parent in parents}
     first, last = parents[0], parents[-1]
     if free[first] < maxbytes or first != _MEMORY:
         warn_caller(

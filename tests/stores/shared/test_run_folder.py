@@ -166,6 +166,24 @@ def test_a_budget_that_fits_only_without_the_reserve_goes_to_the_temporary_direc
     detach_all(first)
 
 
+def test_the_reserve_is_not_taken_from_what_the_process_may_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_run: Any
+) -> None:
+    """A budget within the process's own limit goes into memory, though the reserve is larger than that limit."""
+    resource = pytest.importorskip("resource")
+    with mounted_tmpfs(tmp_path / "shm", "size=8g") as folder:
+        monkeypatch.setattr(run_folder, "_MEMORY", folder)
+        monkeypatch.setattr(filesystem, "SHARED_MEMORY", folder)
+
+        def place() -> str:
+            status = Path("/proc/self/status").read_text(encoding="ascii")
+            used = int(status.partition("VmData:")[2].split()[0]) << 10
+            resource.setrlimit(resource.RLIMIT_DATA, (used + (1 << 30), resource.RLIM_INFINITY))
+            return str(attach_run_folder("x", 500 << 20, attach_unprepared).folder.parent)
+
+        assert in_child(place) == str(folder)
+
+
 def test_stores_that_fit_one_by_one_leave_the_reserve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_run: Any
 ) -> None:
