@@ -84,16 +84,16 @@ def decoded(job: Job) -> Epochs:
 def shared_decoded(job: Job) -> Epochs:
     """Cache decoded pixels in /dev/shm, for all workers."""
     load = cached_results(job, partial(decode_faster, side=job.side), shared=True, maxbytes=job.maxbytes)
-    return epochs(job, load, job.workers, FEW_AHEAD)
+    return epochs(job, load, job.workers, read_ahead=0)
 
 
 def cached_results(job: Job, make: Callable[[bytes], Any], **options: Any) -> Callable[[str], Any]:
-    """Return a cached function that reads a file and makes something of it: on threads, if there are no workers."""
-    if not job.remote:
-        return bytecache.fill_once(**options)(lambda path: make(read(path)))
+    """Return a cached function of what is made of a file; of a batch's, on a thread per processor of the process."""
     pool = ThreadPoolExecutor(1 if "shared" in options else job.workers)
 
-    def read_many(paths: list[str]) -> list[Any]:
-        return list(pool.map(make, read_all(paths)))
+    def make_all(paths: list[str]) -> list[Any]:
+        if job.remote:
+            return list(pool.map(make, read_all(paths)))
+        return list(pool.map(lambda path: make(read(path)), paths))
 
-    return bytecache.fill_once(batched=True, **options)(read_many)
+    return bytecache.fill_once(batched=True, **options)(make_all)
