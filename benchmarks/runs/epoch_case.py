@@ -20,7 +20,8 @@ from benchmarks.workloads.data_set import Data
 from benchmarks.workloads.files import scratch
 from benchmarks.workloads.http_server import file_server
 
-OTHER_BYTES = (100_000_000, 150_000_000)  # of the limit, not for the cache but for workers: the next if one is too low
+# Of the limit, not for the cache but for workers and batches: the next if one is too low.
+OTHER_BYTES = (50_000_000, 75_000_000, 100_000_000, 150_000_000)
 KILLED = "killed by the memory limit"
 PLENTY_BYTES = 10**9
 SMALLEST_LIMIT_BYTES = 200_000_000  # more than half of a small data set: workers need it, with or without a cache
