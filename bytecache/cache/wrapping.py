@@ -83,6 +83,7 @@ class Options:
 
 
 def make_decorator(maxsize: Any, default: int | None, options: Options) -> Any:
+    """Return the decorator with these options; or, if `maxsize` is the function itself, that with the default one."""
     if callable(maxsize) or isinstance(maxsize, classmethod):
         return _wrap(maxsize, default, options)
     if maxsize is not None:
@@ -103,8 +104,8 @@ def _wrap_shared(function: Callable[..., Any], maxsize: int | None, options: Opt
         assert options.maxbytes is not None
         store = SharedStore.open(None, identity[0].hex()[:16], options.maxbytes)
     largest = options.largest(store.maxbytes, 0)
-    flags = options.once, options.batched
-    return StoreFunction(function, store, maxsize, options.typed, options.key, identity, *flags, largest=largest)
+    flags = options.once, options.batched, largest
+    return StoreFunction(function, store, maxsize, options.typed, options.key, identity, *flags)
 
 
 def _wrap_in_memory(function: Callable[..., Any], maxsize: int | None, options: Options) -> Any:

@@ -105,11 +105,11 @@ class BatchLoader:
         """Return the batch of samples that were read, as ``load`` does; `loaded` is empty after it."""
         indices, (samples, failed) = self._indices(epoch, position), loaded
         draws = draws_of_samples(self.seed, epoch, indices) if self._samples.crops_at_random else None
-        paths = [self.paths[i] for i in indices]
         try:
             arrays, targets = self._writer.write(samples, failed, Chosen(self.targets, indices), draws)
+            paths = [self.paths[i] for i in indices] if failed else []
             skipped = check_skipped(paths, failed, self.on_error == "skip")
-            good = [i for i in range(len(paths)) if i not in failed]
+            good = [i for i in range(len(indices)) if i not in failed]
         finally:  # the exceptions' tracebacks refer to frames that refer to these: break the cycle
             samples.clear()
             failed.clear()

@@ -91,9 +91,10 @@ class MemoryPartition(Partition):
     def put_many(self, items: Iterable[tuple[Hashable, Any]], generation: int) -> list[PutResult | Exception]:
         if self._most:
             return super().put_many(items, generation)
-        results: list[PutResult | Exception] = [PutResult(value, False) for _, value in items]
-        with self.lock:  # not even looked at
-            self.counters.rejected += len(results)
+        results: list[PutResult | Exception] = [PutResult(value, False) for _, value in items]  # not even looked at
+        n = len(results)  # nothing is called under the lock
+        with self.lock:
+            self.counters.rejected += n
         return results
 
     def clear(self) -> None:

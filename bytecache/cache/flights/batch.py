@@ -133,10 +133,7 @@ class _BatchFlight:
     def _land(self, found: dict[Hashable, Any]) -> None:
         for key, value in found.items():
             flight = self._flights[key]
-            if isinstance(value, Exception):
-                flight.set_exception(value)
-            elif not flight.done:
-                flight.set_result(value)
+            flight.set_exception(value) if isinstance(value, Exception) else flight.set_result(value)
 
     def _load(self, keys: list[Hashable]) -> dict[Hashable, Any]:
         """Run the function, and store and count what it returns."""
@@ -160,9 +157,12 @@ class _BatchFlight:
 
     def _store(self, keys: list[Hashable], values: list[Any]) -> None:
         """Store the values, but not the exceptions among them; replace each by what put returns, or raises."""
-        good = [n for n, value in enumerate(values) if not isinstance(value, Exception)]
-        wanted = [n for n in good if self._flights[keys[n]].generation == self._generation]
-        discarded = [n for n in good if n not in set(wanted)]
+        wanted: list[int] = []
+        discarded: list[int] = []
+        for n, value in enumerate(values):
+            if not isinstance(value, Exception):
+                (wanted if self._flights[keys[n]].generation == self._generation else discarded).append(n)
+        value = None
         for numbers, generation in (wanted, self._generation), (discarded, NO_GENERATION):
             if numbers:
                 self._put(keys, values, numbers, generation)
@@ -173,9 +173,8 @@ class _BatchFlight:
         try:
             for position, n in enumerate(numbers):
                 values[n], stored = _unpacked(results[position])
-                if (
-                    stored and self._flights[keys[n]].generation != self._generation
-                ):  # discarded, perhaps after put had looked
+                # Discarded, perhaps after put had looked.
+                if stored and self._flights[keys[n]].generation != self._generation:
                     partition.discard(keys[n])
         finally:
             results.clear()

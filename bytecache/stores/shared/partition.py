@@ -122,9 +122,10 @@ class SharedPartition(Partition):
             except HandleClosed:
                 self._look_again(binding)
                 break
-        if False in stored:
+        rejected = stored.count(False)
+        if rejected:
             with self.lock:
-                binding.counters[CounterRow.REJECTED] += stored.count(False)
+                binding.counters[CounterRow.REJECTED] += rejected
         return [_result(binding, item, was_stored) for item, was_stored in zip(items, stored, strict=True)]
 
     def _look_again(self, closed: Binding) -> None:
