@@ -1,7 +1,7 @@
 """The read-through cache for training: fills once, never evicts, keeps compressed bytes, decodes at the speed of C."""
 
 from .cache.cached_function import CachedFunction
-from .cache.stats import CacheInfo, CacheStats
+from .cache.stats import CacheInfo, CacheStats, StageStats
 from .decorators import fill_once, lru_cache
 from .images.batch import decode_batch
 from .images.check import ImageReport, check_images
@@ -12,7 +12,9 @@ from .images.segments import JpegError
 from .images.shrink import shrink_jpeg
 from .keys.call_key import VersionedKey, file_key
 from .planning.hit_rates import predict_hit_rate
+from .planning.plan import Plan, StagePlan
 from .planning.simulation import SimulationResult, simulate
+from .staging import StagedFunction, staged
 from .stores.shared.store import SharedStore
 from .stores.values import sizeof
 
@@ -24,8 +26,12 @@ __all__ = [
     "ImageReport",
     "JpegError",
     "JpegHeader",
+    "Plan",
     "SharedStore",
     "SimulationResult",
+    "StagePlan",
+    "StageStats",
+    "StagedFunction",
     "VersionedKey",
     "check_images",
     "decode_batch",
@@ -41,4 +47,5 @@ __all__ = [
     "shrink_jpeg",
     "simulate",
     "sizeof",
+    "staged",
 ]

@@ -18,6 +18,25 @@ class CacheInfo(NamedTuple):
 
 
 @dataclass(frozen=True)
+class StageStats:
+    """One stage of a staged cache.
+
+    runs: how often it ran, also if it raised, and errors how often it did. hits: calls that went on from its value, or
+    returned it. cpu_s, wait_s: what its runs took in this process, whatever the scope: seconds of CPU time, and of wall
+    time without it, summed over threads. currsize, currbytes: the values that are kept after it.
+    """
+
+    name: str
+    runs: int
+    hits: int
+    errors: int
+    cpu_s: float
+    wait_s: float
+    currsize: int
+    currbytes: int | None
+
+
+@dataclass(frozen=True)
 class CacheStats:
     """A snapshot of one cache; ``now - then`` gives what was counted between two snapshots.
 
@@ -29,7 +48,8 @@ class CacheStats:
     discarded, replaced by a newer version, or gone with their instance. load_s: seconds spent in the function, summed
     over threads. currsize and currbytes (None if sizes are not measured) are what is stored now, maxsize and maxbytes
     the limits (None: no limit), warnings how many reasons this process was told why the cache does not help; a
-    difference keeps these five from the later snapshot.
+    difference keeps these five from the later snapshot. stages: of a staged cache, each stage; a difference has the
+    difference of what was counted.
     """
 
     hits: int
@@ -44,6 +64,7 @@ class CacheStats:
     maxbytes: int | None
     load_s: float
     warnings: int = 0
+    stages: tuple[StageStats, ...] = ()
 
     @property
     def hit_rate(self) -> float:
@@ -55,7 +76,15 @@ class CacheStats:
         if not isinstance(then, CacheStats):
             return NotImplemented
         counted = {name: getattr(self, name) - getattr(then, name) for name in Counts._fields}
-        return self if min(counted.values()) < 0 else replace(self, **counted)
+        if min(counted.values()) < 0:
+            return self
+        stages = tuple(map(_since, self.stages, then.stages)) if len(self.stages) == len(then.stages) else self.stages
+        return replace(self, stages=stages, **counted)
+
+
+def _since(now: StageStats, then: StageStats) -> StageStats:
+    counted = {name: getattr(now, name) - getattr(then, name) for name in ("runs", "hits", "errors", "cpu_s", "wait_s")}
+    return replace(now, **counted)
 
 
 def check_scope(scope: str) -> None:

@@ -94,7 +94,7 @@ def make_decorator(maxsize: Any, default: int | None, options: Options) -> Any:
 def _wrap(function: Callable[..., Any], maxsize: int | None, options: Options) -> Any:
     if isinstance(function, (staticmethod, classmethod)):  # below the decorator: as if it were above
         return type(function)(_wrap(function.__func__, maxsize, options))
-    _check_function(function)
+    check_function(function)
     return (_wrap_shared if options.shared else _wrap_in_memory)(function, maxsize, options)
 
 
@@ -117,9 +117,10 @@ def _wrap_in_memory(function: Callable[..., Any], maxsize: int | None, options: 
     )
 
 
-def _check_function(function: Any) -> None:
+def check_function(function: Any, what: str = "a function to decorate") -> None:
+    """Raise TypeError for anything but a function whose result can be used again and again."""
     if not callable(function):
-        raise TypeError(f"expected a function to decorate, got {function!r}")
+        raise TypeError(f"expected {what}, got {function!r}")
     for kind in ("coroutinefunction", "generatorfunction", "asyncgenfunction"):
         is_kind = getattr(inspect, f"is{kind}")
         if is_kind(function) or (not inspect.isclass(function) and is_kind(getattr(function, "__call__", None))):  # noqa: B004

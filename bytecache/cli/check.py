@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ..images.check import ImageReport, SimilarFiles, check_images
 from ..planning.folder import file_paths
 from .arguments import add_glob, argparse_type
-from .text import format_patterns, format_table, plural, print_report, printable
+from ..system.text import format_patterns, format_table, plural, print_report, printable
 
 MAX_REFUSED_SHOWN, MAX_SIZES_SHOWN = 20, 5  # --json has all
 EXIT_REFUSED = 1

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..planning.folder import Curves, FolderReport
-from .text import format_bytes, plural
+from ..system.text import format_bytes, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

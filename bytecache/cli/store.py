@@ -6,7 +6,7 @@ import argparse
 
 from ..stores.shared import admin, run_folder
 from ..stores.shared.reports import ClearReport, CounterReport, FunctionReport, StoreReport
-from .text import format_age, format_bytes, format_date, format_table, plural, print_report
+from ..system.text import format_age, format_bytes, format_date, format_table, plural, print_report
 
 MAX_PROCESSES_SHOWN = 12  # of a function; --json has all
 EXIT_DAMAGED = 1

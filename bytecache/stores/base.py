@@ -64,6 +64,10 @@ class Counters(ABC):
         """Count calls that run the function, or have it run for several of them."""
 
     @abstractmethod
+    def reject(self, n: int = 1) -> None:
+        """Count values that were not stored, by somebody who decides that instead of the partition."""
+
+    @abstractmethod
     def load(self, seconds: float, errors: int = 0) -> None:
         """Count a run of the function that has ended, with an exception for so many of the calls it was for."""
 

@@ -40,6 +40,10 @@ class MemoryCounters(Counters):
             with self.lock:
                 self._not_misses -= n
 
+    def reject(self, n: int = 1) -> None:
+        with self.lock:
+            self.rejected += n
+
     def load(self, seconds: float, errors: int = 0) -> None:
         with self.lock:
             self._errors += errors

@@ -48,7 +48,7 @@ class LRUPartition(MemoryPartition):
         counters = contents.counters
         if key in contents.entries:  # a call inside this one stored it: functools keeps that
             return PutResult(value, None)
-        if entry.nbytes > self._room:
+        if entry.nbytes > self._most_bytes:
             with self.lock:
                 counters.rejected += 1
             return PutResult(value, False)
@@ -59,6 +59,8 @@ class LRUPartition(MemoryPartition):
             counters.not_hits += 1
             for entry.used in counters.numbers:  # noqa: B007
                 break
+            if counters is self.counters:  # not cleared meanwhile
+                self._room.left -= entry.nbytes
             entry.counted = True
             counters.currsize += 1
             counters.currbytes += entry.nbytes
@@ -74,7 +76,7 @@ class LRUPartition(MemoryPartition):
     def _evict(self, contents: Contents) -> None:
         """Evict until the limits are kept; other threads, and destructors, may do so at the same time."""
         counters, queue = contents.counters, contents.queue
-        while counters.currsize > self._most or counters.currbytes > self._room:
+        while counters.currsize > self._most or counters.currbytes > self._most_bytes:
             try:
                 queued, oldest = queue[0]
                 used = oldest.used  # read once: hits write it at any time
@@ -98,6 +100,8 @@ class LRUPartition(MemoryPartition):
         with self.lock:
             counted, entry.counted = entry.counted, False
             if counted:
+                if counters is self.counters:
+                    self._room.left += entry.nbytes
                 counters.currsize -= 1
                 counters.currbytes -= entry.nbytes
                 counters.evicted += 1

@@ -17,7 +17,7 @@ class FillOncePartition(MemoryPartition):
     """Stores what comes first until a limit is reached; never evicts. ``entries`` maps key to value.
 
     identity_of: from a key to what it is a version of, or None. When a value of another version is put, an earlier one
-    is dead: it makes room, and counts as evicted.
+    is dead: it makes room, and counts as evicted. beside: another one, with which it is to share the budget.
     """
 
     def __init__(
@@ -26,9 +26,13 @@ class FillOncePartition(MemoryPartition):
         maxbytes: int | None,
         sizeof: Callable[[Any], int] | None,
         identity_of: Callable[[Hashable], Hashable] | None = None,
+        beside: FillOncePartition | None = None,
     ) -> None:
         super().__init__(maxsize, maxbytes, sizeof)
         self._identity_of = identity_of
+        if beside is not None:
+            self._room = beside._room
+            self.use_lock(beside.lock)
         # Types of values whose bytes are the same whenever they are measured: there is no need to remember them.
         self._measured_alike = PLAIN if sizeof is default_sizeof else frozenset()
 
@@ -64,14 +68,16 @@ class FillOncePartition(MemoryPartition):
         identity = None if self._identity_of is None else self._identity_of(key)
         if identity is not None:
             self._remove_version(contents, contents.latest.pop(identity, MISSING))
-        fits = counters.currsize < self._most and counters.currbytes + claim.nbytes <= self._room
+        room = self._room
+        fits = counters.currsize < self._most and claim.nbytes <= room.left
         if fits and claim.nbytes <= self.largest:
             frozen = () if type(value) in PLAIN else make_read_only(value)
             if claim.nbytes and type(value) not in self._measured_alike:
                 contents.sizes[key] = claim.nbytes
             contents.entries[key] = value
             with self.lock:
-                if counters.currsize < self._most and counters.currbytes + claim.nbytes <= self._room:
+                if counters.currsize < self._most and claim.nbytes <= room.left and counters is self.counters:
+                    room.left -= claim.nbytes
                     counters.currsize += 1
                     counters.currbytes += claim.nbytes
                     counters.stored += 1
@@ -118,6 +124,8 @@ class FillOncePartition(MemoryPartition):
             claim.counted = None
             return False
         with self.lock:
+            if counters is self.counters:
+                self._room.left += claim.nbytes
             counters.currsize -= 1
             counters.currbytes -= claim.nbytes
             counters.evicted += 1
@@ -134,6 +142,7 @@ class FillOncePartition(MemoryPartition):
                 contents.sizes.pop(key, None)
             elif claim.counted and key not in contents.entries:
                 contents.sizes.pop(key, None)
+                self._room.left += claim.nbytes
                 contents.counters.currsize -= 1
                 contents.counters.currbytes -= claim.nbytes
                 contents.counters.evicted += 1

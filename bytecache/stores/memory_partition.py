@@ -36,7 +36,8 @@ class MemoryPartition(Partition):
         self.lock = threading.RLock()  # re-entrant, for a signal handler that calls the cached function
         self.maxsize, self.maxbytes, self._sizeof = maxsize, maxbytes, sizeof
         self._most: float = _NO_LIMIT if maxsize is None else maxsize
-        self._room: float = _NO_LIMIT if maxbytes is None else maxbytes
+        self._most_bytes: float = _NO_LIMIT if maxbytes is None else maxbytes
+        self._room = Room(self._most_bytes)
         self._unmeasured: set[type] = set()  # the types that were warned of
         self._contents = Contents(self.lock)
         self.entries, self.counters, self.generation = self._contents.entries, self._contents.counters, 0
@@ -53,11 +54,6 @@ class MemoryPartition(Partition):
 
     def keys(self) -> list[Hashable]:
         return list(self.entries)
-
-    @property
-    def full(self) -> bool:
-        count, nbytes = self.counters.currsize, self.counters.currbytes
-        return count >= self._most or (count > 0 and nbytes + nbytes / count > self._room)
 
     def snapshot(self, scope: str) -> Snapshot:
         snapshot = self.counters.state()
@@ -88,6 +84,16 @@ class MemoryPartition(Partition):
             raise TypeError(f"sizeof must return an int of 0 bytes or more, got {size!r}")
         return measured
 
+    @property
+    def room(self) -> float:
+        """The bytes that are left of the budget."""
+        return self._room.left
+
+    @property
+    def full(self) -> bool:
+        count, nbytes = self.counters.currsize, self.counters.currbytes
+        return count >= self._most or (count > 0 and nbytes / count > self._room.left)
+
     def put_many(self, items: Iterable[tuple[Hashable, Any]], generation: int) -> list[PutResult | Exception]:
         if self._most:
             return super().put_many(items, generation)
@@ -100,6 +106,7 @@ class MemoryPartition(Partition):
     def clear(self) -> None:
         contents = Contents(self.lock)
         with self.lock:  # what is removed is dropped after the lock: destructors are the user's code
+            self._room.left += self.counters.currbytes  # threads that go on with what was removed leave it alone
             contents, self._contents = self._contents, contents
             self.entries, self.counters = self._contents.entries, self._contents.counters
             self.generation += 1
@@ -108,7 +115,20 @@ class MemoryPartition(Partition):
     def after_fork_in_child(self) -> None:
         """Undo what threads were changing that a forked child does not have, and take a lock that is free."""
         self.entries, self.counters = self._contents.entries, self._contents.counters  # another thread was clearing
-        self.lock = self.counters.lock = threading.RLock()
+        self.use_lock(threading.RLock())
+
+    def use_lock(self, lock: threading.RLock) -> None:
+        """Take another lock, which nobody has: of a new partition, or in a forked child."""
+        self.lock = self.counters.lock = lock
+
+
+class Room:
+    """What is left of a budget in bytes, guarded by the lock of the partitions that share it."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: float) -> None:
+        self.left = left
 
 
 class Contents:

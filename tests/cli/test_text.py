@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bytecache.cli.text import format_age, format_bytes
+from bytecache.system.text import format_age, format_bytes
 
 
 @pytest.mark.parametrize(

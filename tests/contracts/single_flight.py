@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from helpers.counting import stats_of
 from helpers.flights import Gate, N, crowd
+from helpers.interrupts import sigint_once
 from helpers.internals import assert_at_rest, waiting_threads
 from helpers.processes import in_child
 from helpers.threads import PATIENCE_S, start, together, until
@@ -210,14 +210,9 @@ class SingleFlightContract:
         f = decorate()(gate)
         calls = crowd(f, gate)
 
-        def interrupt() -> None:
-            until(lambda: threading.main_thread().ident in waiting_threads())
-            os.kill(os.getpid(), signal.SIGINT)
-
-        helper = start(interrupt)
-        with pytest.raises(KeyboardInterrupt):
+        me = threading.get_ident()
+        with pytest.raises(KeyboardInterrupt), sigint_once(lambda: me in waiting_threads()):
             f("a")
-        helper()
         gate.open()
         assert [call() for call in calls] == [["a"]] * N
         assert f.cache_info()[:2] == (N, 1)

@@ -6,8 +6,40 @@ import inspect
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from .threads import start, until
+
+
+@contextmanager
+def sigint_once(condition: Callable[[], Any]) -> Iterator[None]:
+    """Interrupt this, the main thread, when the condition holds, which another thread looks at.
+
+    A signal that comes between Python's last look for one and a wait for a lock is seen only after the wait. So it is
+    sent again until it has been seen.
+    """
+    seen = threading.Event()
+
+    def interrupt(*args: Any) -> None:
+        if not seen.is_set():
+            seen.set()
+            raise KeyboardInterrupt
+
+    def send() -> None:
+        until(condition)
+        while not seen.wait(0.05):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    end = start(send)
+    try:
+        yield
+    finally:
+        end()
+        signal.signal(signal.SIGINT, before)
 
 
 def entries_into(modules: Collection[str], call: Callable[[], Any], interrupt_at: int | None = None) -> int:

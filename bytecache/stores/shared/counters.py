@@ -102,6 +102,9 @@ class SharedCounters(Counters):
     def miss(self, n: int = 1) -> None:
         self._add(CounterRow.MISSES, n)
 
+    def reject(self, n: int = 1) -> None:
+        self._add(CounterRow.REJECTED, n)
+
     def load(self, seconds: float, errors: int = 0) -> None:
         self._add(CounterRow.LOAD_NS, round(seconds * 1e9))
         if errors:

@@ -1,4 +1,4 @@
-"""How commands print: reports, tables, sizes, dates, ages, counts."""
+"""Text for people: reports, tables, sizes, times, dates, ages, counts."""
 
 from __future__ import annotations
 
@@ -32,6 +32,14 @@ def format_bytes(nbytes: float) -> str:
     units = ("bytes", "KiB", "MiB", "GiB", "TiB")
     power = next((power for power in range(4) if nbytes < 1000 * 1024**power), 4)
     return f"{nbytes / 1024**power:.{min(power, 1)}f} {units[power]}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration with three digits in the largest unit of which it has one, down to microseconds."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:,.{max(0, 2 - len(str(int(seconds * factor))) + 1)}f} {unit}"
+    return f"{seconds * 1e6:.3g} µs" if seconds else "0 s"
 
 
 def format_date(text: str) -> str:

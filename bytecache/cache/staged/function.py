@@ -1,0 +1,198 @@
+"""What ``staged`` returns: a pipeline as one cached function."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from functools import partial
+from hashlib import blake2b
+from typing import Any
+
+from ...keys.call_key import make_key
+from ...keys.encoding import make_digests
+from ...keys.fingerprint import fingerprint
+from ...planning.cost_model import check_costs
+from ...planning.plan import Plan, make_plan
+from ...stores.base import MISSING, Store
+from ...stores.memory import FillOncePartition
+from ...stores.values import sizeof
+from ..cached_object import make_uncached
+from ..hit_path import make_wrapper
+from ..methods import METHODS, CacheMethods
+from ..read_through import ReadThrough
+from ..stats import CacheStats, StageStats
+from .board import Board
+from .chain import Chain
+from .measurements import Measurements
+from .partition import StagedMemoryPartition, StagedPartition, StagedStorePartition
+from .pipeline import Pipeline
+from .placement import Placement
+from .residents import Residents
+
+
+class StagedCall(functools.partial[Any]):
+    """A pipeline whose items are kept after one of its stages each; see :func:`bytecache.staged`.
+
+    A partial, since nothing else but a function is called as fast. It pickles as its arguments: a copy in memory starts
+    empty, one over a store finds the same values.
+    """
+
+    def __new__(cls, *arguments: Any) -> StagedCall:
+        methods = StagedMethods(*arguments)
+        self = super().__new__(cls, methods.call)
+        chain = methods.chain
+        self.__name__, self.__qualname__, self.__module__ = chain.__name__, chain.__qualname__, chain.__module__
+        self.__wrapped__, self.uncached, self._arguments = chain, methods.uncached, arguments
+        for name in (*METHODS, "plan"):
+            setattr(self, name, getattr(methods, name))
+        return self
+
+    def __init__(self, *arguments: Any) -> None:
+        """Take the arguments of StagedMethods."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return StagedCall, self._arguments
+
+    def __copy__(self) -> StagedCall:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> StagedCall:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<{self.__qualname__}>"
+
+
+class StagedMethods(CacheMethods):
+    """The methods of a staged cache, and `call`, which answers its calls.
+
+    store: None for this process's memory, with `maxbytes`. items: how many there are, if that is known. cost: see
+    check_costs. version: as of fill_once.
+    """
+
+    __slots__ = ("_measured", "_partition", "_placement", "call", "chain", "uncached")
+
+    def __init__(
+        self,
+        stages: tuple[Callable[[Any], Any], ...],
+        batched: bool,
+        maxbytes: int | None,
+        store: Store | None,
+        items: int | None,
+        cost: Any,
+        version: str | int | None,
+    ) -> None:
+        self.chain = chain = Chain(stages, batched)
+        self._measured = Measurements(len(stages), check_costs(cost, len(stages)))
+        exchange, key_of = None, _key_in_memory
+        self._partition: StagedPartition
+        if store is None:
+            self._partition = _memory_partition(len(stages), maxbytes)
+        else:
+            identity, name = identify(stages, batched, version)
+            _, key_of = make_digests(identity, False, None)
+            names = [*(f"{name}: {stage}" for stage in chain.names), f"{name}: costs"]
+            *levels, board = [store.partition(_part_of(identity, n), name, None) for n, name in enumerate(names)]
+            self._partition, exchange = StagedStorePartition(levels, store), Board(board).exchange
+        self._placement = Placement(self._measured, items, self._partition.usage, exchange)
+        choose = partial(self._placement.choose, has_room=self._partition.has_room)
+        pipeline = Pipeline(stages, batched, key_of, self._partition.levels, self._measured, choose)
+        pipeline.__qualname__ = chain.__qualname__
+        cache = ReadThrough(pipeline, self._partition, batched=True)
+        super().__init__(cache, key_of, cache.miss, False, views=store is not None)
+        self.uncached = make_uncached(chain, chain.__module__, chain.__qualname__, make_wrapper, batched)
+        make_call = _memory_call if store is None else _store_call
+        self.call = make_call(self._partition.last, key_of, cache.miss)
+
+    def cache_stats(self, scope: str = "process") -> CacheStats:
+        """Return all counters, see CacheStats; `stages` has those of each stage."""
+        stats = super().cache_stats(scope)
+        snapshots = [level.snapshot(scope) for level in self._partition.levels]
+        failed = sum(snapshot.counts.errors for snapshot in snapshots[:-1])  # before the last stage could run
+        stages = []
+        for k, (name, (counts, currsize, currbytes)) in enumerate(zip(self.chain.names, snapshots, strict=True)):
+            is_last = k == len(snapshots) - 1
+            stages.append(
+                StageStats(
+                    name=name,
+                    runs=counts.misses - failed if is_last else counts.misses,
+                    hits=counts.hits,
+                    errors=counts.errors - failed if is_last else counts.errors,
+                    cpu_s=self._measured.cpu_s[k],
+                    wait_s=self._measured.wait_s[k],
+                    currsize=currsize,
+                    currbytes=currbytes,
+                )
+            )
+        return replace(stats, stages=tuple(stages))
+
+    def plan(self) -> Plan:
+        """Return what is kept and what that saves, see Plan; raise RuntimeError before a first item was measured."""
+        self._placement.ask_others()
+        if not self._measured.items:
+            raise RuntimeError(
+                f"{self.chain.__qualname__} has measured nothing yet: plan() is for after some calls, such as one epoch"
+            )
+        stats = self.cache_stats("all")
+        items = self._placement.items or stats.misses
+        workload = self._placement.workload(self._measured.costs(), max(items, 1))
+        kept = [(stage.currsize, stage.currbytes or 0) for stage in stats.stages]
+        return make_plan(workload, self.chain.names, self._partition.maxbytes or 0, kept)
+
+    def cache_keys(self) -> list[Any]:
+        """Return the keys of all values, see CachedFunction; raise TypeError if they are in a store."""
+        return self._partition.keys()
+
+    def _key_of_call(self, args: tuple[Any, ...], kwds: dict[str, Any]) -> Hashable:
+        if kwds or len(args) != 1:
+            raise TypeError(f"{self.chain.__qualname__} takes one key, by position, got {args!r} and {kwds!r}")
+        return self._key_of(*args)
+
+
+def identify(stages: tuple[Callable[[Any], Any], ...], batched: bool, version: str | int | None) -> tuple[bytes, str]:
+    """Return the bytes that stand for a pipeline in every process, and its name for people; see fingerprint."""
+    found = [fingerprint(stage, version, batched and n == 0) for n, stage in enumerate(stages)]
+    identity = blake2b(b"".join(part for part, _ in found), digest_size=16, person=b"staged").digest()
+    return identity, f"{found[0][1].rpartition('.')[0]}.{Chain(stages, batched).__qualname__}"
+
+
+def _memory_partition(stages: int, maxbytes: int | None) -> StagedMemoryPartition:
+    first = FillOncePartition(None, maxbytes, sizeof)
+    levels = [first, *(FillOncePartition(None, maxbytes, sizeof, beside=first) for _ in range(1, stages))]
+    return StagedMemoryPartition(levels, Residents(levels))
+
+
+def _part_of(identity: bytes, number: int) -> bytes:
+    """Return the identity of one of the partitions of a pipeline."""
+    return identity[:-1] + bytes([identity[-1] ^ (number + 1)])
+
+
+def _key_in_memory(argument: Any) -> Hashable:
+    return argument if type(argument) is str else make_key((argument,), {}, False)
+
+
+def _memory_call(last: Any, key_of: Callable[[Any], Hashable], miss: Callable[..., Any]) -> Callable[[Any], Any]:
+    def call(key: Any, /) -> Any:
+        cache_key = key if type(key) is str else key_of(key)
+        try:
+            value = last.entries[cache_key]
+        except KeyError:
+            pass
+        else:
+            last.counters.tick()
+            return value
+        return miss(cache_key, (key,), {})
+
+    return call
+
+
+def _store_call(last: Any, key_of: Callable[[Any], Hashable], miss: Callable[..., Any]) -> Callable[[Any], Any]:
+    get = last.get
+
+    def call(key: Any, /) -> Any:
+        digest = key_of(key)
+        value = get(digest)
+        return miss(digest, (key,), {}) if value is MISSING else value
+
+    return call

@@ -1,0 +1,151 @@
+"""What the runs of a pipeline have cost so far, as this process has seen it or was told by others."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from statistics import fmean
+from time import perf_counter, thread_time
+from typing import Any
+
+import numpy as np
+
+from ...planning.cost_model import Cost, Floats, StageCost, fit_costs, pace, touched
+from ...planning.workload import Concurrency
+
+_SAMPLE = 4096  # items whose sizes are kept
+_FITTED = 512  # items whose seconds are, to fit the costs to: the first ones, as later only some kinds are still read
+_RECENT = 64  # runs of a stage that tell how fast it is now
+_FEWEST = 8  # of these; one alone may be cold
+_TOLD = 256  # items that other processes are told of
+_MOSTLY = 0.5
+
+
+class Measurements:
+    """Sizes and seconds of items that ran through all stages, and of the last runs of each stage.
+
+    costs: what each stage costs by the bytes it returns, if that is given and not to be measured. Safe for threads:
+    appends need no lock, and a run that is lost changes nothing.
+    """
+
+    def __init__(self, stages: int, costs: Sequence[Any] | None) -> None:
+        self.stages, self._given = stages, costs
+        self.items = 0  # that ran through all stages
+        self._sizes: list[Sequence[float]] = []
+        self._seconds: list[tuple[Sequence[float], Sequence[float], Sequence[float]]] = []
+        self._random = random.Random(0)
+        self._recent: list[deque[tuple[float, float, float]]] = [deque(maxlen=_RECENT) for _ in range(stages)]
+        self._lock = threading.RLock()  # guards the sums
+        self.cpu_s, self.wait_s = [0.0] * stages, [0.0] * stages
+        self._cold = [True] * stages  # whether a stage has not run yet: its first run opens connections, imports, ...
+        self._running: list[dict[int, bool]] = [{} for _ in range(stages)]  # by thread
+        self._at_a_time: list[deque[int]] = [deque(maxlen=_RECENT) for _ in range(stages)]
+        self._while_reading: deque[bool] = deque(maxlen=_RECENT)
+
+    @contextmanager
+    def timed(self, stage: int) -> Iterator[list[float]]:
+        """Measure one run of a stage, or of several items: a list that has (CPU seconds, seconds of waiting) at the end."""
+        running, me = self._running[stage], threading.get_ident()
+        running[me] = True
+        self._at_a_time[stage].append(len(running))
+        if stage:
+            self._while_reading.append(bool(self._running[0]))
+        seconds: list[float] = []
+        cpu, started = thread_time(), perf_counter()
+        try:
+            yield seconds
+        finally:
+            wall, cpu = perf_counter() - started, thread_time() - cpu
+            seconds[:] = cpu, max(0.0, wall - cpu)
+            running.pop(me, None)
+            with self._lock:
+                self.cpu_s[stage] += seconds[0]
+                self.wait_s[stage] += seconds[1]
+
+    def note_run(self, stage: int, nbytes: float, cpu_s: float, wait_s: float) -> None:
+        """Take note of one item's run of a stage. nbytes: of what it took in and returned."""
+        if self._cold[stage]:
+            self._cold[stage] = False
+        else:
+            self._recent[stage].append((nbytes, cpu_s, wait_s))
+
+    def note_item(self, sizes: Sequence[float], cpu_s: Sequence[float], wait_s: Sequence[float]) -> None:
+        """Take note of an item that ran through all stages: the bytes and seconds of each."""
+        self.items += 1
+        if self.items == 1:  # as cold as its stages
+            self._seconds.append((sizes, cpu_s, wait_s))
+        elif len(self._seconds) < _FITTED:
+            if self.items == 2:
+                self._seconds.clear()
+            self._seconds.append((sizes, cpu_s, wait_s))
+        if len(self._sizes) < _SAMPLE:
+            self._sizes.append(sizes)
+        else:  # each item is as likely to be among them (Vitter, "Random sampling with a reservoir", ACM TOMS 11, 1985)
+            place = self._random.randrange(self.items)
+            if place < _SAMPLE:
+                self._sizes[place] = sizes
+
+    def sizes(self) -> Floats:
+        """Return the bytes after each stage of a sample of the items, float (n, stages)."""
+        return np.array(self._sizes, np.float64).reshape(-1, self.stages)
+
+    def costs(self) -> Costs:
+        """Return what each stage costs now; call it once there is an item."""
+        if self._given is not None:
+            return Costs(given=self._given)
+        sizes, cpu, wait = (np.array(column, np.float64) for column in zip(*self._seconds.copy(), strict=True))
+        fitted = fit_costs(sizes, cpu, wait)
+        recent = [list(runs) for runs in self._recent]
+        return Costs(
+            [pace(cost, runs) if len(runs) >= _FEWEST else cost for cost, runs in zip(fitted, recent, strict=True)]
+        )
+
+    def concurrency(self) -> Concurrency:
+        """Return how much is done at a time."""
+        reads, *others = (fmean(counts) if counts else 1.0 for counts in map(list, self._at_a_time))
+        overlapped = list(self._while_reading)
+        processors = max(others, default=1.0)
+        return Concurrency(processors, reads, bool(overlapped) and fmean(overlapped) > _MOSTLY)
+
+    # What other processes are told: an array, and the number of items that it stands for.
+
+    def export(self) -> Floats:
+        """Return what others are to know, float (n, 3, stages)."""
+        return np.array(self._seconds[-_TOLD:], np.float64).reshape(-1, 3, self.stages)
+
+    def adopt(self, told: Floats, items: int) -> None:
+        """Take over what another process has exported, which has seen `items` items."""
+        self._seconds[:0] = [tuple(map(tuple, item)) for item in told.tolist()]
+        self._sizes[:0] = [item[0] for item in told.tolist()]
+        self.items += items
+        self._cold = [False] * self.stages
+
+
+class Costs:
+    """What each stage costs: as it was measured, or as it is given."""
+
+    def __init__(self, measured: Sequence[StageCost] = (), given: Sequence[Any] | None = None) -> None:
+        self._measured, self._given = measured, given
+
+    def of_sample(self, sizes: Floats) -> tuple[Floats, Floats]:
+        """Return the seconds of CPU time and of waiting that items take in each stage, float (n, stages)."""
+        if self._given is not None:
+            columns = [[cost(nbytes) for nbytes in sizes[:, k].tolist()] for k, cost in enumerate(self._given)]
+            seconds = np.array(columns, np.float64).T.reshape(sizes.shape)
+            waits = np.arange(sizes.shape[1]) == 0  # reading waits, the others compute
+            return np.where(waits, 0.0, seconds), np.where(waits, seconds, 0.0)
+        x = touched(sizes)
+        cpu = np.stack([cost.cpu.at(x[:, k]) for k, cost in enumerate(self._measured)], axis=1)
+        wait = np.stack([cost.wait.at(x[:, k]) for k, cost in enumerate(self._measured)], axis=1)
+        return cpu, wait
+
+    def of_run(self, stage: int, before: float, after: float) -> tuple[float, float]:
+        """Return the seconds of one run of a stage that takes in and returns so many bytes."""
+        if self._given is not None:
+            seconds = self._given[stage](after)
+            return (0.0, seconds) if stage == 0 else (seconds, 0.0)
+        cost = self._measured[stage]
+        return cost.cpu.at(before + after), cost.wait.at(before + after)
