@@ -87,7 +87,8 @@ def staged(
     if shared and budget is not None:
         identity = identify(stages, batched, version)[0]
         store, budget = SharedStore.open(None, identity.hex()[:16], budget), None
-    return StagedCall(stages, batched, budget, store, count, cost, version)
+    cached: Any = StagedCall(stages, batched, budget, store, count, cost, version)
+    return cached  # type: ignore[no-any-return]
 
 
 def _count(items: Any) -> int | None:

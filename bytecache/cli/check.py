@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..images.check import ImageReport, SimilarFiles, check_images
 from ..planning.folder import file_paths
-from .arguments import add_glob, argparse_type
 from ..system.text import format_patterns, format_table, plural, print_report, printable
+from .arguments import add_glob, argparse_type
 
 MAX_REFUSED_SHOWN, MAX_SIZES_SHOWN = 20, 5  # --json has all
 EXIT_REFUSED = 1

@@ -18,9 +18,9 @@ from ..planning.folder import (
 )
 from ..planning.simulation import check_policies
 from ..system.byte_sizes import parse_size
+from ..system.text import format_bytes, format_patterns, format_table, print_report, printable
 from .arguments import add_glob, argparse_type, int_at_least
 from .plot import check_path, save_plot
-from ..system.text import format_bytes, format_patterns, format_table, print_report, printable
 
 
 def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:

@@ -65,7 +65,7 @@ def touched(sizes: Floats) -> Floats:
 
     sizes: of what each stage returns, in bytes, (items, stages).
     """
-    both = sizes.copy()
+    both: Floats = sizes.copy()
     both[:, 1:] += sizes[:, :-1]
     return both
 
@@ -111,7 +111,8 @@ def check_costs(cost: Any, stages: int) -> tuple[Callable[[float], float], ...] 
 
 def _as_function(cost: Any) -> Callable[[float], float]:
     if callable(cost):
-        return cost
+        function: Callable[[float], float] = cost
+        return function
     if isinstance(cost, bool) or not isinstance(cost, (int, float)) or not 0 <= cost < float("inf"):
         raise TypeError(f"a stage's cost must be seconds, 0 or more, or a function, got {cost!r}")
     seconds = float(cost)

@@ -82,7 +82,7 @@ class Plan:
         limits = {"cpu": "computing", "waiting": "waiting for reads", "both": "computing and waiting"}
         return "\n".join(
             [
-                f"{self.items:,} items, {format_bytes(self.maxbytes)} of memory; an epoch waits for {limits[self.limit]}",
+                f"{self.items:,} items in {format_bytes(self.maxbytes)}; an epoch waits for {limits[self.limit]}",
                 "",
                 *format_table(("stage", "CPU", "waiting", "bytes per item", "items kept", "bytes kept"), rows),
                 "",
@@ -110,24 +110,15 @@ def make_plan(
 ) -> Plan:
     """Return the plan for a workload. kept: items and bytes that are kept after each stage; None: as is best."""
     best = workload.best(maxbytes)
-    sizes = workload.sizes
     if kept is None:
         at = [best.stage == k for k in range(len(names))]
         kept = [
-            (round(mask.sum() * workload.scale), round(sizes[mask, k].sum() * workload.scale))
+            (round(mask.sum() * workload.scale), round(workload.sizes[mask, k].sum() * workload.scale))
             for k, mask in enumerate(at)
         ]
     epoch_s = workload.kept_s([items for items, _ in kept], best.stage)
-    stages = tuple(
-        StagePlan(
-            name,
-            float(workload.cpu[:, k].mean()),
-            float(workload.wait[:, k].mean()),
-            float(sizes[:, k].mean()),
-            *kept[k],
-        )
-        for k, name in enumerate(names)
-    )
+    means = [table.mean(axis=0).tolist() for table in (workload.cpu, workload.wait, workload.sizes)]
+    stages = tuple(StagePlan(*row, *there) for *row, there in zip(names, *means, kept, strict=True))
     nothing_s = workload.epoch_s()
     can_save = nothing_s - best.bound_s
     share = (nothing_s - epoch_s) / can_save if can_save > 0 else 1.0

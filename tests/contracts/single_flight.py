@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from helpers.counting import stats_of
 from helpers.flights import Gate, N, crowd
-from helpers.interrupts import sigint_once
 from helpers.internals import assert_at_rest, waiting_threads
+from helpers.interrupts import sigint_once
 from helpers.processes import in_child
 from helpers.threads import PATIENCE_S, start, together, until
 

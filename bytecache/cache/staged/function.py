@@ -38,6 +38,12 @@ class StagedCall(functools.partial[Any]):
     empty, one over a store finds the same values.
     """
 
+    __name__: str
+    __qualname__: str
+    __wrapped__: Chain
+    uncached: Any
+    _arguments: tuple[Any, ...]
+
     def __new__(cls, *arguments: Any) -> StagedCall:
         methods = StagedMethods(*arguments)
         self = super().__new__(cls, methods.call)
@@ -85,7 +91,8 @@ class StagedMethods(CacheMethods):
     ) -> None:
         self.chain = chain = Chain(stages, batched)
         self._measured = Measurements(len(stages), check_costs(cost, len(stages)))
-        exchange, key_of = None, _key_in_memory
+        exchange: Callable[[Measurements], None] | None = None
+        key_of: Callable[[Any], Hashable] = _key_in_memory
         self._partition: StagedPartition
         if store is None:
             self._partition = _memory_partition(len(stages), maxbytes)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...planning.cost_model import Cost, Floats, StageCost, fit_costs, pace, touched
+from ...planning.cost_model import Floats, StageCost, fit_costs, pace, touched
 from ...planning.workload import Concurrency
 
 _SAMPLE = 4096  # items whose sizes are kept
@@ -47,7 +47,9 @@ class Measurements:
 
     @contextmanager
     def timed(self, stage: int) -> Iterator[list[float]]:
-        """Measure one run of a stage, or of several items: a list that has (CPU seconds, seconds of waiting) at the end."""
+        """Measure a run of a stage, for one item or several: a list that at the end has its CPU seconds and those of
+        waiting.
+        """
         running, me = self._running[stage], threading.get_ident()
         running[me] = True
         self._at_a_time[stage].append(len(running))
@@ -118,7 +120,7 @@ class Measurements:
 
     def adopt(self, told: Floats, items: int) -> None:
         """Take over what another process has exported, which has seen `items` items."""
-        self._seconds[:0] = [tuple(map(tuple, item)) for item in told.tolist()]
+        self._seconds[:0] = [(sizes, cpu_s, wait_s) for sizes, cpu_s, wait_s in told.tolist()]
         self._sizes[:0] = [item[0] for item in told.tolist()]
         self.items += items
         self._cold = [False] * self.stages

@@ -35,10 +35,12 @@ class Pipeline:
     """Runs stages for many keys, as a batched function whose values are of the type Run. Safe for threads.
 
     stages: functions of one argument, each of which takes what the one before returns; batched: whether the first takes
-    a list of keys. levels: what is kept after each stage; its last partition is not asked, that was done before. choose:
-    from sizes and stage as in Run to the stage after which it is to be kept. Arrays become read-only before the
-    next stage gets them, since they may be kept.
+    a list of keys. levels: what is kept after each stage; its last partition is not asked, that was done before.
+    choose: from sizes and stage as in Run to the stage after which the item is to be kept. Arrays become read-only
+    before the next stage gets them, since they may be kept.
     """
+
+    __qualname__: str
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...planning.cost_model import Floats
-from ...planning.knapsack import stage_at
+from ...planning.knapsack import Stages, stage_at
 from ...planning.steps import hull
 from ...planning.workload import Prices
 from .measurements import Costs
@@ -59,7 +59,7 @@ class Rule:
             before = size
         return savings
 
-    def worth_least(self, sizes: Floats, stage: Floats) -> list[int]:
+    def worth_least(self, sizes: Floats, stage: Stages) -> list[int]:
         """Return the positions of the kept items that make room for others, those that are worth least at the end.
 
         sizes: bytes after each stage, (items, stages). stage: after which each is kept, (items,).
