@@ -10,7 +10,8 @@ from .measurements import Costs, Measurements
 from .partition import Usage
 from .rule import HasRoom, Rule
 
-_MOST_RUNS = 64  # after which the rule is made anew; before, each time there are twice as many
+# After so many runs, or this share of the items, the rule is made anew; before, each time there are twice as many.
+_MOST_RUNS, _SHARE_OF_RUNS = 64, 1 / 64
 _LEFT_OVER = 0.005  # of the budget: less than that is not worth a lower price
 _FEWEST_TO_COME, _SHARE_TO_COME = 16, 1 / 64  # items: for fewer the price would be an accident
 _FEWEST_AGAIN, _SHARE_AGAIN = 8, 1 / 64  # runs of known items that show that an epoch has ended, and as a share of all
@@ -34,17 +35,21 @@ class Placement:
     ) -> None:
         self._measured, self._usage, self.items, self._exchange = measured, usage, items, exchange
         self.rule: Rule | None = None
-        self._next, self._looking = 1, threading.Lock()  # one thread makes the rule at a time, and none waits for it
+        self._runs, self._next = 0, 1
+        self._looking = threading.Lock()  # one thread makes the rule at a time, and none waits for it
         self._extra, self._epoch = 0.0, 0  # bytes that prices left unused in epochs before; epochs that ended
 
     def choose(self, sizes: Sequence[float], at: int, has_room: HasRoom) -> int:
         """Return the stage after which an item is to be kept; see :meth:`Rule.choose`."""
-        if self._measured.items >= self._next and self._looking.acquire(blocking=False):
+        self._runs += 1  # one that is lost changes nothing
+        if self._runs >= self._next and self._looking.acquire(blocking=False):
             try:
                 self._make_rule()
             finally:
                 self._looking.release()
         rule = self.rule
+        if rule is None and self._measured.items:  # another thread makes the first one
+            rule = Rule(self._measured.costs(), None)
         return at if rule is None else rule.choose(sizes, at, has_room)
 
     def ask_others(self) -> None:
@@ -52,9 +57,16 @@ class Placement:
         if self._exchange is not None:
             self._exchange(self._measured)
 
+    def after_fork_in_child(self) -> None:
+        """Take locks that no thread has."""
+        self._looking = threading.Lock()
+        self._measured.after_fork_in_child()
+
     def _make_rule(self) -> None:
         self.ask_others()
-        self._next = self._measured.items + max(1, min(self._measured.items, _MOST_RUNS))
+        self._next = self._runs + int(min(self._runs, max(_MOST_RUNS, (self.items or 0) * _SHARE_OF_RUNS)))
+        if not self._measured.items:  # all that this process was asked for had been kept
+            return
         costs, usage = self._measured.costs(), self._usage()
         if self.items is None:
             self.items = _items_seen(usage)
