@@ -31,6 +31,7 @@ from .partition import StagedMemoryPartition, StagedPartition, StagedStorePartit
 from .pipeline import READ_THREADS, Pipeline
 from .placement import Placement
 from .residents import Residents
+from .seen import Seen
 
 
 class StagedCall(functools.partial[Any]):
@@ -107,9 +108,12 @@ class StagedMethods(CacheMethods):
             names = [*(f"{name}: {stage}" for stage in chain.names), f"{name}: costs"]
             *levels, board = [store.partition(_part_of(identity, n), name, None) for n, name in enumerate(names)]
             self._partition, exchange = StagedStorePartition(levels, store), Board(board).exchange
-        self._placement = Placement(self._measured, items, self._partition.usage, exchange)
+        seen = Seen()
+        self._placement = Placement(
+            self._measured, items, self._partition.usage, seen if store is None else None, exchange
+        )
         choose = partial(self._placement.choose, has_room=self._partition.has_room)
-        self._pipeline = Pipeline(stages, batched, key_of, self._partition.levels, self._measured, choose)
+        self._pipeline = Pipeline(stages, batched, key_of, self._partition.levels, self._measured, seen, choose)
         self._pipeline.__qualname__ = chain.__qualname__
         cache = ReadThrough(self._pipeline, self._partition, batched=True)
         cache.follow_after_fork = WeakMethod(self._after_fork_in_child)

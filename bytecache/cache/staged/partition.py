@@ -115,8 +115,11 @@ class StagedPartition(Partition):
                 self.levels[run.at].discard(key)
         return results
 
-    def has_room(self, nbytes: float, freed: float, rule: Rule) -> bool:
-        """Return whether a value of so many bytes fits. freed: those of the one that it replaces."""
+    def has_room(self, nbytes: float, freed: float, density: float, rule: Rule) -> bool:
+        """Return whether a value of so many bytes fits that saves so many seconds per byte by this rule.
+
+        freed: the bytes of the value that it replaces.
+        """
         raise NotImplementedError
 
     @property
@@ -172,7 +175,7 @@ class StagedStorePartition(StagedPartition):
         super().__init__(levels)
         self._store = store
 
-    def has_room(self, nbytes: float, freed: float, rule: Rule) -> bool:
+    def has_room(self, nbytes: float, freed: float, density: float, rule: Rule) -> bool:
         return nbytes <= self.left
 
     @property
@@ -191,8 +194,8 @@ class StagedMemoryPartition(StagedPartition):
         super().__init__(levels)
         self._residents = residents
 
-    def has_room(self, nbytes: float, freed: float, rule: Rule) -> bool:
-        return self._residents.has_room(nbytes - freed, rule)
+    def has_room(self, nbytes: float, freed: float, density: float, rule: Rule) -> bool:
+        return self._residents.has_room(nbytes - freed, density, rule)
 
     @property
     def left(self) -> float:

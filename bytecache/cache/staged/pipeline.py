@@ -13,6 +13,7 @@ from ...stores.values import check_reusable, make_read_only, sizeof
 from ...system.threads import cpu_count, run_on_threads
 from ..batched_function import call_with_batch
 from .measurements import Measurements
+from .seen import Seen
 
 READ_THREADS = min(32, cpu_count() + 4)  # reading waits more than it computes
 Choose = Callable[[Sequence[float], int], int]
@@ -54,7 +55,8 @@ class Pipeline:
 
     stages: functions of one argument, each of which takes what the one before returns; batched: whether the first takes
     a list of keys. levels: what is kept after each stage; its last partition is not asked, that was done before.
-    choose: from sizes and stage as in Run to the stage after which the item is to be kept. Arrays become read-only
+    seen: takes note of what is read. choose: from sizes and stage as in Run to the stage after which the item is to be
+    kept. Arrays become read-only
     before the next stage gets them, since they may be kept.
     """
 
@@ -67,10 +69,11 @@ class Pipeline:
         key_of: Callable[[Any], Hashable],
         levels: Sequence[Partition],
         measured: Measurements,
+        seen: Seen,
         choose: Choose,
     ) -> None:
         self._stages, self._batched, self._key_of = stages, batched, key_of
-        self._levels, self._measured, self._choose = levels, measured, choose
+        self._levels, self._measured, self._seen, self._choose = levels, measured, seen, choose
         self._of_thread = threading.local()
 
     @property
@@ -91,10 +94,12 @@ class Pipeline:
         """Return the Run of each key, or the exception that one of its stages has raised."""
         results: list[Any] = [MISSING] * len(keys)
         try:
-            self._find(results, [self._key_of(key) for key in keys])
+            cache_keys = [self._key_of(key) for key in keys]
+            self._find(results, cache_keys)
             unread = [n for n, run in enumerate(results) if run is MISSING]
             for n in unread:
                 results[n] = Run(-1, keys[n])
+                self._seen.add(cache_keys[n])
             if unread and self._batched:
                 self._read_batch(results, unread)
             self._finish_all(results, 0 if self._batched else len(unread))
