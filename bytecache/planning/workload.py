@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,17 @@ from .cost_model import Floats
 from .knapsack import Stages, at_stage, pack, price_of
 from .overlap import pack_overlap
 
+_SPREAD, _GOLDEN = 0.1, (5**0.5 - 1) / 2
 _LEAST_WEIGHT = 0.01  # of what does not limit: if there is room, it is worth saving too
+
+
+def apart(lot: Any) -> Any:
+    """Return by what to multiply the savings of an item, to tell it apart from others that are like it.
+
+    lot: of each item, at random from 0 to 1, a number or an array. Of equal items none would be worth the price, or
+    all; so those go first that draw more.
+    """
+    return 1.0 + _SPREAD * (lot - 0.5)
 
 
 class Concurrency(NamedTuple):
@@ -92,10 +102,11 @@ class Workload:
         return float(self.sizes[:, stage].sum()) * self.scale
 
     def prices(self, budget: float) -> Prices:
-        """Return by what is decided where an item is kept, if so many bytes are there for all items."""
+        """Return by what is decided where an item is kept, if so many bytes are there for all items, told apart."""
         sizes = self._sizes_up_to(budget)
         cpu, wait = self._weights(sizes, budget / self.scale)
-        savings = cpu * self._cpu_saved + wait * self._wait_saved
+        lots = np.arange(len(sizes)) * _GOLDEN % 1.0  # spread evenly
+        savings = (cpu * self._cpu_saved + wait * self._wait_saved) * apart(lots)[:, None]
         return Prices(cpu, wait, price_of(sizes, savings, budget / self.scale))
 
     def best(self, budget: float) -> Best:

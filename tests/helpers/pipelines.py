@@ -95,3 +95,44 @@ def one_by_one(load: Callable[[int], Any]) -> Callable[[Sequence[int]], None]:
             load(item)
 
     return ask
+
+
+def two_stages(items: int, seed: int = 0) -> Work:
+    """Return a read and a decode that makes eight times as many bytes."""
+    nbytes = log_normal(items, 4000, seed=seed)
+    return Work(np.stack([nbytes, 8 * nbytes], 1), np.stack([5e-4 + 2e-8 * nbytes, 8e-8 * nbytes], 1))
+
+
+def three_stages(items: int, seed: int = 0) -> Work:
+    """Return the same, and a stage that makes all of one size."""
+    work = two_stages(items, seed)
+    nbytes = work.nbytes[:, 0]
+    sizes, seconds = np.full(items, 6000), 6e-8 * nbytes
+    return Work(np.column_stack([work.nbytes, sizes]), np.column_stack([work.seconds, seconds]))
+
+
+def equal_items(items: int, seed: int = 0) -> Work:
+    """Return items between which there is nothing to choose."""
+    sizes, seconds = np.full(items, 3000), np.full(items, 5e-4)
+    return Work(np.stack([sizes, 4 * sizes], 1), np.stack([seconds, seconds / 2], 1))
+
+
+def few_huge(items: int, seed: int = 0) -> Work:
+    """Return items of one size but for a few, which are a hundred times as large."""
+    nbytes = np.full(items, 2000)
+    nbytes[:: items // 5] *= 100
+    return Work(np.stack([nbytes, 4 * nbytes], 1), np.stack([5e-4 + 1e-8 * nbytes, 4e-8 * nbytes], 1))
+
+
+def free_stage(items: int, seed: int = 0) -> Work:
+    """Return a read and a stage that takes next to no time."""
+    work = two_stages(items, seed)
+    work.seconds[:, 1] = 0.0
+    return work
+
+
+def steep_read(items: int, seed: int = 0) -> Work:
+    """Return a read whose time grows with the bytes, and a stage that makes all of one size."""
+    nbytes = log_normal(items, 4000, seed=seed)
+    sizes, seconds = np.full(items, 6000), 5e-4 + 2.5e-7 * nbytes
+    return Work(np.stack([nbytes, sizes], 1), np.stack([seconds, 1e-7 * nbytes], 1))

@@ -13,10 +13,10 @@ from ...stores.values import check_reusable, make_read_only, sizeof
 from ...system.threads import cpu_count, run_on_threads
 from ..batched_function import call_with_batch
 from .measurements import Measurements
-from .seen import Seen
+from .seen import Seen, lot_of
 
 READ_THREADS = min(32, cpu_count() + 4)  # reading waits more than it computes
-Choose = Callable[[Sequence[float], int], int]
+Choose = Callable[[Sequence[float], int, int], int]
 
 
 class Run:
@@ -24,13 +24,13 @@ class Run:
 
     value: of the last stage that ran. at: the stage after which the key had a value before, -1 if none. sizes: the
     bytes after each stage from there on, or from the first; cpu_s, wait_s: what each stage that ran has taken. stage,
-    kept: after which stage the key is to be kept, and the value.
+    kept: after which stage the key is to be kept, and the value. lot: of the key, see lot_of.
     """
 
-    __slots__ = ("at", "cpu_s", "kept", "sizes", "stage", "value", "wait_s")
+    __slots__ = ("at", "cpu_s", "kept", "lot", "sizes", "stage", "value", "wait_s")
 
     def __init__(self, at: int, value: Any) -> None:
-        self.at = self.stage = at
+        self.at, self.stage, self.lot = at, at, 0
         self.value = self.kept = value
         self.sizes: list[float] = [] if at < 0 else [sizeof(value)]
         self.cpu_s: list[float] = []
@@ -54,10 +54,9 @@ class Pipeline:
     """Runs stages for many keys, as a batched function whose values are of the type Run. Safe for threads.
 
     stages: functions of one argument, each of which takes what the one before returns; batched: whether the first takes
-    a list of keys. levels: what is kept after each stage; its last partition is not asked, that was done before.
-    seen: takes note of what is read. choose: from sizes and stage as in Run to the stage after which the item is to be
-    kept. Arrays become read-only
-    before the next stage gets them, since they may be kept.
+    a list of keys. levels: what is kept after each stage; its last partition is not asked, that was done before. seen:
+    takes note of what is read. choose: from sizes, stage and lot as in Run to the stage after which the item is to be
+    kept. Arrays become read-only before the next stage gets them, since they may be kept.
     """
 
     __qualname__: str
@@ -99,7 +98,10 @@ class Pipeline:
             unread = [n for n, run in enumerate(results) if run is MISSING]
             for n in unread:
                 results[n] = Run(-1, keys[n])
-                self._seen.add(cache_keys[n])
+            for run, key in zip(results, cache_keys, strict=True):
+                run.lot = lot_of(key)
+                if run.at < 0:
+                    self._seen.add(run.lot)
             if unread and self._batched:
                 self._read_batch(results, unread)
             self._finish_all(results, 0 if self._batched else len(unread))
@@ -197,7 +199,7 @@ class Pipeline:
             self._run(run)
             values.append(run.value)
         self._measured.note(run.at, run.sizes, run.cpu_s, run.wait_s)
-        run.stage = self._choose(run.sizes, run.at)
+        run.stage = self._choose(run.sizes, run.at, run.lot)
         run.kept = values[run.stage - max(run.at, 0)] if run.stage > run.at else None
 
 

@@ -12,7 +12,7 @@ from .rule import HasRoom, Rule
 from .seen import Seen
 
 # After so many runs, or this share of the items, the rule is made anew; before, each time there are twice as many.
-_MOST_RUNS, _SHARE_OF_RUNS = 64, 1 / 64
+_MOST_RUNS, _SHARE_OF_RUNS = 16, 1 / 64
 _LEFT_OVER = 0.005  # of the budget: less than that is not worth a lower price
 _FEWEST_TO_COME, _SHARE_TO_COME = 16, 1 / 64  # items: for fewer the price would be an accident
 _FEWEST_AGAIN, _SHARE_AGAIN = 8, 1 / 64  # calls for known items that show that an epoch has ended, and their share
@@ -43,7 +43,7 @@ class Placement:
         self._looking = threading.Lock()  # one thread makes the rule at a time, and none waits for it
         self._extra, self._epoch = 0.0, 0  # bytes that prices left unused in epochs before; epochs that ended
 
-    def choose(self, sizes: Sequence[float], at: int, has_room: HasRoom) -> int:
+    def choose(self, sizes: Sequence[float], at: int, lot: int, has_room: HasRoom) -> int:
         """Return the stage after which an item is to be kept; see :meth:`Rule.choose`."""
         self._runs += 1  # one that is lost changes nothing
         if self._runs >= self._next and self._looking.acquire(blocking=False):
@@ -54,7 +54,7 @@ class Placement:
         rule = self.rule
         if rule is None and self._measured.items:  # another thread makes the first one
             rule = Rule(self._measured.costs(), None)
-        return at if rule is None else rule.choose(sizes, at, has_room)
+        return at if rule is None else rule.choose(sizes, at, lot, has_room)
 
     def ask_others(self) -> None:
         """Take over what other processes have measured, if that is more, and tell them what this one has."""
@@ -68,7 +68,9 @@ class Placement:
 
     def _make_rule(self) -> None:
         self.ask_others()
-        self._next = self._runs + int(min(self._runs, max(_MOST_RUNS, (self.items or 0) * _SHARE_OF_RUNS)))
+        self._next = self._runs + int(
+            min(self._runs, max(_MOST_RUNS, (self.items or self._measured.items) * _SHARE_OF_RUNS))
+        )
         if not self._measured.items:  # all that this process was asked for had been kept
             return
         costs, usage = self._measured.costs(), self._usage()

@@ -9,7 +9,7 @@ import numpy as np
 from ...planning.cost_model import Floats
 from ...planning.knapsack import Stages, stage_at
 from ...planning.steps import hull
-from ...planning.workload import Prices
+from ...planning.workload import Prices, apart
 from .measurements import Costs
 
 HasRoom = Callable[[float, float, float, "Rule"], bool]
@@ -28,13 +28,14 @@ class Rule:
     def __init__(self, costs: Costs, prices: Prices | None, filling: bool = False) -> None:
         self._costs, self._prices, self._filling = costs, prices, filling
 
-    def choose(self, sizes: Sequence[float], at: int, has_room: HasRoom) -> int:
+    def choose(self, sizes: Sequence[float], at: int, lot: int, has_room: HasRoom) -> int:
         """Return the stage after which an item is to be kept; `at` if it stays where it is, -1 if it is not kept.
 
-        sizes: bytes after each stage from `at` on, or from the first one. has_room: whether a value of so many bytes
-        fits if so many become free, and if what saves less than so many seconds per byte by this rule makes room.
+        sizes: bytes after each stage from `at` on, or from the first one. lot: see lot_of. has_room: whether a value of
+        so many bytes fits if so many become free, and if what saves less than so many seconds per byte makes room.
         """
-        savings = self._savings(sizes, at)
+        factor = apart((lot & 0xFFFF) / 0x10000)
+        savings = [factor * saved for saved in self._savings(sizes, at)]
         if at < 0:
             first, taken, growth = 0, 0.0, list(sizes)
         else:  # what a later stage takes more, and saves more

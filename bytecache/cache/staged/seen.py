@@ -8,6 +8,11 @@ from collections.abc import Hashable
 _BITS = 1 << 20
 
 
+def lot_of(key: Hashable) -> int:
+    """Return a number for a key, as if drawn at random: the hashes of ints are in order, those of tuples are not."""
+    return hash((key, None))
+
+
 class Seen:
     """Estimates how many different keys were added, from the bits that their hashes have set in a map of 128 KiB.
 
@@ -19,9 +24,9 @@ class Seen:
     def __init__(self) -> None:
         self._map, self._set = bytearray(_BITS >> 3), 0
 
-    def add(self, key: Hashable) -> None:
-        """Take note of a key."""
-        bit = hash((key, None)) % _BITS  # of a tuple: the hashes of ints are in order
+    def add(self, lot: int) -> None:
+        """Take note of the key that has this lot."""
+        bit = lot % _BITS
         if not self._map[bit >> 3] & 1 << (bit & 7):
             self._map[bit >> 3] |= 1 << (bit & 7)
             self._set += 1
