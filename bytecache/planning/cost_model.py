@@ -129,7 +129,10 @@ def check_costs(cost: Any, stages: int) -> tuple[Callable[[float], float], ...] 
             f"cost must have one entry for each of the {stages} stages, seconds or a function from the bytes of what "
             f"it returns to seconds, got {cost!r:.80}"
         )
-    return tuple(_as_function(one) for one in cost)
+    functions = tuple(_as_function(one) for one in cost)
+    if not any(callable(one) or one for one in cost):
+        raise ValueError(f"cost must be more than 0 for one stage at least, or nothing is worth keeping, got {cost!r}")
+    return functions
 
 
 def _as_function(cost: Any) -> Callable[[float], float]:
