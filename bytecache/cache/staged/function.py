@@ -116,6 +116,7 @@ class StagedMethods(CacheMethods):
         self._pipeline = Pipeline(stages, batched, key_of, self._partition.levels, self._measured, seen, choose)
         self._pipeline.__qualname__ = chain.__qualname__
         cache = ReadThrough(self._pipeline, self._partition, batched=True)
+        cache.advice.items = items or 0
         cache.follow_after_fork = WeakMethod(self._after_fork_in_child)
         super().__init__(cache, key_of, cache.miss, False, views=store is not None)
         self.uncached = make_uncached(chain, chain.__module__, chain.__qualname__, make_wrapper, batched)
