@@ -19,7 +19,7 @@ def workload(items: int = 500, **concurrency: float) -> Workload:
 
 
 def test_an_epoch_without_a_cache() -> None:
-    """One after the other CPU and waiting add up; at the same time the longer one counts; both by how many there are."""
+    """One after the other CPU and waiting add up; at the same time the longer one counts; by how many there are."""
     cpu, wait = CPU.sum(), WAIT.sum()
     assert workload().epoch_s() == pytest.approx(cpu + wait)
     assert workload(processors=2, reads=4).epoch_s() == pytest.approx(cpu / 2 + wait / 4)
