@@ -31,9 +31,12 @@ class Measurements:
 
     def __init__(self, stages: int, costs: Sequence[Any] | None) -> None:
         self.stages, self._given = stages, costs
-        self.items = 0  # that ran through all stages
-        self._sizes: list[Sequence[float]] = []
+        self.items = 0  # that the sample was taken from
+        self.sampling = True  # whether it is: once items are kept, those that are still read are of some kinds only
+        self._sizes = np.empty((_SAMPLE, stages))
+        self._sampled = 0
         self._seconds: list[tuple[Sequence[float], Sequence[float], Sequence[float]]] = []
+        self._fitted: tuple[int, list[StageCost]] = 0, []  # to so many of these
         self._random = random.Random(0)
         self._recent: list[deque[tuple[float, float, float]]] = [deque(maxlen=_RECENT) for _ in range(stages)]
         self._lock = threading.RLock()  # guards the sums and the items
@@ -77,7 +80,7 @@ class Measurements:
             else:
                 self._recent[stage].append((before + size, cpu, wait))
             before = size
-        if at < 0:
+        if at < 0 and (self.sampling or not self.items):
             with self._lock:
                 self._add_item_locked(tuple(sizes), tuple(cpu_s), tuple(wait_s))
 
@@ -87,8 +90,9 @@ class Measurements:
             self._seconds.clear()
         if len(self._seconds) < _FITTED:
             self._seconds.append((sizes, cpu_s, wait_s))
-        if len(self._sizes) < _SAMPLE:
-            self._sizes.append(sizes)
+        if self._sampled < _SAMPLE:
+            self._sizes[self._sampled] = sizes
+            self._sampled += 1
         else:  # each item is as likely to be among them (Vitter, "Random sampling with a reservoir", ACM TOMS 11, 1985)
             place = self._random.randrange(self.items)
             if place < _SAMPLE:
@@ -97,8 +101,8 @@ class Measurements:
     def sizes(self) -> Floats:
         """Return the bytes after each stage of a sample of the items, float (n, stages)."""
         with self._lock:
-            sizes = self._sizes.copy()
-        return np.array(sizes, np.float64).reshape(-1, self.stages)
+            sizes: Floats = self._sizes[: self._sampled].copy()
+        return sizes
 
     def costs(self) -> Costs:
         """Return what each stage costs now; call it once there is an item."""
@@ -106,8 +110,11 @@ class Measurements:
             return Costs(given=self._given)
         with self._lock:
             seconds = self._seconds.copy()
-        sizes, cpu, wait = (np.array(column, np.float64) for column in zip(*seconds, strict=True))
-        fitted = fit_costs(sizes, cpu, wait)
+        fitted_to, fitted = self._fitted
+        if fitted_to != len(seconds) or len(seconds) < _FEWEST:
+            sizes, cpu, wait = (np.array(column, np.float64) for column in zip(*seconds, strict=True))
+            fitted = fit_costs(sizes, cpu, wait)
+            self._fitted = len(seconds), fitted
         recent = [list(runs) for runs in self._recent]
         return Costs(
             [pace(cost, runs) if len(runs) >= _FEWEST else cost for cost, runs in zip(fitted, recent, strict=True)]
@@ -125,14 +132,16 @@ class Measurements:
     def export(self) -> Floats:
         """Return what others are to know, float (n, 3, stages)."""
         with self._lock:
-            seconds = self._seconds[-_TOLD:]
+            seconds = self._seconds[:_TOLD]  # the first ones, which are of all kinds
         return np.array(seconds, np.float64).reshape(-1, 3, self.stages)
 
     def adopt(self, told: Floats, items: int) -> None:
         """Take over what another process has exported, which has seen `items` items."""
         with self._lock:
             self._seconds[:0] = [(sizes, cpu_s, wait_s) for sizes, cpu_s, wait_s in told.tolist()]
-            self._sizes[:0] = [item[0] for item in told.tolist()]
+            added = told[: _SAMPLE - self._sampled, 0]
+            self._sizes[self._sampled : self._sampled + len(added)] = added
+            self._sampled += len(added)
             self.items += items
 
     def after_fork_in_child(self) -> None:

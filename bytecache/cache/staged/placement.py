@@ -11,8 +11,9 @@ from .partition import Usage
 from .rule import HasRoom, Rule
 from .seen import Seen
 
-# After so many runs, or this share of the items, the rule is made anew; before, each time there are twice as many.
-_MOST_RUNS, _SHARE_OF_RUNS = 16, 1 / 64
+# After so many runs the rule is made anew, or after this share of the items in the first epoch, and in later ones;
+# before, each time there are twice as many.
+_MOST_RUNS, _SHARE_FILLING, _SHARE_LATER = 16, 1 / 64, 1 / 16
 _LEFT_OVER = 0.005  # of the budget: less than that is not worth a lower price
 _FEWEST_TO_COME, _SHARE_TO_COME = 16, 1 / 64  # items: for fewer the price would be an accident
 _FEWEST_AGAIN, _SHARE_AGAIN = 8, 1 / 64  # calls for known items that show that an epoch has ended, and their share
@@ -68,18 +69,21 @@ class Placement:
 
     def _make_rule(self) -> None:
         self.ask_others()
-        self._next = self._runs + int(
-            min(self._runs, max(_MOST_RUNS, (self.items or self._measured.items) * _SHARE_OF_RUNS))
-        )
         if not self._measured.items:  # all that this process was asked for had been kept
+            self._next = 2 * self._runs
             return
         costs, usage = self._measured.costs(), self._usage()
         if not self._is_given:
             self.items = self._items_seen(usage)
-        prices = (
-            None if self.items is None else self.workload(costs, self.items).prices(self._budget(self.items, usage))
-        )
-        self.rule = Rule(costs, prices, self.items is not None and usage.calls < self.items)
+        filling = self.items is None or usage.calls < self.items
+        share = _SHARE_FILLING if filling else _SHARE_LATER
+        most = max(_MOST_RUNS, (self.items or self._measured.items) * share)
+        self._next = self._runs + int(min(self._runs, most))
+        self._measured.sampling = self.items is None or usage.stored + usage.rejected < self.items
+        prices = None
+        if self.items is not None:
+            prices = self.workload(costs, self.items).prices(self._budget(self.items, usage))
+        self.rule = Rule(costs, prices, filling)
 
     def _budget(self, items: int, usage: Usage) -> float:
         """Return the bytes by which to set the price, as if they were there for all items."""

@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 
-_BITS = 1 << 20
+_BITS, _MASK = 1 << 20, (1 << 64) - 1
 
 
 def lot_of(key: Hashable) -> int:
-    """Return a number for a key, as if drawn at random: the hashes of ints are in order, those of tuples are not."""
-    return hash((key, None))
+    """Return a number of 64 bits for a key, as if drawn at random, also if its hash is that of an int.
+
+    By the last steps of MurmurHash3 (Appleby, 2011, in the public domain).
+    """
+    mixed = hash(key) & _MASK
+    mixed = (mixed ^ mixed >> 33) * 0xFF51AFD7ED558CCD & _MASK
+    mixed = (mixed ^ mixed >> 33) * 0xC4CEB9FE1A85EC53 & _MASK
+    return mixed ^ mixed >> 33
 
 
 class Seen:
