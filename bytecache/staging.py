@@ -52,13 +52,14 @@ def staged(
     other what they have measured, through the store.
 
     items: all keys that an epoch asks for, or their number. Without it the first epoch keeps items after the stage that
-    saves most per byte, and shows the number; in a store, where nothing makes room, that is final. cost: what each stage costs, if that is known: seconds, or a function
-    from the bytes of what it returns to seconds; the first stage waits, the others compute. batched: the first stage
-    takes a list of keys, see :func:`bytecache.fill_once`. version: stands for the code of the stages, as there.
+    saves most per byte, and shows the number; in a store, where nothing makes room, that is final. cost: what each
+    stage costs, if that is known: seconds, or a function from the bytes of what it returns to seconds; the first stage
+    waits, the others compute. batched: the first stage takes a list of keys, see :func:`bytecache.fill_once`. version:
+    stands for the code of the stages, as there.
 
     The function has the methods of every cached function. A hit is a call that did not run the first stage. ``map`` is
-    one run for all its keys: the first stage runs on `threads` threads, or once for all if it is batched, and the others
-    meanwhile on one thread per processor, in a DataLoader's worker on its share of them. ``cache_stats().stages`` has
+    one run for all its keys: the first stage runs on `threads` threads, or once for all if it is batched; meanwhile the
+    others run on one thread per processor, in a DataLoader's worker on its share of them. ``cache_stats().stages`` has
     what each stage did. Of simultaneous calls with one key one runs the stages; exceptions are not stored, nor is a
     value that can be used only once. Arrays become read-only before the next stage gets them: a stage must not write
     into its argument. Pickles if the stages do; a copy in memory starts empty.

@@ -18,15 +18,15 @@ class Board:
 
     def exchange(self, measured: Measurements) -> None:
         """Add an entry if it is time to; take over the last one if others have seen more items."""
-        latest = None
-        while (entry := self._partition.get(_key(self._entries))) is not MISSING:
-            latest, self._entries = entry, self._entries + 1
+        latest, entries = None, self._entries
+        while (entry := self._partition.get(_key(entries))) is not MISSING:
+            latest, entries = entry, entries + 1
         if latest is not None and latest[0] > measured.items:
             measured.adopt(latest[1], latest[0])
-        elif measured.items >= _FIRST * _GROWTH**self._entries:
+        elif measured.items >= _FIRST * _GROWTH**entries:
             entry = measured.items, measured.export()
-            if self._partition.put(_key(self._entries), entry, self._partition.generation).stored:
-                self._entries += 1
+            entries += bool(self._partition.put(_key(entries), entry, self._partition.generation).stored)
+        self._entries = entries  # never past one that is missing, whatever other threads do
 
 
 def _key(number: int) -> bytes:
