@@ -196,6 +196,13 @@ class StagedMemoryPartition(StagedPartition):
         super().__init__(levels)
         self._residents = residents
 
+    @property
+    def currbytes(self) -> int:  # not a sum, in which an item that moves meanwhile could count twice
+        return int((self.last.maxbytes or 0) - self.left)
+
+    def snapshot(self, scope: str) -> Snapshot:
+        return super().snapshot(scope)._replace(currbytes=self.currbytes)
+
     def has_room(self, nbytes: float, freed: float, density: float, rule: Rule) -> bool:
         return self._residents.has_room(nbytes - freed, density, rule)
 
