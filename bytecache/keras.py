@@ -16,8 +16,8 @@ from .images.jpeg import MAX_PIXELS
 from .loading.batches import Batch, BatchLoader
 from .loading.epoch_stats import EpochStats
 from .loading.epochs import EpochTracker
-from .loading.prefetch import FirstBatches, Prefetcher
-from .loading.read_ahead import check_read_ahead
+from .loading.prefetching.prefetch import FirstBatches, Prefetcher
+from .loading.prefetching.read_ahead import check_read_ahead
 from .loading.samples import SampleError, log_skipped
 from .system.arguments import check_int
 

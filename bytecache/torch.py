@@ -19,12 +19,12 @@ from .loading.augmentation import Augmentation
 from .loading.collate import collate
 from .loading.epoch_stats import EpochStats
 from .loading.paths import check_index, check_paths
-from .loading.read_ahead import check_read_ahead
+from .loading.prefetching.ahead import Ahead
+from .loading.prefetching.read_ahead import check_read_ahead
 from .loading.sampler import EpochSampler, Key, SharedOrder
 from .loading.samples import SampleError, SampleLoader, check_skipped, log_skipped
 from .loading.targets import as_targets
 from .loading.tensors import BatchDecoder, Decoded, TypedPictures, as_tensors, take_tensors
-from .system.ahead import Ahead
 
 __all__ = ["CacheReport", "EpochSampler", "ImageDataset", "SampleError", "collate"]
 

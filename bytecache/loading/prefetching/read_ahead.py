@@ -9,10 +9,10 @@ from functools import partial
 from statistics import fmean, median
 from typing import Any, Generic, TypeVar
 
-from ..stores.sizes import measure
-from ..system.ahead import Ahead
-from ..system.arguments import check_int
-from .samples import Loaded
+from ...stores.sizes import measure
+from ...system.arguments import check_int
+from ..samples import Loaded
+from .ahead import Ahead
 
 K = TypeVar("K", bound=Hashable)
 

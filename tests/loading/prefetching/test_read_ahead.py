@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.threads import PATIENCE_S, until
 
-from bytecache.loading.read_ahead import Pace, ReadAhead, check_read_ahead
+from bytecache.loading.prefetching.read_ahead import Pace, ReadAhead, check_read_ahead
 
 
 def reader(batches, **options):
