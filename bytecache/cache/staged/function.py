@@ -145,7 +145,7 @@ class StagedMethods(CacheMethods):
         items = self._placement.items or stats.misses
         workload = self._placement.workload(self._measured.costs(), max(items, 1))
         kept = [(stage.currsize, stage.currbytes or 0) for stage in stats.stages]
-        return make_plan(workload, self.chain.names, self._partition.maxbytes or 0, kept)
+        return make_plan(workload, self.chain.names, self._partition.maxbytes, kept)
 
     def cache_keys(self) -> list[Any]:
         """Return the keys of all values, see CachedFunction; raise TypeError if they are in a store."""
