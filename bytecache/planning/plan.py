@@ -87,19 +87,21 @@ class Plan:
         }
 
     def __str__(self) -> str:
+        return "\n".join(self.report())
+
+    def report(self, items: str = "items", forms: Sequence[str] = ()) -> list[str]:
+        """Return the plan in lines, with tables, and the advice at the end; the arguments are those of `advice`."""
         budget = "memory without a limit" if self.maxbytes is None else format_bytes(self.maxbytes)
-        return "\n".join(
-            [
-                f"{self.items:,} items in {budget}; {_describe_limit(self.limit, self.concurrency)}",
-                "",
-                *format_table(_STAGE_COLUMNS, self._stage_rows(), text_columns=_STAGE_COLUMNS[:1]),
-                "",
-                *format_table(("what is kept", "seconds per epoch"), self._choice_rows()),
-                "",
-                f"staged saves {format_share(self.share)} of what this budget can save; {self._describe_price()}",
-                self.advice(),
-            ]
-        )
+        return [
+            f"{self.items:,} {items} in {budget}; {_describe_limit(self.limit, self.concurrency)}",
+            "",
+            *format_table(_STAGE_COLUMNS, self._stage_rows(), text_columns=_STAGE_COLUMNS[:1]),
+            "",
+            *format_table(("what is kept", "seconds per epoch"), self._choice_rows()),
+            "",
+            f"staged saves {format_share(self.share)} of what this budget can save; {self._describe_price()}",
+            self.advice(items, forms),
+        ]
 
     @property
     def _names(self) -> list[str]:
@@ -147,7 +149,7 @@ class Plan:
         return ""
 
 
-_STAGE_COLUMNS = ("stage", "CPU", "waiting", "bytes", "kept after it", "of all", "bytes kept")
+_STAGE_COLUMNS = ("stage", "CPU", "waiting", "bytes each", "kept after it", "of all", "bytes kept")
 
 
 def _describe_limit(limit: str, concurrency: Concurrency) -> str:
