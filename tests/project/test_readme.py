@@ -177,7 +177,7 @@ def test_every_public_name_is_in_the_api_table():
     assert [name for name in bytecache.__all__ if name not in table and name not in returned] == []
 
 
-@pytest.mark.parametrize("module", ["decorators", "system.byte_sizes"])
+@pytest.mark.parametrize("module", ["decorators", "staging", "system.byte_sizes", "system.text"])
 def test_docstring_examples_run(module):
     """The doctests of the module pass, and there are some."""
     result = doctest.testmod(importlib.import_module(f"bytecache.{module}"))
