@@ -181,12 +181,16 @@ def plain_choices(workload: Workload, names: Sequence[str], budget: float) -> di
 
 
 def make_plan(
-    workload: Workload, names: Sequence[str], maxbytes: int | None, kept: Sequence[tuple[int, int]] | None = None
+    workload: Workload,
+    names: Sequence[str],
+    maxbytes: int | None,
+    kept: Sequence[tuple[int, int]] | None = None,
+    saved: tuple[float, float] | None = None,
 ) -> Plan:
     """Return the plan for a workload.
 
     maxbytes: None for a budget that is not known. kept: items and bytes that are kept after each stage; None: as is
-    best.
+    best. saved: the seconds of CPU time and of waiting that this saves; None: as it is estimated from `kept`.
     """
     budget = float("inf") if maxbytes is None else maxbytes
     best = workload.best(budget)
@@ -196,8 +200,8 @@ def make_plan(
             (round(mask.sum() * workload.scale), round(workload.sizes[mask, k].sum() * workload.scale))
             for k, mask in enumerate(at)
         ]
-    # What is kept is estimated, but no estimate is below the bound: that would be an error of the estimate.
-    epoch_s = max(workload.kept_s(kept, best.stage), best.bound_s)
+    epoch_s = workload.kept_s(kept, best.stage) if saved is None else workload.saved_s(*saved)
+    epoch_s = max(epoch_s, best.bound_s)  # no epoch is shorter: that is an error of the estimate, or of the sample
     means = [table.mean(axis=0).tolist() for table in (workload.cpu, workload.wait, workload.sizes)]
     nothing_s = workload.epoch_s()
     can_save = nothing_s - best.bound_s

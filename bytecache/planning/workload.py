@@ -75,6 +75,11 @@ class Workload:
         cpu = float(self.cpu.sum() - share * self._cpu_saved[:, stage].sum())
         return self._seconds(cpu, float(self.wait.sum() - share * self._wait_saved[:, stage].sum()))
 
+    def saved_s(self, cpu: float, wait: float) -> float:
+        """Return the seconds of an epoch that is saved so many of CPU time and of waiting."""
+        left = (total.sum() - saved / self.scale for total, saved in ((self.cpu, cpu), (self.wait, wait)))
+        return self._seconds(*(max(0.0, float(seconds)) for seconds in left))
+
     def kept_s(self, kept: Sequence[tuple[int, float]], best: Stages) -> float:
         """Return the seconds of an epoch with so many items, of so many bytes, kept after each stage.
 
@@ -146,3 +151,8 @@ def _like(chosen: NDArray[np.bool_], items: float) -> Floats:
     first = int(chosen.sum())
     share = 0.0 if not first else 1.0 if first == len(chosen) else min(1.0, first / items)
     return np.where(chosen, share / max(first, 1), (1 - share) / max(len(chosen) - first, 1))
+
+
+def saved_seconds(seconds: Floats, stage: Stages) -> float:
+    """Return the sum of what items save that are kept at a stage. seconds: of each stage, (items, stages)."""
+    return float(at_stage(seconds.cumsum(axis=1), stage).sum())

@@ -272,3 +272,19 @@ def test_a_staged_function_has_a_plan() -> None:
     assert plan.items == 50 and sum(stage.kept_bytes for stage in plan.stages) <= plan.maxbytes
     assert plan.bound_s <= plan.epoch_s <= plan.choices["nothing"] and 0.9 <= plan.share <= 1
     assert [50 - sum(stage.items for stage in plan.stages), 50 - plan.stages[1].items] == [reads, decodes]
+
+
+def test_in_memory_each_kept_item_counts() -> None:
+    """What came first is kept as arrays of one size: nothing but their encoded sizes says what they save."""
+    sizes = {key: 2000 + 200 * key for key in range(50)}
+    load = bytecache.staged(
+        lambda key: bytes(sizes[key]), lambda data: bytes(1000), maxbytes="25 KB", cost=[lambda nbytes: nbytes, 1.0]
+    )
+    for key in sizes:
+        load(key)
+    plan = load.plan()
+    kept = [key for key in sizes if load.cache_contains(key)]
+    assert kept == list(range(24)) and [stage.items for stage in plan.stages] == [0, 24]
+    missing = [bytecache.sizeof(bytes(sizes[key])) + 1.0 for key in sizes if key not in kept]
+    assert plan.epoch_s == pytest.approx(sum(missing), rel=1e-5)
+    assert plan.choices["nothing"] == pytest.approx(sum(nbytes + 33 + 1.0 for nbytes in sizes.values()))

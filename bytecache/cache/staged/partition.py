@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from ...planning.cost_model import Floats
+from ...planning.knapsack import Stages
 from ...stores.base import Counters, Counts, Lease, Partition, PutResult, Snapshot, Store
 from ...stores.memory import FillOncePartition
 from .pipeline import Run
@@ -131,6 +133,10 @@ class StagedPartition(Partition):
         calls = counts.hits + counts.misses
         return Usage(counts.misses, calls, again, counts.stored, counts.rejected, used or 0, self.left)
 
+    def kept(self) -> tuple[Floats, Stages] | None:
+        """Return the bytes after each stage of what is kept, and the stage, if each item of it is known."""
+        return None
+
     def discard(self, key: Any) -> bool:
         return any([level.discard(key) for level in self.levels])
 
@@ -220,6 +226,9 @@ class StagedMemoryPartition(StagedPartition):
         if result.stored:
             self._residents.note(key, run.sizes if sizes is None else sizes)
         return result
+
+    def kept(self) -> tuple[Floats, Stages]:
+        return self._residents.table()[1:]
 
     def discard(self, key: Any) -> bool:
         self._residents.forget(key)

@@ -7,6 +7,8 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from ...planning.cost_model import Floats
+from ...planning.knapsack import Stages
 from ...stores.memory import FillOncePartition
 from .rule import Rule
 
@@ -63,12 +65,16 @@ class Residents:
             if key != keep and self._levels[level].discard(key):
                 self.forget(key)
 
-    def _choose_victims(self, rule: Rule) -> None:
+    def table(self) -> tuple[list[tuple[int, Hashable]], Floats, Stages]:
+        """Return level and key of each item that is kept, its bytes after each stage, and the stage: its level."""
         items = [(n, key) for n, level in enumerate(self._levels) for key in level.keys()]
         unknown = self._format.pack(*[0.0] * len(self._levels))  # being stored or removed: worth nothing yet
         packed = b"".join([self._sizes.get(key, unknown) for _, key in items])
         sizes = np.frombuffer(packed, np.float32).reshape(-1, len(self._levels)).astype(np.float64)
-        stage = np.array([n for n, _ in items], np.intp)
+        return items, sizes, np.array([n for n, _ in items], np.intp)
+
+    def _choose_victims(self, rule: Rule) -> None:
+        items, sizes, stage = self.table()
         chosen = rule.worth_least(sizes, stage) if items else []
         self._victims = [(*items[i], float(sizes[i, stage[i]])) for i in chosen]
         self._victims_bytes = sum(size for *_, size in self._victims)
