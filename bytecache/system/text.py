@@ -58,11 +58,9 @@ def format_share(share: float) -> str:
     ('61 %', '99.8 %', '100 %', 'below 0.1 %')
     """
     percent = 100 * share
-    if 0.5 <= percent < 99.5 or percent in (0, 100):
+    if 1 <= percent <= 99 or percent == 0 or percent >= 100:
         return f"{percent:.0f} %"
-    if 0 < percent < 0.1:
-        return "below 0.1 %"
-    return f"{min(percent, 99.9) if percent < 100 else percent:.1f} %"
+    return "below 0.1 %" if percent < 0.1 else f"{min(percent, 99.9):.1f} %"
 
 
 def format_date(text: str) -> str:
