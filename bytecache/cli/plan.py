@@ -142,7 +142,7 @@ def format_plan(args: argparse.Namespace, found: FolderPlan, forms: Sequence[str
 
 
 _NOTES = (
-    "seconds per epoch: of reading and decoding, in each epoch after the first; hits take none",
+    "an epoch takes: to read and decode, each one after the first; hits are taken to cost nothing",
     "fill_once after ...: what comes first is kept, as much as fits",
     "staged: as ImageDataset(maxbytes=) keeps images; bound: no cache of this budget takes less",
 )

@@ -97,7 +97,7 @@ class Plan:
             "",
             *format_table(_STAGE_COLUMNS, self._stage_rows(), text_columns=_STAGE_COLUMNS[:1]),
             "",
-            *format_table(("what is kept", "seconds per epoch"), self._choice_rows()),
+            *format_table(("what is kept", "an epoch takes"), self._choice_rows()),
             "",
             f"staged saves {format_share(self.share)} of what this budget can save; {self._describe_price()}",
             self.advice(items, forms),
@@ -194,14 +194,17 @@ def make_plan(
     """
     budget = float("inf") if maxbytes is None else maxbytes
     best = workload.best(budget)
-    if kept is None:
+    if kept is None:  # in the sample one item stands for many, and so does the step that does not fit whole
+        epoch_s = best.bound_s + (workload.epoch_s(best.stage) - best.bound_s) / workload.scale
         at = [best.stage == k for k in range(len(names))]
         kept = [
             (round(mask.sum() * workload.scale), round(workload.sizes[mask, k].sum() * workload.scale))
             for k, mask in enumerate(at)
         ]
-    epoch_s = workload.kept_s(kept, best.stage) if saved is None else workload.saved_s(*saved)
-    epoch_s = max(epoch_s, best.bound_s)  # no epoch is shorter: that is an error of the estimate, or of the sample
+    else:
+        epoch_s = workload.kept_s(kept, best.stage) if saved is None else workload.saved_s(*saved)
+    # No epoch is shorter than the bound: that would be an error of the estimate, or of the sample.
+    epoch_s = max(epoch_s, best.bound_s)
     means = [table.mean(axis=0).tolist() for table in (workload.cpu, workload.wait, workload.sizes)]
     nothing_s = workload.epoch_s()
     can_save = nothing_s - best.bound_s

@@ -86,7 +86,7 @@ def test_text_for_people(photos: Path, call: Any) -> None:
     assert (
         lines[19].startswith("keep ") and " of the files as JPEG" in lines[19] and " per epoch instead of " in lines[19]
     )
-    assert [line.split(":")[0] for line in lines[21:]] == ["seconds per epoch", "fill_once after ...", "staged"]
+    assert [line.split(":")[0] for line in lines[21:]] == ["an epoch takes", "fill_once after ...", "staged"]
 
 
 def test_a_size_is_that_of_the_arrays(photos: Path, call: Any) -> None:
