@@ -116,9 +116,9 @@ def measure_files(
     rows: list[list[tuple[int, float, float]]] = []
     refused: list[tuple[str, str]] = []
     with progress_bar("measure", len(paths), progress) as advance:
-        for n, path in enumerate(paths):
+        for path in paths:
             try:
-                if n == 0:  # opens what the stages need: packages, buffers
+                if not rows:  # the first one that is good opens what the stages need: packages, buffers
                     _measure_file(path, stages, sizeof)
                 if cold:
                     _drop_from_page_cache(path)
