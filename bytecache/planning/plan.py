@@ -8,7 +8,7 @@ from typing import Any
 
 from ..system.byte_sizes import parse_size
 from ..system.text import format_bytes, format_seconds, format_share, format_table
-from .workload import Concurrency, Workload
+from .workload import Best, Concurrency, Workload
 
 _NOTHING = "nothing"
 _WORTH_MORE_MEMORY = 0.98  # of an epoch: what more memory saves must be more than noise
@@ -63,7 +63,7 @@ class Plan:
         """
         lines: dict[str, list[float]] = {name: [] for name in ("staged", *self.choices)}
         for size in [0 if budget == 0 else parse_size(budget, "budgets") for budget in budgets]:
-            lines["staged"].append(self.workload.best(size).bound_s)
+            lines["staged"].append(_bound_s(self.workload.best(size)))
             for name, seconds in plain_choices(self.workload, self._names, size).items():
                 lines[name].append(seconds)
         return lines
@@ -144,7 +144,7 @@ class Plan:
             if self.maxbytes is not None and nbytes > self.maxbytes:
                 best = self.workload.best(nbytes)
                 if (best.stage == k).any() and best.bound_s < _WORTH_MORE_MEMORY * self.epoch_s:
-                    epoch = format_seconds(best.bound_s)
+                    epoch = format_seconds(_bound_s(best))
                     return f"; with {format_bytes(nbytes)}, where everything fits {forms[k]}, {epoch}"
         return ""
 
@@ -180,6 +180,10 @@ def plain_choices(workload: Workload, names: Sequence[str], budget: float) -> di
     return choices
 
 
+def _bound_s(best: Best) -> float:
+    return max(0.0, best.bound_s)  # of nothing, rounding may leave less
+
+
 def make_plan(
     workload: Workload,
     names: Sequence[str],
@@ -194,8 +198,9 @@ def make_plan(
     """
     budget = float("inf") if maxbytes is None else maxbytes
     best = workload.best(budget)
+    bound_s = _bound_s(best)
     if kept is None:  # in the sample one item stands for many, and so does the step that does not fit whole
-        epoch_s = best.bound_s + (workload.epoch_s(best.stage) - best.bound_s) / workload.scale
+        epoch_s = bound_s + (workload.epoch_s(best.stage) - bound_s) / workload.scale
         at = [best.stage == k for k in range(len(names))]
         kept = [
             (round(mask.sum() * workload.scale), round(workload.sizes[mask, k].sum() * workload.scale))
@@ -204,10 +209,10 @@ def make_plan(
     else:
         epoch_s = workload.kept_s(kept, best.stage) if saved is None else workload.saved_s(*saved)
     # No epoch is shorter than the bound: that would be an error of the estimate, or of the sample.
-    epoch_s = max(epoch_s, best.bound_s)
+    epoch_s = max(epoch_s, bound_s)
     means = [table.mean(axis=0).tolist() for table in (workload.cpu, workload.wait, workload.sizes)]
     nothing_s = workload.epoch_s()
-    can_save = nothing_s - best.bound_s
+    can_save = nothing_s - bound_s
     return Plan(
         items=workload.items,
         maxbytes=maxbytes,
@@ -216,7 +221,7 @@ def make_plan(
         limit=best.limit,
         epoch_s=epoch_s,
         choices=plain_choices(workload, names, budget),
-        bound_s=best.bound_s,
+        bound_s=bound_s,
         share=(nothing_s - epoch_s) / can_save if can_save > _NOISE * nothing_s else 1.0,
         concurrency=workload.concurrency,
         workload=workload,

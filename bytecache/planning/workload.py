@@ -104,6 +104,11 @@ class Workload:
         slope = max(0.0, float(spread @ saved) / varies) if varies > 0 else 0.0
         return max(0.0, float(weights @ saved) + slope * (mean_bytes - float(weights @ sizes)))
 
+    def epoch_price(self, prices: Prices) -> float:
+        """Return a price in seconds of an epoch per byte: what a byte more of the budget saves."""
+        processors, reads, overlapped = self.concurrency
+        return prices.price / (prices.cpu * processors + prices.wait * reads) if overlapped else prices.price
+
     def bytes_after(self, stage: int) -> float:
         """Return the bytes of all items after a stage."""
         return float(self.sizes[:, stage].sum()) * self.scale
@@ -125,13 +130,7 @@ class Workload:
             return Best(packed.packing.stage, prices, packed.bound_s * self.scale, packed.limit)
         weights = self._weights(share)
         packing = pack(self.sizes, weights[0] * self._cpu_saved + weights[1] * self._wait_saved, share)
-        bound_s = max(0.0, self.epoch_s() - packing.bound * self.scale)  # of nothing, rounding may leave less
-        return Best(packing.stage, Prices(*weights, packing.price), bound_s, "both")
-
-    def epoch_price(self, prices: Prices) -> float:
-        """Return a price in seconds of an epoch per byte: what a byte more of the budget saves."""
-        processors, reads, overlapped = self.concurrency
-        return prices.price / (prices.cpu * processors + prices.wait * reads) if overlapped else prices.price
+        return Best(packing.stage, Prices(*weights, packing.price), self.epoch_s() - packing.bound * self.scale, "both")
 
     def _weights(self, share: float) -> tuple[float, float]:
         processors, reads, overlapped = self.concurrency

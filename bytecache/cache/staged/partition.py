@@ -228,7 +228,7 @@ class StagedMemoryPartition(StagedPartition):
         return result
 
     def kept(self) -> tuple[Floats, Stages]:
-        return self._residents.table()[1:]
+        return self._residents.kept()
 
     def discard(self, key: Any) -> bool:
         self._residents.forget(key)

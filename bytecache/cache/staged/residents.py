@@ -36,6 +36,13 @@ class Residents:
         """Take note of the bytes after each stage of an item that is kept."""
         self._sizes[key] = self._format.pack(*sizes)
 
+    def kept(self) -> tuple[Floats, Stages]:
+        """Return the bytes after each stage of each item that is kept, (items, stages), and after which it is."""
+        items = [(n, self._sizes.get(key)) for n, level in enumerate(self._levels) for key in level.keys()]
+        known = [(n, packed) for n, packed in items if packed is not None]  # not those that come or go just now
+        sizes = np.frombuffer(b"".join([packed for _, packed in known]), np.float32)
+        return sizes.reshape(-1, len(self._levels)).astype(np.float64), np.array([n for n, _ in known], np.intp)
+
     def forget(self, key: Hashable) -> None:
         """Forget an item that is kept no more."""
         self._sizes.pop(key, None)
@@ -65,16 +72,12 @@ class Residents:
             if key != keep and self._levels[level].discard(key):
                 self.forget(key)
 
-    def table(self) -> tuple[list[tuple[int, Hashable]], Floats, Stages]:
-        """Return level and key of each item that is kept, its bytes after each stage, and the stage: its level."""
+    def _choose_victims(self, rule: Rule) -> None:
         items = [(n, key) for n, level in enumerate(self._levels) for key in level.keys()]
         unknown = self._format.pack(*[0.0] * len(self._levels))  # being stored or removed: worth nothing yet
         packed = b"".join([self._sizes.get(key, unknown) for _, key in items])
         sizes = np.frombuffer(packed, np.float32).reshape(-1, len(self._levels)).astype(np.float64)
-        return items, sizes, np.array([n for n, _ in items], np.intp)
-
-    def _choose_victims(self, rule: Rule) -> None:
-        items, sizes, stage = self.table()
+        stage = np.array([n for n, _ in items], np.intp)
         chosen = rule.worth_least(sizes, stage) if items else []
         self._victims = [(*items[i], float(sizes[i, stage[i]])) for i in chosen]
         self._victims_bytes = sum(size for *_, size in self._victims)
