@@ -265,7 +265,7 @@ def test_json_has_every_field() -> None:
 
 
 def test_a_staged_function_has_a_plan() -> None:
-    """After an epoch with given costs, its seconds are the runs of the next one times these costs."""
+    """What it says is kept are the runs that an epoch does not need, but for some that move meanwhile."""
     sizes = {key: 2000 + 100 * key for key in range(50)}
     load = bytecache.staged(
         lambda key: bytes(sizes[key]), lambda data: np.zeros(4 * len(data), np.uint8),
@@ -281,7 +281,8 @@ def test_a_staged_function_has_a_plan() -> None:
     plan = load.plan()
     assert plan.items == 50 and sum(stage.kept_bytes for stage in plan.stages) <= plan.maxbytes
     assert plan.bound_s <= plan.epoch_s <= plan.choices["nothing"] and 0.9 <= plan.share <= 1
-    assert [50 - sum(stage.items for stage in plan.stages), 50 - plan.stages[1].items] == [reads, decodes]
+    kept = [stage.items for stage in plan.stages]
+    assert [50 - sum(kept), 50 - kept[1]] == pytest.approx([reads, decodes], abs=3)
 
 
 def test_in_memory_each_kept_item_counts() -> None:
