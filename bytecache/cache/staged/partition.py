@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ...planning.cost_model import Floats
-from ...planning.knapsack import Stages
 from ...stores.base import Counters, Counts, Lease, Partition, PutResult, Snapshot, Store
 from ...stores.memory import FillOncePartition
 from .pipeline import Run
-from .residents import Residents
+from .residents import Kept, Residents
 from .rule import Rule
 
 
@@ -133,7 +131,7 @@ class StagedPartition(Partition):
         calls = counts.hits + counts.misses
         return Usage(counts.misses, calls, again, counts.stored, counts.rejected, used or 0, self.left)
 
-    def kept(self) -> tuple[Floats, Stages] | None:
+    def kept(self) -> Kept | None:
         """Return the bytes after each stage of what is kept, and the stage, if each item of it is known."""
         return None
 
@@ -227,7 +225,7 @@ class StagedMemoryPartition(StagedPartition):
             self._residents.note(key, run.sizes if sizes is None else sizes)
         return result
 
-    def kept(self) -> tuple[Floats, Stages]:
+    def kept(self) -> Kept:
         return self._residents.kept()
 
     def discard(self, key: Any) -> bool:
