@@ -37,6 +37,19 @@ def test_the_first_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     assert names["image"].shape == (32, 48, 3)
 
 
+def test_the_staged_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    """With room for all, each file is kept as an array, and the plan says so."""
+    (tmp_path / "images").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for i in range(3):
+        Path(f"images/{i}.jpg").write_bytes(make_jpeg(32, 48, seed=i))
+    names = {}
+    exec(example("bytecache.staged("), names)
+    assert names["image"].shape == (32, 48, 3)
+    assert [stage.runs for stage in names["load"].cache_stats().stages] == [3, 3]
+    assert "keep all items after decode_jpeg: 0 s per epoch" in capsys.readouterr().out
+
+
 def test_the_shrinking_example_runs_as_it_stands(tmp_path):
     """It returns images of at most 512 pixels a side."""
     pytest.importorskip("PIL", reason="shrinking needs Pillow")
@@ -177,7 +190,7 @@ def test_every_public_name_is_in_the_api_table():
     assert [name for name in bytecache.__all__ if name not in table and name not in returned] == []
 
 
-@pytest.mark.parametrize("module", ["decorators", "system.byte_sizes"])
+@pytest.mark.parametrize("module", ["decorators", "staging", "system.byte_sizes", "system.text"])
 def test_docstring_examples_run(module):
     """The doctests of the module pass, and there are some."""
     result = doctest.testmod(importlib.import_module(f"bytecache.{module}"))

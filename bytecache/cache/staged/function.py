@@ -14,6 +14,7 @@ from ...keys.encoding import make_digests
 from ...keys.fingerprint import fingerprint
 from ...planning.cost_model import check_costs
 from ...planning.plan import Plan, make_plan
+from ...planning.workload import saved_seconds
 from ...stores.base import MISSING, Store
 from ...stores.memory import FillOncePartition
 from ...stores.values import sizeof
@@ -141,11 +142,14 @@ class StagedMethods(CacheMethods):
             raise RuntimeError(
                 f"{self.chain.__qualname__} has measured nothing yet: plan() is for after some calls, such as one epoch"
             )
-        stats = self.cache_stats("all")
-        items = self._placement.items or stats.misses
-        workload = self._placement.workload(self._measured.costs(), max(items, 1))
+        stats, costs, known = self.cache_stats("all"), self._measured.costs(), self._partition.kept()
+        workload = self._placement.workload(costs, max(self._placement.items or stats.misses, 1))
         kept = [(stage.currsize, stage.currbytes or 0) for stage in stats.stages]
-        return make_plan(workload, self.chain.names, self._partition.maxbytes or 0, kept)
+        saved = None
+        if known is not None:
+            cpu, wait = costs.of_sample(known[0])
+            saved = saved_seconds(cpu, known[1]), saved_seconds(wait, known[1])
+        return make_plan(workload, self.chain.names, self._partition.maxbytes, kept, saved)
 
     def cache_keys(self) -> list[Any]:
         """Return the keys of all values, see CachedFunction; raise TypeError if they are in a store."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ...stores.base import Counters, Counts, Lease, Partition, PutResult, Snapshot, Store
 from ...stores.memory import FillOncePartition
 from .pipeline import Run
-from .residents import Residents
+from .residents import Kept, Residents
 from .rule import Rule
 
 
@@ -131,6 +131,10 @@ class StagedPartition(Partition):
         calls = counts.hits + counts.misses
         return Usage(counts.misses, calls, again, counts.stored, counts.rejected, used or 0, self.left)
 
+    def kept(self) -> Kept | None:
+        """Return the bytes after each stage of what is kept, and the stage, if each item of it is known."""
+        return None
+
     def discard(self, key: Any) -> bool:
         return any([level.discard(key) for level in self.levels])
 
@@ -220,6 +224,9 @@ class StagedMemoryPartition(StagedPartition):
         if result.stored:
             self._residents.note(key, run.sizes if sizes is None else sizes)
         return result
+
+    def kept(self) -> Kept:
+        return self._residents.kept()
 
     def discard(self, key: Any) -> bool:
         self._residents.forget(key)
