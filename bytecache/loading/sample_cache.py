@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -138,9 +139,11 @@ class PlanPrinter:
 
     def after_batch(self) -> None:
         """Print the plan if all processes together have had as many samples as an epoch has, and it was not yet."""
-        if not self._told[0] and self._answered() - self._before >= self._n:
-            self._told[0] = True
+        if self._told[0] or self._answered() - self._before < self._n:
+            return
+        with suppress(RuntimeError):  # this process knows of no costs yet
             print(self._function.plan(), flush=True)
+            self._told[0] = True
 
     def _answered(self) -> int:
         """Return how many calls have ended. Those that read ahead have only begun, and are among hits and misses."""
