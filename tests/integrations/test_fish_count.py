@@ -329,4 +329,5 @@ def test_an_automatic_cache_trains_alike_and_says_what_it_keeps(trained, data, t
     assert summary["history"][1]["hit_rate"] > 0 and summary["history"][1]["currbytes"] <= summary["maxbytes"]
     compared = run("compare", trained[0], tmp_path / "auto", "--out", tmp_path / "compare.png")
     assert "The losses of all epochs are the same in all runs" in compared.stdout
-    assert [line.split()[1:4:2] for line in compared.stdout.splitlines()[2:4]] == [["fill_once", "0.500"], ["auto", "-"]]
+    rows = [line.split() for line in compared.stdout.splitlines()[2:4]]
+    assert [(row[1], row[3]) for row in rows] == [("fill_once", "0.500"), ("auto", "-")]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.threads import PATIENCE_S, until
 
-from bytecache.loading.prefetching.read_ahead import Pace, ReadAhead, check_read_ahead
+from bytecache.loading.prefetching.read_ahead import Depth, Pace, ReadAhead, check_read_ahead
 
 
 def reader(batches, **options):
@@ -56,19 +56,21 @@ def test_by_default_nothing_is_read_ahead_before_there_is_a_measure():
 
 
 def test_as_many_batches_as_keep_the_reads_ahead():
-    """None if reads take no time, a bounded number if they take for ever, of which only so many bytes."""
+    """None if reads take no time, two at first if they take for ever, of which only so many bytes."""
 
-    def chosen(read_s, nbytes, max_bytes=1000):
-        pace = Pace(None, max_bytes)
+    def chosen(read_s, nbytes, max_bytes=1000, workers=1):
+        pace = Pace(None, max_bytes, workers)
         pace.begin()
         pace.record_read(read_s, nbytes)
         pace.end()
         return pace.begin()
 
     assert chosen(0, 10) == 0
-    assert chosen(1e6, 10) == 16
-    assert chosen(1e6, 300) == 3
+    assert chosen(1e6, 10) == 2
+    assert chosen(1e6, 600) == 1
     assert chosen(1e6, 1001) == 0
+    assert chosen(1e6, 400, workers=2) == 1
+    assert chosen(1e6, 1 << 60, max_bytes=1 << 62) == 0  # no machine has so much memory
 
 
 def test_one_slow_read_changes_nothing():
@@ -81,7 +83,58 @@ def test_one_slow_read_changes_nothing():
     assert pace.begin() == 0
     for _ in range(8):
         pace.record_read(1e6, 10)
-    assert pace.begin() == 16
+    assert pace.begin() == 2
+
+
+def depths(time_of, most=16, batches=200):
+    """Return the depth at each batch if one comes every ``time_of(depth)`` seconds."""
+    depth, found, now = Depth(), [], 0
+    for _ in range(batches):
+        now = depth.after(time_of(now), most)
+        found.append(now)
+    return found
+
+
+def test_reads_that_wait_are_as_deep_as_is_useful():
+    """Twice as many at a time, as each doubling makes batches come twice as fast."""
+    found = depths(lambda depth: 1 / (1 + depth))
+    assert sorted(set(found)) == [2, 4, 8, 16] and found == sorted(found) and found[-1] == 16
+    assert depths(lambda depth: 1 / (1 + depth), most=5)[-1] == 5
+
+
+def test_reads_that_compute_stay_few():
+    """Four are tried once, and were of no use."""
+    found = depths(lambda _: 1.0)
+    assert found[0] == found[-1] == 2 and max(found) == 4 and found.count(4) <= 8
+
+
+def test_storage_that_serves_so_many_at_a_time_gets_no_more():
+    """Eight, of which sixteen are not faster."""
+    found = depths(lambda depth: 1 / min(1 + depth, 8))
+    assert found[-1] == 8 and found.count(16) <= 16
+
+
+def test_fewer_are_tried_from_time_to_time():
+    """They stay if batches come as fast; the first depth was too great here."""
+    found = depths(lambda _: 1.0, batches=2000)
+    assert found[-1] == 1
+
+
+def test_storage_that_becomes_slow_is_read_more_deeply():
+    """As more is useful then."""
+    depth, now = Depth(), 0
+    for _ in range(100):
+        now = depth.after(1 / (1 + now), 2)
+    assert now == 2
+    for _ in range(100):
+        now = depth.after(1 / (1 + now), 16)
+    assert now == 16
+
+
+def test_nothing_is_read_ahead_while_reads_are_quick():
+    """It begins anew after that."""
+    depth = Depth()
+    assert [depth.after(1.0, most) for most in (0, 4, 4, 0, 0, 4, 1)] == [0, 2, 2, 0, 0, 2, 1]
 
 
 @pytest.mark.parametrize(
