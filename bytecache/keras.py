@@ -87,7 +87,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     worker process has a copy of `load` and of its cache, unless the cache is shared.
     read_ahead: how many batches' reads each worker may have under way beyond the batch that it makes, on threads, so
     that slow storage delays none; 0 for none. By default as many as keep the reads ahead, by their measured time, while
-    more of them make batches faster; at most 16, and 256 MiB or a quarter of the free memory of all workers; none while
+    more of them make batches faster; at most 16, and 256 MiB or an eighth of the free memory of all workers; none while
     all are quick, as hits are, or if `load` is not cached, since it may not be safe for threads: a number says that it
     is. What was read for an interrupted pass is dropped.
 

@@ -76,7 +76,7 @@ class ImageDataset(Dataset[Any]):
     read_ahead: how many batches' reads may be under way beyond the batch that is made, on threads, in each worker, so
     that slow storage delays none; 0 for none. It takes an ``EpochSampler`` of this dataset, whose order is known. By
     default as many as keep the reads ahead, by their measured time, while more of them make batches faster; at most 16,
-    and 256 MiB or a quarter of the free memory of all workers; none while all are quick, as hits are, or if `load` is
+    and 256 MiB or an eighth of the free memory of all workers; none while all are quick, as hits are, or if `load` is
     not cached, since it may not be safe for threads: a number says that it is. What was read for an epoch that was
     broken off is dropped.
 

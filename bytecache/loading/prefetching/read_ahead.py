@@ -22,9 +22,9 @@ _MAX_BATCHES = 16
 _MAX_BYTES = 256 << 20  # of all workers together: some thousand encoded images, little beside what training takes
 _MEASURED = 8  # the last batches, of which the median counts: one slow read or a pause for validation changes nothing
 _WORTH_IT = 0.1  # of the time between batches; below that, reads are hits, and a thread costs what it saves
-_SHARE_OF_FREE = 4  # of the free memory, as a fraction: one part of so many
-_FIRST = 2  # batches, to begin with
-_WINDOW, _SETTLED = 4, 512  # batches that tell how fast they come, and after which it is tried whether fewer will do
+_SHARE_OF_FREE = 8  # of the free memory: one part of so many, as what is under way takes more than its samples
+_FIRST = 1  # batch, to begin with
+_WINDOW, _SETTLED = 4, 256  # batches that tell how fast they come, and after which another number is tried again
 _GAIN = 0.1  # of the time between batches, for which twice as many are worth their memory
 
 
@@ -33,7 +33,7 @@ class ReadAhead(Generic[K]):
 
     read: from a batch's key to its samples; must not refer to the object that has this one. batches: how many may be
     under way beyond the one that is read; None for what keeps the reads ahead of the worker, by their measured time,
-    within 16 batches, and 256 MiB or a quarter of the free memory, of which the worker has a share, one of `workers`.
+    within 16 batches, and 256 MiB or an eighth of the free memory, of which the worker has a share, one of `workers`.
     For the batches of one worker in their order, from any thread; a forked child starts afresh.
     """
 
@@ -137,40 +137,52 @@ class Depth:
     """The number of batches that are read ahead, found by trying: a greater one stays if batches come faster with it.
 
     Storage that answers late is read the faster the more reads are under way, up to some number; reads that compute
-    are not. Twice as many are tried as long as that pays, and from time to time whether half as many would do.
+    are not. Twice as many are tried as long as that pays, and from time to time half as many, as long as these will do.
     """
 
     def __init__(self) -> None:
         self._depth = self._before = 0  # now, and when it was last another one
-        self._before_s: float | None = None  # between two batches, then; None if there is nothing to compare with
+        self._before_s: float | None = None  # between two batches, then
         self._times_s: list[float] = []  # between batches, at this depth
-        self._settled = False
+        self._up = True  # whether more are tried, or fewer
+        self._settled = self._full = False  # whether nothing is tried for a while; because more were of no use
 
     def after(self, time_s: float, most: int) -> int:
         """Return the depth from now on. time_s: since the request before this one. most: what may be useful."""
         if most == 0:
-            self._change(0, None)
-            return 0
-        if self._depth == 0:
-            self._change(_FIRST, None)
-            return min(self._depth, most)
-        self._times_s.append(time_s)
-        if self._settled:
-            if len(self._times_s) >= _SETTLED:
-                self._change(max(1, self._depth // 2), None)
-        elif len(self._times_s) >= self._before + _WINDOW:  # the first ones were under way before
-            self._judge(fmean(self._times_s[self._before :]), most)
+            self._change(0)
+        elif self._depth == 0:
+            self._up = True
+            self._change(_FIRST)
+        else:
+            self._times_s.append(time_s)
+            if not self._settled:
+                under_way = min(self._before, self._depth)  # before the change: they came as they did before
+                if len(self._times_s) >= under_way + _WINDOW:
+                    self._judge(fmean(self._times_s[under_way:]), most)
+            elif len(self._times_s) >= _SETTLED or (self._full and most >= 2 * self._depth):
+                self._up = not self._up if len(self._times_s) >= _SETTLED else True
+                self._try_another(fmean(self._times_s[-_WINDOW:]), most)
         return min(self._depth, most)
 
     def _judge(self, time_s: float, most: int) -> None:
-        if self._before_s is not None and time_s > (1 - _GAIN) * self._before_s:
-            self._change(self._before, None)
-            self._settled = True
-        elif self._depth < most:
-            self._change(min(2 * self._depth, most), time_s)
+        fewer_s, more_s = (self._before_s, time_s) if self._up else (time_s, self._before_s)
+        if fewer_s is not None and more_s is not None and (more_s > (1 - _GAIN) * fewer_s) is self._up:
+            self._settle(self._before)
         else:
-            self._change(self._depth, None)
+            self._try_another(time_s, most)
 
-    def _change(self, depth: int, time_s: float | None) -> None:
+    def _try_another(self, time_s: float, most: int) -> None:
+        depth = min(2 * self._depth, most) if self._up else max(1, self._depth // 2)
+        if (depth > self._depth) if self._up else (depth < self._depth):
+            self._change(depth, time_s)
+        else:
+            self._settle(self._depth, full=self._up)
+
+    def _settle(self, depth: int, full: bool = False) -> None:
+        self._change(depth)
+        self._settled, self._full = True, full
+
+    def _change(self, depth: int, time_s: float | None = None) -> None:
         self._before, self._before_s, self._depth = self._depth, time_s, depth
-        self._times_s, self._settled = [], False
+        self._times_s, self._settled, self._full = [], False, False
