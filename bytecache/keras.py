@@ -53,10 +53,11 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     function, for ``data.load.plan()`` and ``CacheReport(data.load)``. It keeps each sample as `load` returns it, or
     decoded and resized, before anything random, whichever saves most; with "random_crop" as `load` returns it. All
     pixels are those without it. `load` is called on threads; what it returns must not change later, and its arrays
-    become read-only. shared: whether all processes of the run have one cache. By default they do, unless the system has
-    no shared stores or the paths cannot be their keys; each process has one then, worker processes too, which is right
-    for threads alone. store: a store that has the budget, instead of `maxbytes`. batched: `load` takes a list of paths,
-    see :func:`bytecache.fill_once`. verbose: print the plan after the first epoch.
+    become read-only. shared: whether all processes of the run have one cache, such as a machine's ranks. By default they
+    do with worker processes, unless the system has no shared stores or the paths cannot be their keys: then, as without
+    worker processes, each process has one, whose hits cost less. store: a store that has the budget, instead of
+    `maxbytes`. batched: `load` takes a list of paths, see :func:`bytecache.fill_once`. verbose: print the plan after
+    the first epoch.
     masks: the position in that tuple, or several, of pictures whose pixels are class numbers, which are kept as the
     file has them (palette indices, or gray of up to 16 bits): resized to the nearest pixel in the image's box, padded
     with 0, turned as the image is unless they have the sides of the upright one.
@@ -111,7 +112,10 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         self._arguments = _without(locals(), "self", "__class__")
         # With one worker, Keras requests one batch after the other; the actual workers run here.
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=max_queue_size)
-        self._loader = BatchLoader(**_without(self._arguments, "endless", "verbose", *_WORKER_OPTIONS))
+        options = _without(self._arguments, "endless", "verbose", *_WORKER_OPTIONS)
+        if maxbytes is not None and shared is None and not (workers and use_multiprocessing):
+            options["shared"] = False
+        self._loader = BatchLoader(**options)
         self._epochs = EpochTracker(len(self._loader), in_request_order=shuffle)
         self._prefetcher = self._make_prefetcher(workers, use_multiprocessing, max_queue_size, read_ahead)
         self._endless, self._first, self._skipped_paths = endless, FirstBatches(), set[Any]()

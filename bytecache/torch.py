@@ -54,9 +54,10 @@ class ImageDataset(Dataset[Any]):
     decoded and resized, before anything random, whichever saves most; with "random_crop" as `load` returns it. All
     pixels are those without it. `load` is called on threads; what it returns must not change later, and its arrays
     become read-only. shared: whether all processes of the run have one cache. By default they do, unless the system has
-    no shared stores or the paths cannot be their keys; each process has one then, worker processes too, which is right
-    without workers alone. store: a store that has the budget, instead of `maxbytes`. batched: `load` takes a list of
-    paths, see :func:`bytecache.fill_once`. verbose: print the plan after the first epoch.
+    no shared stores or the paths cannot be their keys: then, as with False, each process has one, worker processes too.
+    Without workers that is right, and its hits cost less. store: a store that has the budget, instead of `maxbytes`.
+    batched: `load` takes a list of paths, see :func:`bytecache.fill_once`. verbose: print the plan after the first
+    epoch.
     masks: the position in that tuple, or several, of pictures whose pixels are class numbers, which are kept as the
     file has them (palette indices, or gray of up to 16 bits): resized to the nearest pixel in the image's box, padded
     with 0, turned as the image is unless they have the sides of the upright one.

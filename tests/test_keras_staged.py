@@ -41,7 +41,7 @@ def assert_equal(batches, expected):
             np.testing.assert_array_equal(array, other)
 
 
-@pytest.mark.parametrize("shared", [None, False], ids=["shared", "private"])
+@pytest.mark.parametrize("shared", [True, None], ids=["shared", "private"])
 @pytest.mark.parametrize("maxbytes", [40_000, "1 MiB"], ids=["some", "all"])
 @pytest.mark.parametrize("name", CASES)
 def test_batches_are_those_without_a_cache(tmp_path, name, maxbytes, shared):
@@ -56,6 +56,16 @@ def test_batches_are_those_without_a_cache(tmp_path, name, maxbytes, shared):
         assert_equal(batches_of(cached), batches_of(plain))
     assert cached.skipped == plain.skipped
     assert cached.load.cache_info().currsize > 0
+
+
+def test_only_worker_processes_share_by_default(tmp_path):
+    """A cache in memory has the keys of its values, a shared store has not."""
+    paths = write_samples(tmp_path)
+    for options in ({}, {"workers": 0}, {"workers": 4}, {"workers": 0, "use_multiprocessing": True}):
+        assert dataset(paths, maxbytes="3 MiB", **options, **SIZE).load.cache_keys() == []
+    for options in ({"workers": 2, "use_multiprocessing": True}, {"shared": True}):
+        with pytest.raises(TypeError, match="digests"):
+            dataset(paths, maxbytes="3 MiB", **options, **SIZE).load.cache_keys()
 
 
 def test_transforms_get_copies_of_what_is_kept(tmp_path):

@@ -115,7 +115,7 @@ WITH_RESIZER = {
 CHOOSE_READER = ("DataLoader, simplejpeg, our resizer", "stocaching, our resizer", "SPDL, simplejpeg, our resizer")
 LOADERS = {
     "bytecache ImageDataset, no cache": Loader("ours:no_cache", OURS, few=()),
-    "bytecache ImageDataset, maxbytes=": Loader("ours:automatic", OURS),
+    "bytecache ImageDataset, maxbytes=, shared=False": Loader("ours:automatic", OURS),
     "bytecache ImageDataset, maxbytes=, 2 workers": Loader("ours:automatic_shared", OURS),
     "bytecache ImageDataset, fill_once": Loader("ours:private", OURS),
     "bytecache ImageDataset, fill_once, read by fsspec": Loader("ours:by_fsspec", OURS, cases=HTTP),

@@ -20,7 +20,7 @@ def private(job: Job) -> Epochs:
 
 def automatic(job: Job) -> Epochs:
     """Let the data set keep files or pixels, in the memory of one process."""
-    return epochs(job, **reading(job), maxbytes=job.maxbytes, shared=False)
+    return epochs(job, **reading(job), maxbytes=job.maxbytes)
 
 
 def epochs(job: Job, **reading: Any) -> Epochs:

@@ -22,7 +22,7 @@ def in_this_process(storage: common.Storage, args: argparse.Namespace, training_
         return {"load": counted(storage)}
     maxbytes = common.parse_budget(args.maxbytes, training_bytes)
     if args.cache == "auto":
-        return {"load": read, "batched": batched, "maxbytes": maxbytes, "shared": False, "verbose": True}
+        return {"load": read, "batched": batched, "maxbytes": maxbytes, "verbose": True}
     if args.cache == "lru":
         return {"load": bytecache.lru_cache(maxsize=None, maxbytes=maxbytes, batched=batched)(read)}
     return {"load": bytecache.fill_once(maxbytes=maxbytes, batched=batched)(read)}
