@@ -53,9 +53,9 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     function, for ``data.load.plan()`` and ``CacheReport(data.load)``. It keeps each sample as `load` returns it, or
     decoded and resized, before anything random, whichever saves most; with "random_crop" as `load` returns it. All
     pixels are those without it. `load` is called on threads; what it returns must not change later, and its arrays
-    become read-only. shared: whether all processes of the run have one cache, such as a machine's ranks. By default they
-    do with worker processes, unless the system has no shared stores or the paths cannot be their keys: then, as without
-    worker processes, each process has one, whose hits cost less. store: a store that has the budget, instead of
+    become read-only. shared: whether all processes of the run have one cache, such as a machine's ranks. By default
+    they do with worker processes, unless the system has no shared stores or the paths cannot be their keys: then, as
+    without worker processes, each process has one, whose hits cost less. store: a store that has the budget, instead of
     `maxbytes`. batched: `load` takes a list of paths, see :func:`bytecache.fill_once`. verbose: print the plan after
     the first epoch.
     masks: the position in that tuple, or several, of pictures whose pixels are class numbers, which are kept as the
