@@ -141,7 +141,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         return len(self._loader)
 
     @property
-    def load(self) -> Callable[[Any], Any]:
+    def load(self) -> Any:
         """The function that samples are read by: `load` as it was given, or with `maxbytes` or `store` its cache."""
         return self._loader.function
 

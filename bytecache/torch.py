@@ -137,7 +137,7 @@ class ImageDataset(Dataset[Any]):
         return 0 if self._skips is None else self._skips.total()
 
     @property
-    def load(self) -> Callable[[Any], Any]:
+    def load(self) -> Any:
         """The function that samples are read by: `load` as it was given, or with `maxbytes` or `store` its cache."""
         return self._samples.function
 

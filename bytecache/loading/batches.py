@@ -96,7 +96,7 @@ class BatchLoader:
         return math.ceil(len(self.paths) / self.batch_size)
 
     @property
-    def function(self) -> Callable[[Any], Any]:
+    def function(self) -> Any:
         """The function that samples are read by: `load`, or its cache."""
         return self._samples.function
 

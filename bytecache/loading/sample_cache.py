@@ -103,7 +103,9 @@ class DecodeStage:
 
     __name__ = "decode"
 
-    def __init__(self, fit: Fit | None, masks: Sequence[int], options: dict[str, Any], pixels: int = _SAME_PIXELS):
+    def __init__(
+        self, fit: Fit | None, masks: Sequence[int], options: dict[str, Any], pixels: int = _SAME_PIXELS
+    ) -> None:
         self._arguments = fit, masks, options, pixels
         self._samples = SampleLoader(bytes, fit, masks, **options)
 
