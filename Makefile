@@ -18,7 +18,7 @@ FISH := $(RUN) -m integrations.fish_count
 # finds in an LRU cache what would be evicted by its turn, and many batches are half of these few images. RUNS_BEGAN is
 # known before the first line runs.
 STORAGE := --latency-ms 50 --parallel 4 --read-ahead 1
-TRAIN := $(FISH) train --data $(DEMO)/data --size 128x128 --epochs 6 --maxbytes "50% of data" $(STORAGE)
+TRAIN := $(FISH) train --data $(DEMO)/data --size 128x128 --epochs 5 --maxbytes "50% of data" $(STORAGE)
 demo: RUNS_BEGAN = $(shell date +%s)
 demo: $(VENV)/.demo  ## draws 1,800 images, trains with no cache, LRU, fill_once and auto, compares the runs
 	$(FISH) make_data --out $(DEMO)/data

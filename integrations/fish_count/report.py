@@ -35,7 +35,7 @@ def title(summary: dict[str, Any]) -> str:
     cache = f"{policy} with a budget of {maxbytes / 1e6:.3g} MB" if policy != "none" else "no cache"
     second = f"the cache held {held / 1e6:.3g} MB at the end, {held_share(summary):.0%} of the bytes"
     if policy == "auto":
-        second = f"the cache held {held / 1e6:.3g} MB of files and of pixels at the end"
+        second = f"the cache held {held / 1e6:.3g} MB at the end, {kept_at_stages(summary)}"
     note = storage_of(summary)
     return (
         f"Counting fish: {training_bytes / 1e6:.3g} MB of training images, read through {cache}\n"
@@ -94,8 +94,14 @@ def describe(summary: dict[str, Any]) -> str:
     """Say what cache a run had, and what that held."""
     policy = summary["options"]["cache"]
     if policy == "auto":
-        return "auto, held files and pixels"
+        return f"auto, held {kept_at_stages(summary)}"
     return "no cache" if policy == "none" else f"{policy}, held {held_share(summary):.0%} of the bytes"
+
+
+def kept_at_stages(summary: dict[str, Any]) -> str:
+    """Say how many files, and how many images as pixels, an automatic cache held at the end."""
+    files, images = (stage["currsize"] for stage in summary["cache_stats"]["stages"])
+    return f"{files:,} files and {images:,} images as pixels"
 
 
 def storage_of(summary: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ for package in ("keras", "PIL", "matplotlib"):
 pytest.importorskip("bytecache.http", reason="the storage is read by HttpReader", exc_type=ImportError)
 
 from integrations.fish_count.__main__ import main  # noqa: E402
+from integrations.fish_count.report import describe  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "integrations.fish_count"]
@@ -327,6 +328,8 @@ def test_an_automatic_cache_trains_alike_and_says_what_it_keeps(trained, data, t
     summary = json.loads((tmp_path / "auto" / "summary.json").read_text())
     assert [stage["name"] for stage in summary["cache_stats"]["stages"]] == ["read_remote", "decode"]
     assert summary["history"][1]["hit_rate"] > 0 and summary["history"][1]["currbytes"] <= summary["maxbytes"]
+    files, images = (stage["currsize"] for stage in summary["cache_stats"]["stages"])
+    assert describe(summary) == f"auto, held {files:,} files and {images:,} images as pixels"
     compared = run("compare", trained[0], tmp_path / "auto", "--out", tmp_path / "compare.png")
     assert "The losses of all epochs are the same in all runs" in compared.stdout
     rows = [line.split() for line in compared.stdout.splitlines()[2:4]]
