@@ -6,6 +6,7 @@ import doctest
 import importlib
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,18 @@ def test_docstring_examples_run(module):
     """The doctests of the module pass, and there are some."""
     result = doctest.testmod(importlib.import_module(f"bytecache.{module}"))
     assert result.attempted > 0 and result.failed == 0
+
+
+@pytest.mark.parametrize("adapter", ["torch", "keras"])
+def test_the_example_without_a_cached_function_runs_as_it_stands(tmp_path, adapter):
+    """Its function has a plan once a sample was read."""
+    pytest.importorskip(adapter, reason=f"the example needs {adapter}")
+    paths = [str(tmp_path / f"{n}.jpg") for n in range(2)]
+    for n, path in enumerate(paths):
+        Path(path).write_bytes(make_jpeg(300, 400, seed=n))
+    dataset = importlib.import_module(f"bytecache.{adapter}").ImageDataset
+    options = {"batch_size": 2} if adapter == "keras" else {}
+    names = {"ImageDataset": partial(dataset, **options), "paths": paths, "targets": [1, 2]}
+    exec(example("load=read_bytes"), names | {"read_bytes": lambda path: Path(path).read_bytes()}, names)
+    assert names["train"][0][0].shape == ((2, 256, 256, 3) if adapter == "keras" else (3, 256, 256))
+    assert [stage.name for stage in names["train"].load.plan().stages] == ["<lambda>", "decode"]
