@@ -19,6 +19,7 @@ SMALLEST = {
     "hit": ["--rounds", "1"],
     "http_client": ["--files", "40", "--rounds", "1"],
     "hit_rate": ["--items", "200"],
+    "placement": ["--items", "20", "--epochs", "2", "--read-ms", "0.1", "--budgets", "0.5"],
     "memory": ["--values", "500", "--maxbytes", "2 MB"],
     "scale": ["--entries", "1000"],
     "shared": ["--values", "100", "--rounds", "1", "--stores", "10"],
