@@ -83,7 +83,7 @@ test-oldest:
 	cd build/sdist-oldest && $$env/bin/python -m pytest -q --ignore tests/benchmarks
 
 # The measurements in both READMEs; bench-full: with more images, loaders and entries. SENECA=FOLDER: a checkout of it.
-BENCHMARKS := hit_rate placement hit memory decode batches workers shared shared_memory scale threads http_client epochs gpu
+BENCHMARKS := hit_rate placement mixed_files hit memory decode batches workers shared shared_memory scale threads http_client epochs gpu
 RESULTS := benchmarks/results
 bench-full: EPOCHS := --mb 2000 --all
 bench-full: SCALE := --full
