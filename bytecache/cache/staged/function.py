@@ -110,7 +110,12 @@ class StagedMethods(CacheMethods):
             self._partition, exchange = StagedStorePartition(levels, store), Board(board).exchange
         seen = Seen()
         self._placement = Placement(
-            self._measured, items, self._partition.usage, seen if store is None else None, exchange
+            self._measured,
+            items,
+            self._partition.usage,
+            self._partition.makes_room,
+            seen if store is None else None,
+            exchange,
         )
         choose = partial(self._placement.choose, has_room=self._partition.has_room)
         self._pipeline = Pipeline(stages, batched, key_of, self._partition.levels, self._measured, seen, choose)

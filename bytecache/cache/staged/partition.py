@@ -31,8 +31,11 @@ class Usage(NamedTuple):
 class StagedPartition(Partition):
     """A partition for each stage, of which the last one answers look-ups. What is put is a Run.
 
-    A call that goes on from a value of an earlier stage is a hit.
+    A call that goes on from a value of an earlier stage is a hit. makes_room: whether what is worth less makes room for
+    what is worth more.
     """
+
+    makes_room = False
 
     def __init__(self, levels: Sequence[Partition]) -> None:
         self.levels, self.last = levels, levels[-1]
@@ -189,6 +192,7 @@ class StagedStorePartition(StagedPartition):
 class StagedMemoryPartition(StagedPartition):
     """The same in this process's memory: what is replaced gives its room back, and what is worth least makes room."""
 
+    makes_room = True
     levels: Sequence[FillOncePartition]
     last: FillOncePartition
 
