@@ -23,7 +23,9 @@ BYTES_OBJECT, ARRAY_OBJECT = sys.getsizeof(b""), sys.getsizeof(np.empty(0, np.ui
 
 
 class Pictures(NamedTuple):
-    """A data set. names: of the stages. nbytes: of the object that each stage returns, int (items, stages); cost_s: the seconds that
+    """A data set.
+
+    names: of the stages. nbytes: of the object that each stage returns, int (items, stages). cost_s: the seconds that
     each takes, (items, stages).
     """
 
