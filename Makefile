@@ -83,8 +83,8 @@ test-oldest:
 	rm -rf build/sdist-oldest && cp -r build/sdist build/sdist-oldest && \
 	cd build/sdist-oldest && $$env/bin/python -m pytest -q --ignore tests/benchmarks
 
-# The measurements in both READMEs; bench-full: with more images, loaders and entries.
-BENCHMARKS := hit_rate hit memory decode batches workers shared shared_memory scale threads http_client epochs gpu
+# The measurements in both READMEs; bench-full: with more images, loaders and entries. SENECA=FOLDER: a checkout of it.
+BENCHMARKS := hit_rate placement mixed_files hit memory decode batches workers shared shared_memory scale threads http_client epochs gpu
 RESULTS := benchmarks/results
 bench-full: EPOCHS := --mb 2000 --all
 bench-full: SCALE := --full
@@ -92,7 +92,8 @@ bench-full: bench
 
 bench: $(VENV)/.bench  ## every question of benchmarks/README.md; writes its measurements, tables and plots
 	for name in $(BENCHMARKS); do \
-	  case $$name in epochs) options="$(EPOCHS)";; gpu) options="--mb 500 --epochs 2";; scale) options="$(SCALE)";; *) options=;; esac; \
+	  case $$name in epochs) options="$(EPOCHS)";; gpu) options="--mb 500 --epochs 2";; scale) options="$(SCALE)";; \
+	    placement) options="$(SENECA:%=--seneca %)";; *) options=;; esac; \
 	  $(RUN) -m benchmarks.$$name $$options --json $(RESULTS)/$$name.json || exit 1; done
 	$(RUN) -m benchmarks.publish
 	mkdir -p build

@@ -31,6 +31,7 @@ class Advice:
     def __init__(self, function: Callable[..., Any], partition: Partition) -> None:
         self._name = getattr(function, "__qualname__", None) or repr(function)
         self._partition = partition
+        self.items = 0  # of a pass, if that is known
         self.told: set[str] = set()
         self._is_new = True  # in this process
         self._restart()
@@ -109,7 +110,7 @@ class Advice:
             return
         if not snapshot.currsize:
             self._tell("budget", self._partition.why_nothing_fits())
-        elif self._misses >= max(_MANY, _PASSES * snapshot.currsize):
+        elif self._misses >= max(_MANY, _PASSES * snapshot.currsize, 2 * self.items):
             if is_of_instance(key) and not self._partition.full:  # so nothing had to make room
                 gone = "each instance is gone before its method is called again, and what was stored for it with it"
                 self._tell("instances", f"{gone}: keep the instance, or give keep_alive=True, or key=")

@@ -41,22 +41,30 @@ def call_with_batch(function: Callable[..., Any], bound: tuple[Any, ...], keys: 
     bound: what the function gets before the list. Raises TypeError or ValueError for what is no list of as many values,
     and what is a value but no Exception, such as the CancelledError of a task.
     """
-    values = function(*bound, keys.copy())
+    values = value = None
+    try:
+        values = function(*bound, keys.copy())
+        _check_values(function, values, len(keys))
+        for value in values:
+            if isinstance(value, BaseException) and not isinstance(value, Exception):
+                raise value
+        return [_own(one) for one in values]
+    finally:
+        del values, value  # the exceptions' tracebacks may keep this frame alive
+
+
+def _check_values(function: Callable[..., Any], values: Any, expected: int) -> None:
     is_array = isinstance(values, np.ndarray) and values.ndim > 0
     if not (is_array or isinstance(values, Sequence)) or isinstance(values, (str, bytes, bytearray, memoryview)):
         raise TypeError(
             f"{_name_of(function)} is batched: it must return a list with a value or an exception for each key of its "
             f"list, in order, got {type(values).__name__}"
         )
-    if len(values) != len(keys):
+    if len(values) != expected:
         raise ValueError(
-            f"{_name_of(function)} is batched: it must return a value or an exception for each of its {len(keys)} "
+            f"{_name_of(function)} is batched: it must return a value or an exception for each of its {expected} "
             f"keys, in order, got {len(values)}; none of them was stored"
         )
-    for value in values:
-        if isinstance(value, BaseException) and not isinstance(value, Exception):
-            raise value
-    return [_own(value) for value in values]
 
 
 def _own(value: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from statistics import median
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,7 +13,7 @@ Floats: TypeAlias = NDArray[np.float64]
 # Seconds of one stage by the bytes of what it returns, or the same for every item.
 Cost: TypeAlias = float | Callable[[float], float]
 
-_GROUPS = 8  # of equally many measurements, whose medians stand for them
+_GROUPS, _WIDEST = 8, 2  # of measurements, whose medians stand for them; how many times as large the last one may be
 _SHORTEST_S = 1e-6  # below that nothing is measured
 
 
@@ -37,20 +36,44 @@ def fit_line(nbytes: ArrayLike, seconds: ArrayLike) -> Line:
     """Return a line through most of the measurements, whatever a few of them say; it never falls, nor below zero.
 
     Of groups of measurements of about as many bytes the medians count, and of the slopes between any two of these
-    again the median (Sen, "Estimates of the regression coefficient based on Kendall's tau", Journal of the American
-    Statistical Association 63, 1968). nbytes, seconds: of each measurement, float (n,), n > 0.
+    again the median, in which those count more that are further apart and stand for more (Sievers, "Weighted rank
+    statistics for simple linear regression", Journal of the American Statistical Association 73, 1978). nbytes,
+    seconds: of each measurement, float (n,), n > 0.
     """
     x, y = np.asarray(nbytes, np.float64), np.asarray(seconds, np.float64)
-    order = np.argsort(x, kind="stable")
-    groups = np.array_split(order, max(1, min(_GROUPS, len(x) // 2)))
-    xs, ys = [float(np.median(x[group])) for group in groups], [float(np.median(y[group])) for group in groups]
-    points = list(zip(xs, ys, strict=True))
-    slopes = [(y1 - y0) / (x1 - x0) for (x0, y0), (x1, y1) in itertools.combinations(points, 2) if x1 > x0]
-    slope = max(0.0, median(slopes)) if slopes else 0.0
-    at_zero = median([y0 - slope * x0 for x0, y0 in points])
+    groups = _groups(x)
+    points = [(float(np.median(x[group])), float(np.median(y[group])), len(group)) for group in groups]
+    pairs = [(one, other) for one, other in itertools.combinations(points, 2) if other[0] > one[0]]
+    slopes = [(y1 - y0) / (x1 - x0) for (x0, y0, _), (x1, y1, _) in pairs]
+    slope = max(0.0, _median(slopes, [(x1 - x0) * min(n0, n1) for (x0, _, n0), (x1, _, n1) in pairs]))
+    counts = [count for *_, count in points]
+    at_zero = _median([y0 - slope * x0 for x0, y0, _ in points], counts)
     if at_zero >= 0:
         return Line(at_zero, slope)
-    return Line(0.0, median([y0 / x0 for x0, y0 in points if x0 > 0]))
+    return Line(0.0, _median([y0 / max(x0, 1.0) for x0, y0, _ in points], counts))
+
+
+def _groups(nbytes: Floats) -> list[Any]:
+    """Return the positions of measurements in groups, in the order of their bytes: an eighth of all, or those of up to
+    twice as many bytes.
+    """
+    order = np.argsort(nbytes, kind="stable")
+    most, groups, start = max(2, -(-len(order) // _GROUPS)), [], 0
+    for end in range(1, len(order) + 1):
+        is_last = end == len(order)
+        if is_last or end - start == most or nbytes[order[end]] > _WIDEST * nbytes[order[start]]:
+            groups.append(order[start:end])
+            start = end
+    return groups
+
+
+def _median(values: Sequence[float], weights: Sequence[float]) -> float:
+    """Return the weighted median, 0.0 of nothing."""
+    if not values:
+        return 0.0
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(np.asarray(weights, np.float64)[order])
+    return float(values[order[int(np.searchsorted(reached, reached[-1] / 2))]])
 
 
 class StageCost(NamedTuple):
@@ -106,7 +129,10 @@ def check_costs(cost: Any, stages: int) -> tuple[Callable[[float], float], ...] 
             f"cost must have one entry for each of the {stages} stages, seconds or a function from the bytes of what "
             f"it returns to seconds, got {cost!r:.80}"
         )
-    return tuple(_as_function(one) for one in cost)
+    functions = tuple(_as_function(one) for one in cost)
+    if not any(callable(one) or one for one in cost):
+        raise ValueError(f"cost must be more than 0 for one stage at least, or nothing is worth keeping, got {cost!r}")
+    return functions
 
 
 def _as_function(cost: Any) -> Callable[[float], float]:

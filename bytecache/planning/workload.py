@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,17 @@ from .cost_model import Floats
 from .knapsack import Stages, at_stage, pack, price_of
 from .overlap import pack_overlap
 
+_SPREAD, _GOLDEN = 0.1, (5**0.5 - 1) / 2
 _LEAST_WEIGHT = 0.01  # of what does not limit: if there is room, it is worth saving too
+
+
+def apart(lot: Any) -> Any:
+    """Return by what to multiply the savings of an item, to tell it apart from others that are like it.
+
+    lot: of each item, at random from 0 to 1, a number or an array. Of equal items none would be worth the price, or
+    all; so those go first that draw more.
+    """
+    return 1.0 + _SPREAD * (lot - 0.5)
 
 
 class Concurrency(NamedTuple):
@@ -114,29 +124,35 @@ class Workload:
         return float(self.sizes[:, stage].sum()) * self.scale
 
     def prices(self, budget: float) -> Prices:
-        """Return by what is decided where an item is kept, if so many bytes are there for all items."""
-        cpu, wait = self._weights(budget / self.scale)
-        savings = cpu * self._cpu_saved + wait * self._wait_saved
-        return Prices(cpu, wait, price_of(self.sizes, savings, budget / self.scale))
+        """Return by what is decided where an item is kept, if so many bytes are there for all items, told apart."""
+        sizes = self._sizes_up_to(budget)
+        cpu, wait = self._weights(sizes, budget / self.scale)
+        lots = np.arange(len(sizes)) * _GOLDEN % 1.0  # spread evenly
+        savings = (cpu * self._cpu_saved + wait * self._wait_saved) * apart(lots)[:, None]
+        return Prices(cpu, wait, price_of(sizes, savings, budget / self.scale))
 
     def best(self, budget: float) -> Best:
         """Return the best packing of a budget in bytes."""
-        share = budget / self.scale
+        share, sizes = budget / self.scale, self._sizes_up_to(budget)
         processors, reads, overlapped = self.concurrency
         if overlapped:
             cpu, wait = np.maximum(self.cpu, 0.0), np.maximum(self.wait, 0.0)
-            packed = pack_overlap(self.sizes, cpu, wait, share, processors=processors, reads_in_flight=reads)
+            packed = pack_overlap(sizes, cpu, wait, share, processors=processors, reads_in_flight=reads)
             prices = Prices(packed.weight, 1 - packed.weight, packed.packing.price)
             return Best(packed.packing.stage, prices, packed.bound_s * self.scale, packed.limit)
-        weights = self._weights(share)
-        packing = pack(self.sizes, weights[0] * self._cpu_saved + weights[1] * self._wait_saved, share)
+        weights = self._weights(sizes, share)
+        packing = pack(sizes, weights[0] * self._cpu_saved + weights[1] * self._wait_saved, share)
         return Best(packing.stage, Prices(*weights, packing.price), self.epoch_s() - packing.bound * self.scale, "both")
 
-    def _weights(self, share: float) -> tuple[float, float]:
+    def _sizes_up_to(self, budget: float) -> Floats:
+        """Return the bytes after each stage, inf where an item alone exceeds the budget."""
+        return np.where(self.sizes <= budget, self.sizes, np.inf)
+
+    def _weights(self, sizes: Floats, share: float) -> tuple[float, float]:
         processors, reads, overlapped = self.concurrency
         if not overlapped:
             return 1 / processors, 1 / reads
-        packed = pack_overlap(self.sizes, self.cpu, self.wait, share, processors=processors, reads_in_flight=reads)
+        packed = pack_overlap(sizes, self.cpu, self.wait, share, processors=processors, reads_in_flight=reads)
         weight = min(max(packed.weight, _LEAST_WEIGHT), 1 - _LEAST_WEIGHT)
         return weight, 1 - weight
 

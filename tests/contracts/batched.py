@@ -38,11 +38,12 @@ def batched(decorate: Any, value: Callable[[Any], Any] = text, **options: Any) -
     return read, calls
 
 
-def outcome(value: Callable[[Any], Any], key: Any) -> Any:
+def outcome(value: Callable[[Any], Any], key: Any, keep: bool = False) -> Any:
+    """Return the value, or the exception that was raised, with its traceback if that is to be kept."""
     try:
         return value(key)
     except Exception as exc:
-        return exc.with_traceback(None)
+        return exc if keep else exc.with_traceback(None)
 
 
 def bad(key: Any) -> bytes:
@@ -215,7 +216,7 @@ class BatchedContract:
         f.map("ab", return_exceptions=True)
         assert [one() for one in alive] == [None, None]
 
-    @pytest.mark.parametrize("how", ["value", "raised"])
+    @pytest.mark.parametrize("how", ["value", "value with a traceback", "raised"])
     def test_exceptions_leave_no_cycle(self, decorate: Any, plain_gc: None, how: str) -> None:
         """When the caller drops an exception, the locals of the function die at once."""
 
@@ -230,7 +231,7 @@ class BatchedContract:
             alive.append(weakref.ref(local))
             if how == "raised":
                 raise LookupError(keys)
-            return [outcome(bad, key) for key in keys]
+            return [outcome(bad, key, keep=how != "value") for key in keys]
 
         def call() -> None:
             for attempt in (lambda: f.map(["bad", "worse bad"]), lambda: f("bad")):

@@ -42,7 +42,7 @@ STORE_WRITE_MODULES = {
 
 def check_function(function: Any) -> None:
     """Raise what the decorators raise for what they do not decorate."""
-    wrapping._check_function(function)
+    wrapping.check_function(function)
 
 
 def cache_of(cached: Any) -> Any:

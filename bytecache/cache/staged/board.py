@@ -7,7 +7,7 @@ from hashlib import blake2b
 from ...stores.base import MISSING, Partition
 from .measurements import Measurements
 
-_FIRST, _GROWTH = 16, 4  # items after which a process tells what it has measured, and how many times as many next
+_FIRST, _GROWTH = 4, 4  # items after which a process tells what it has measured, and how many times as many next
 
 
 class Board:

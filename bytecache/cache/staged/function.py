@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from typing import Any
+from weakref import WeakMethod
 
 from ...keys.call_key import make_key
 from ...keys.encoding import make_digests
@@ -18,6 +19,7 @@ from ...planning.workload import saved_seconds
 from ...stores.base import MISSING, Store
 from ...stores.memory import FillOncePartition
 from ...stores.values import sizeof
+from ...system.arguments import check_threads
 from ..cached_object import make_uncached
 from ..hit_path import make_wrapper
 from ..methods import METHODS, CacheMethods
@@ -27,9 +29,10 @@ from .board import Board
 from .chain import Chain
 from .measurements import Measurements
 from .partition import StagedMemoryPartition, StagedPartition, StagedStorePartition
-from .pipeline import Pipeline
+from .pipeline import READ_THREADS, Pipeline
 from .placement import Placement
 from .residents import Residents
+from .seen import Seen
 
 
 class StagedCall(functools.partial[Any]):
@@ -78,7 +81,9 @@ class StagedMethods(CacheMethods):
     check_costs. version: as of fill_once.
     """
 
-    __slots__ = ("_measured", "_partition", "_placement", "call", "chain", "uncached")
+    __slots__ = (
+        "__weakref__", "_batched", "_measured", "_partition", "_pipeline", "_placement", "call", "chain", "uncached",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -90,7 +95,8 @@ class StagedMethods(CacheMethods):
         cost: Any,
         version: str | int | None,
     ) -> None:
-        self.chain = chain = Chain(stages, batched)
+        chain = self.chain = Chain(stages, batched)
+        self._batched = batched
         self._measured = Measurements(len(stages), check_costs(cost, len(stages)))
         exchange: Callable[[Measurements], None] | None = None
         key_of: Callable[[Any], Hashable] = _key_in_memory
@@ -103,15 +109,58 @@ class StagedMethods(CacheMethods):
             names = [*(f"{name}: {stage}" for stage in chain.names), f"{name}: costs"]
             *levels, board = [store.partition(_part_of(identity, n), name, None) for n, name in enumerate(names)]
             self._partition, exchange = StagedStorePartition(levels, store), Board(board).exchange
-        self._placement = Placement(self._measured, items, self._partition.usage, exchange)
+        seen = Seen()
+        self._placement = Placement(
+            self._measured,
+            items,
+            self._partition.usage,
+            self._partition.makes_room,
+            seen if store is None else None,
+            exchange,
+        )
         choose = partial(self._placement.choose, has_room=self._partition.has_room)
-        pipeline = Pipeline(stages, batched, key_of, self._partition.levels, self._measured, choose)
-        pipeline.__qualname__ = chain.__qualname__
-        cache = ReadThrough(pipeline, self._partition, batched=True)
+        self._pipeline = Pipeline(stages, batched, key_of, self._partition.levels, self._measured, seen, choose)
+        self._pipeline.__qualname__ = chain.__qualname__
+        cache = ReadThrough(self._pipeline, self._partition, batched=True)
+        cache.advice.items = items or 0
+        cache.follow_after_fork = WeakMethod(self._after_fork_in_child)
         super().__init__(cache, key_of, cache.miss, False, views=store is not None)
         self.uncached = make_uncached(chain, chain.__module__, chain.__qualname__, make_wrapper, batched)
         make_call = _memory_call if store is None else _store_call
         self.call = make_call(self._partition.last, key_of, cache.miss)
+        self.call.__qualname__ = chain.__qualname__
+
+    def _after_fork_in_child(self) -> None:
+        self._placement.after_fork_in_child()
+
+    def map(
+        self, keys: Iterable[Any], threads: int | None = None, *, return_exceptions: bool = False, copy: bool = True
+    ) -> list[Any]:
+        """Return ``load(key)`` for each of `keys`, in order, see CachedFunction.
+
+        threads: on how many at most the stages run, of which as many compute as there are processors.
+        """
+        most = check_threads(threads, self._pipeline.most)
+        with self._pipeline.limited(most):
+            return super().map(keys, most, return_exceptions=return_exceptions, copy=copy)
+
+    def warm(
+        self,
+        keys: Iterable[Any],
+        threads: int | None = None,
+        *,
+        batch_size: int | None = None,
+        progress: bool = False,
+    ) -> CacheStats:
+        """Read `keys` ahead, see CachedFunction; threads is as for map, if the first stage is not batched."""
+        if batch_size is not None and not self._batched:
+            raise TypeError("batch_size is for functions with batched=True, which take several keys")
+        if self._batched:
+            super().warm(keys, threads, batch_size=batch_size, progress=progress)
+        else:
+            with self._pipeline.limited(check_threads(threads, READ_THREADS)):
+                super().warm(keys, 1, progress=progress)
+        return self.cache_stats()
 
     def cache_stats(self, scope: str = "process") -> CacheStats:
         """Return all counters, see CacheStats; `stages` has those of each stage."""

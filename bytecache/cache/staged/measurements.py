@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from time import perf_counter, thread_time
 from typing import Any
@@ -27,8 +26,7 @@ _MOSTLY = 0.5
 class Measurements:
     """Sizes and seconds of items that ran through all stages, and of the last runs of each stage.
 
-    costs: what each stage costs by the bytes it returns, if that is given and not to be measured. Safe for threads:
-    appends need no lock, and a run that is lost changes nothing.
+    costs: what each stage costs by the bytes it returns, if that is given and not to be measured. Safe for threads.
     """
 
     def __init__(self, stages: int, costs: Sequence[Any] | None) -> None:
@@ -38,50 +36,56 @@ class Measurements:
         self._seconds: list[tuple[Sequence[float], Sequence[float], Sequence[float]]] = []
         self._random = random.Random(0)
         self._recent: list[deque[tuple[float, float, float]]] = [deque(maxlen=_RECENT) for _ in range(stages)]
-        self._lock = threading.RLock()  # guards the sums
+        self._lock = threading.RLock()  # guards the sums and the items
         self.cpu_s, self.wait_s = [0.0] * stages, [0.0] * stages
         self._cold = [True] * stages  # whether a stage has not run yet: its first run opens connections, imports, ...
         self._running: list[dict[int, bool]] = [{} for _ in range(stages)]  # by thread
         self._at_a_time: list[deque[int]] = [deque(maxlen=_RECENT) for _ in range(stages)]
         self._while_reading: deque[bool] = deque(maxlen=_RECENT)
 
-    @contextmanager
-    def timed(self, stage: int) -> Iterator[list[float]]:
-        """Measure a run of a stage, for one item or several: a list that at the end has its CPU seconds and those of
-        waiting.
+    def call(self, stage: int, function: Callable[[Any], Any], argument: Any) -> tuple[Any, float, float]:
+        """Return what ``function(argument)`` returns, and the seconds of CPU time and of waiting that it took.
+
+        It is a run of the stage, for one item or several.
         """
         running, me = self._running[stage], threading.get_ident()
         running[me] = True
         self._at_a_time[stage].append(len(running))
         if stage:
             self._while_reading.append(bool(self._running[0]))
-        seconds: list[float] = []
-        cpu, started = thread_time(), perf_counter()
+        cpu_s, started = thread_time(), perf_counter()
         try:
-            yield seconds
+            value = function(argument)
         finally:
-            wall, cpu = perf_counter() - started, thread_time() - cpu
-            seconds[:] = cpu, max(0.0, wall - cpu)
+            wall_s, cpu_s = perf_counter() - started, thread_time() - cpu_s
+            wait_s = max(0.0, wall_s - cpu_s)
             running.pop(me, None)
             with self._lock:
-                self.cpu_s[stage] += seconds[0]
-                self.wait_s[stage] += seconds[1]
+                self.cpu_s[stage] += cpu_s
+                self.wait_s[stage] += wait_s
+        return value, cpu_s, wait_s
 
-    def note_run(self, stage: int, nbytes: float, cpu_s: float, wait_s: float) -> None:
-        """Take note of one item's run of a stage. nbytes: of what it took in and returned."""
-        if self._cold[stage]:
-            self._cold[stage] = False
-        else:
-            self._recent[stage].append((nbytes, cpu_s, wait_s))
+    def note(self, at: int, sizes: Sequence[float], cpu_s: Sequence[float], wait_s: Sequence[float]) -> None:
+        """Take note of an item that has run through all stages after `at`, or from the first one if that is -1.
 
-    def note_item(self, sizes: Sequence[float], cpu_s: Sequence[float], wait_s: Sequence[float]) -> None:
-        """Take note of an item that ran through all stages: the bytes and seconds of each."""
+        sizes: the bytes after `at` and each later stage; cpu_s, wait_s: the seconds of each stage that ran.
+        """
+        before, after = (0.0, sizes) if at < 0 else (sizes[0], sizes[1:])
+        for stage, (size, cpu, wait) in enumerate(zip(after, cpu_s, wait_s, strict=True), at + 1):
+            if self._cold[stage]:
+                self._cold[stage] = False
+            else:
+                self._recent[stage].append((before + size, cpu, wait))
+            before = size
+        if at < 0:
+            with self._lock:
+                self._add_item_locked(tuple(sizes), tuple(cpu_s), tuple(wait_s))
+
+    def _add_item_locked(self, sizes: Sequence[float], cpu_s: Sequence[float], wait_s: Sequence[float]) -> None:
         self.items += 1
-        if self.items == 1:  # as cold as its stages
-            self._seconds.append((sizes, cpu_s, wait_s))
-        elif len(self._seconds) < _FITTED:
-            if self.items == 2:
-                self._seconds.clear()
+        if self.items == 2:  # the first one was as cold as its stages
+            self._seconds.clear()
+        if len(self._seconds) < _FITTED:
             self._seconds.append((sizes, cpu_s, wait_s))
         if len(self._sizes) < _SAMPLE:
             self._sizes.append(sizes)
@@ -92,13 +96,17 @@ class Measurements:
 
     def sizes(self) -> Floats:
         """Return the bytes after each stage of a sample of the items, float (n, stages)."""
-        return np.array(self._sizes, np.float64).reshape(-1, self.stages)
+        with self._lock:
+            sizes = self._sizes.copy()
+        return np.array(sizes, np.float64).reshape(-1, self.stages)
 
     def costs(self) -> Costs:
         """Return what each stage costs now; call it once there is an item."""
         if self._given is not None:
             return Costs(given=self._given)
-        sizes, cpu, wait = (np.array(column, np.float64) for column in zip(*self._seconds.copy(), strict=True))
+        with self._lock:
+            seconds = self._seconds.copy()
+        sizes, cpu, wait = (np.array(column, np.float64) for column in zip(*seconds, strict=True))
         fitted = fit_costs(sizes, cpu, wait)
         recent = [list(runs) for runs in self._recent]
         return Costs(
@@ -116,14 +124,21 @@ class Measurements:
 
     def export(self) -> Floats:
         """Return what others are to know, float (n, 3, stages)."""
-        return np.array(self._seconds[-_TOLD:], np.float64).reshape(-1, 3, self.stages)
+        with self._lock:
+            seconds = self._seconds[-_TOLD:]
+        return np.array(seconds, np.float64).reshape(-1, 3, self.stages)
 
     def adopt(self, told: Floats, items: int) -> None:
         """Take over what another process has exported, which has seen `items` items."""
-        self._seconds[:0] = [(sizes, cpu_s, wait_s) for sizes, cpu_s, wait_s in told.tolist()]
-        self._sizes[:0] = [item[0] for item in told.tolist()]
-        self.items += items
-        self._cold = [False] * self.stages
+        with self._lock:
+            self._seconds[:0] = [(sizes, cpu_s, wait_s) for sizes, cpu_s, wait_s in told.tolist()]
+            self._sizes[:0] = [item[0] for item in told.tolist()]
+            self.items += items
+
+    def after_fork_in_child(self) -> None:
+        """Take a lock that no thread has; those that ran a stage are not here."""
+        self._lock = threading.RLock()
+        self._running = [{} for _ in self._running]
 
 
 class Costs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ...stores.base import Counters, Counts, Lease, Partition, PutResult, Snapshot, Store
+from ...stores.base import MISSING, Counters, Counts, Lease, Partition, PutResult, Snapshot, Store
 from ...stores.memory import FillOncePartition
 from .pipeline import Run
 from .residents import Kept, Residents
@@ -31,8 +31,11 @@ class Usage(NamedTuple):
 class StagedPartition(Partition):
     """A partition for each stage, of which the last one answers look-ups. What is put is a Run.
 
-    A call that goes on from a value of an earlier stage is a hit.
+    A call that goes on from a value of an earlier stage is a hit. makes_room: whether what is worth less makes room for
+    what is worth more.
     """
+
+    makes_room = False
 
     def __init__(self, levels: Sequence[Partition]) -> None:
         self.levels, self.last = levels, levels[-1]
@@ -97,7 +100,7 @@ class StagedPartition(Partition):
         for stage, level in enumerate(self.levels):
             moved = [n for n, (_, run) in enumerate(runs) if run.stage == stage > run.at]
             if moved:
-                put = self.put_level(level, [runs[n] for n in moved], generations[stage])
+                put = self.put_level(stage, [runs[n] for n in moved], generations)
                 for n, result in zip(moved, put, strict=True):
                     results[n] = self._result(level, runs[n][1], result)
         return results
@@ -107,16 +110,21 @@ class StagedPartition(Partition):
             return result
         return PutResult(run.value, result.stored)
 
-    def put_level(self, level: Partition, runs: list[tuple[Any, Run]], generation: int) -> list[PutResult | Exception]:
-        """Store what is kept after one stage, and remove what it replaces."""
-        results = level.put_many([(key, run.kept) for key, run in runs], generation)
+    def put_level(
+        self, stage: int, runs: list[tuple[Any, Run]], generations: Sequence[int]
+    ) -> list[PutResult | Exception]:
+        """Store what is kept after one stage, and remove what it replaces. generations: of the levels."""
+        results = self.levels[stage].put_many([(key, run.kept) for key, run in runs], generations[stage])
         for (key, run), result in zip(runs, results, strict=True):
             if run.at >= 0 and not isinstance(result, Exception) and result.stored:
                 self.levels[run.at].discard(key)
         return results
 
-    def has_room(self, nbytes: float, freed: float, rule: Rule) -> bool:
-        """Return whether a value of so many bytes fits. freed: those of the one that it replaces."""
+    def has_room(self, nbytes: float, freed: float, density: float, rule: Rule) -> bool:
+        """Return whether a value of so many bytes fits that saves so many seconds per byte by this rule.
+
+        freed: the bytes of the value that it replaces.
+        """
         raise NotImplementedError
 
     @property
@@ -176,7 +184,7 @@ class StagedStorePartition(StagedPartition):
         super().__init__(levels)
         self._store = store
 
-    def has_room(self, nbytes: float, freed: float, rule: Rule) -> bool:
+    def has_room(self, nbytes: float, freed: float, density: float, rule: Rule) -> bool:
         return nbytes <= self.left
 
     @property
@@ -188,6 +196,7 @@ class StagedStorePartition(StagedPartition):
 class StagedMemoryPartition(StagedPartition):
     """The same in this process's memory: what is replaced gives its room back, and what is worth least makes room."""
 
+    makes_room = True
     levels: Sequence[FillOncePartition]
     last: FillOncePartition
 
@@ -195,34 +204,43 @@ class StagedMemoryPartition(StagedPartition):
         super().__init__(levels)
         self._residents = residents
 
-    def has_room(self, nbytes: float, freed: float, rule: Rule) -> bool:
-        return self._residents.has_room(nbytes - freed, rule)
+    def has_room(self, nbytes: float, freed: float, density: float, rule: Rule) -> bool:
+        return self._residents.has_room(nbytes - freed, density, rule)
 
     @property
     def left(self) -> float:
         return self.levels[0].room
 
-    def put_level(self, level: Partition, runs: list[tuple[Any, Run]], generation: int) -> list[PutResult | Exception]:
+    def put_level(
+        self, stage: int, runs: list[tuple[Any, Run]], generations: Sequence[int]
+    ) -> list[PutResult | Exception]:
         results: list[PutResult | Exception] = []
         try:
             for key, run in runs:
-                results.append(self._put_one(level, key, run, generation))
+                results.append(self._put_one(key, run, generations))
             return results.copy()
         finally:
             results.clear()  # an exception's traceback keeps this frame alive
 
-    def _put_one(self, level: Partition, key: Hashable, run: Run, generation: int) -> PutResult | Exception:
-        sizes, before = self._residents.sizes_of(key), run.sizes[0] if run.at >= 0 else 0.0
-        self._residents.make_room(run.sizes[run.stage - max(run.at, 0)] - before, keep=key)
+    def _put_one(self, key: Hashable, run: Run, generations: Sequence[int]) -> PutResult | Exception:
+        first = max(run.at, 0)
+        sizes = self._residents.sizes_of(key) or [*run.sizes[:1] * first, *run.sizes]
+        before, replaced = self.levels[run.at].entries.get(key, MISSING) if run.at >= 0 else MISSING, False
+        grown = run.sizes[run.stage - first] - (run.sizes[0] if run.at >= 0 else 0.0)
+        self._residents.make_room(grown, keep=key)
         if run.at >= 0:
-            self.levels[run.at].discard(key)
-            self._residents.forget(key)
+            replaced = self.levels[run.at].discard(key)
         try:
-            result = level.put(key, run.kept, generation)
+            result = self.levels[run.stage].put(key, run.kept, generations[run.stage])
         except Exception as exc:
+            self._residents.forget(key)
             return exc
+        if replaced and not result.stored:  # others were faster to take the room
+            result = PutResult(run.kept, self.levels[run.at].put(key, before, generations[run.at]).stored)
         if result.stored:
-            self._residents.note(key, run.sizes if sizes is None else sizes)
+            self._residents.note(key, sizes)
+        elif replaced:
+            self._residents.forget(key)
         return result
 
     def kept(self) -> Kept:

@@ -2,42 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from functools import partial
+import sys
+import threading
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from ...stores.base import MISSING, Partition
-from ...stores.values import make_read_only, sizeof
+from ...stores.values import check_reusable, make_read_only, sizeof
 from ...system.threads import cpu_count, run_on_threads
 from ..batched_function import call_with_batch
 from .measurements import Measurements
+from .seen import Seen, lot_of
 
 READ_THREADS = min(32, cpu_count() + 4)  # reading waits more than it computes
-Choose = Callable[[Sequence[float], int], int]
+Choose = Callable[[Sequence[float], int, int], int]
 
 
 class Run:
     """What a run for one key has brought, for the partition to store.
 
-    value: of the last stage. at: the stage after which the key had a value before, -1 if none. sizes: the bytes after
-    each stage from there on, or from the first. stage, kept: after which stage the key is to be kept, and the value.
+    value: of the last stage that ran. at: the stage after which the key had a value before, -1 if none. sizes: the
+    bytes after each stage from there on, or from the first; cpu_s, wait_s: what each stage that ran has taken. stage,
+    kept: after which stage the key is to be kept, and the value. lot: of the key, see lot_of.
     """
 
-    __slots__ = ("at", "kept", "sizes", "stage", "value")
+    __slots__ = ("at", "cpu_s", "kept", "lot", "sizes", "stage", "value", "wait_s")
 
     def __init__(self, at: int, value: Any) -> None:
-        self.at = self.stage = at
+        self.at, self.stage, self.lot = at, at, 0
         self.value = self.kept = value
         self.sizes: list[float] = [] if at < 0 else [sizeof(value)]
+        self.cpu_s: list[float] = []
+        self.wait_s: list[float] = []
+
+    @property
+    def next(self) -> int:
+        """The stage that is to run next."""
+        return max(self.at, 0) + len(self.sizes)
+
+    def add(self, value: Any, cpu_s: float, wait_s: float) -> None:
+        """Take what the next stage has returned; raise TypeError if it can be used only once, as it may be kept."""
+        check_reusable(value)
+        self.value = value
+        self.sizes.append(sizeof(value))
+        self.cpu_s.append(cpu_s)
+        self.wait_s.append(wait_s)
 
 
 class Pipeline:
     """Runs stages for many keys, as a batched function whose values are of the type Run. Safe for threads.
 
     stages: functions of one argument, each of which takes what the one before returns; batched: whether the first takes
-    a list of keys. levels: what is kept after each stage; its last partition is not asked, that was done before.
-    choose: from sizes and stage as in Run to the stage after which the item is to be kept. Arrays become read-only
-    before the next stage gets them, since they may be kept.
+    a list of keys. levels: what is kept after each stage; its last partition is not asked, that was done before. seen:
+    takes note of what is read. choose: from sizes, stage and lot as in Run to the stage after which the item is to be
+    kept. Arrays become read-only before the next stage gets them, since they may be kept.
     """
 
     __qualname__: str
@@ -49,22 +68,43 @@ class Pipeline:
         key_of: Callable[[Any], Hashable],
         levels: Sequence[Partition],
         measured: Measurements,
+        seen: Seen,
         choose: Choose,
     ) -> None:
         self._stages, self._batched, self._key_of = stages, batched, key_of
-        self._levels, self._measured, self._choose = levels, measured, choose
+        self._levels, self._measured, self._seen, self._choose = levels, measured, seen, choose
+        self._of_thread = threading.local()
+
+    @property
+    def most(self) -> int:
+        """On how many threads at most the calls that this thread makes run stages."""
+        return getattr(self._of_thread, "most", READ_THREADS)
+
+    @contextmanager
+    def limited(self, threads: int) -> Iterator[None]:
+        """Have the calls that this thread makes in the block run stages on so many threads at most."""
+        before, self._of_thread.most = self.most, threads
+        try:
+            yield
+        finally:
+            self._of_thread.most = before
 
     def __call__(self, keys: list[Any]) -> list[Any]:
         """Return the Run of each key, or the exception that one of its stages has raised."""
         results: list[Any] = [MISSING] * len(keys)
-        seconds: list[tuple[list[float], list[float]]] = [([], []) for _ in keys]  # of CPU time and of waiting
         try:
             cache_keys = [self._key_of(key) for key in keys]
             self._find(results, cache_keys)
-            self._read(results, keys, seconds)
-            going_on = [n for n, run in enumerate(results) if isinstance(run, Run)]
-            work = partial(self._finish, results, seconds)
-            run_on_threads(work, going_on, min(cpu_count(), max(1, len(going_on))))
+            unread = [n for n, run in enumerate(results) if run is MISSING]
+            for n in unread:
+                results[n] = Run(-1, keys[n])
+            for run, key in zip(results, cache_keys, strict=True):
+                run.lot = lot_of(key)
+                if run.at < 0:
+                    self._seen.add(run.lot)
+            if unread and self._batched:
+                self._read_batch(results, unread)
+            self._finish_all(results, 0 if self._batched else len(unread))
             return results.copy()
         finally:
             results.clear()  # the exceptions' tracebacks keep this frame alive
@@ -73,94 +113,98 @@ class Pipeline:
         """Replace each MISSING for whose key a stage has a value, the last ones first."""
         for stage in range(len(self._stages) - 2, -1, -1):
             missing = [n for n, run in enumerate(results) if run is MISSING]
-            values = self._levels[stage].get_many([cache_keys[n] for n in missing], copy=False) if missing else []
+            values = self._levels[stage].get_many([cache_keys[n] for n in missing]) if missing else []
             for n, value in zip(missing, values, strict=True):
                 if value is not MISSING:
                     results[n] = Run(stage, value)
 
-    def _read(self, results: list[Any], keys: list[Any], seconds: list[tuple[list[float], list[float]]]) -> None:
-        """Run the first stage for each MISSING."""
-        missing = [n for n, run in enumerate(results) if run is MISSING]
-        if not missing:
-            return
-        self._levels[0].counters.miss(len(missing))
-        if self._batched:
-            self._read_batch(results, keys, seconds, missing)
-            return
+    def _read_batch(self, results: list[Any], unread: list[int]) -> None:
+        """Run the first stage once for all these."""
+        keys = [results[n].value for n in unread]
 
-        def read(n: int) -> None:
-            results[n] = self._run(0, keys[n], seconds[n])
+        def read(keys: list[Any]) -> list[Any]:
+            return call_with_batch(self._stages[0], (), keys)
 
-        run_on_threads(read, missing, min(READ_THREADS, len(missing)))
-
-    def _read_batch(
-        self, results: list[Any], keys: list[Any], seconds: list[tuple[list[float], list[float]]], missing: list[int]
-    ) -> None:
         values: list[Any] = []
+        errors, counted = len(unread), self._levels[0].counters if len(self._stages) > 1 else None
+        if counted is not None:
+            counted.miss(len(unread))
         try:
-            with self._measured.timed(0) as took:
-                try:
-                    values += call_with_batch(self._stages[0], (), [keys[n] for n in missing])
-                except Exception as exc:
-                    values += [exc] * len(missing)
-            errors = sum(isinstance(value, Exception) for value in values)
-            self._levels[0].counters.load(sum(took), errors)
-            for n, value in zip(missing, values, strict=True):
-                results[n] = value if isinstance(value, Exception) else self._begun(value)
-                for column, total in zip(seconds[n], took, strict=True):
-                    column.append(total / len(missing))
+            cpu_s = wait_s = 0.0
+            try:
+                values, cpu_s, wait_s = self._measured.call(0, read, keys)
+            except Exception as exc:
+                values = [exc] * len(unread)
+            for position, n in enumerate(unread):
+                results[n] = self._begun(results[n], values[position], cpu_s / len(unread), wait_s / len(unread))
+            errors = sum(isinstance(results[n], Exception) for n in unread)
         finally:
             values.clear()
+            if counted is not None:
+                counted.load(0.0, errors)
 
-    def _begun(self, value: Any) -> Run:
-        run = Run(-1, value)
-        run.sizes.append(sizeof(value))
+    def _begun(self, run: Run, value: Any, cpu_s: float, wait_s: float) -> Any:
+        if isinstance(value, Exception):
+            return value
+        try:
+            run.add(value, cpu_s, wait_s)
+        except TypeError as exc:
+            return exc
         return run
 
-    def _run(self, stage: int, argument: Any, seconds: tuple[list[float], list[float]]) -> Any:
-        """Run one stage for one item; return a Run after the first stage, and a value after the others."""
-        error = 1
-        try:
-            with self._measured.timed(stage) as took:
-                value = self._stages[stage](argument)
-            error = 0
-        except Exception as exc:
-            return exc
-        finally:
-            if stage < len(self._stages) - 1:  # the runs of the last one are counted as the calls' misses
-                self._levels[stage].counters.load(sum(took), error)
-            for column, total in zip(seconds, took, strict=True):
-                column.append(total)
-        return self._begun(value) if stage == 0 else value
+    def _finish_all(self, results: list[Any], unread: int) -> None:
+        """Run the stages that are left, for each Run. unread: how many of these have to be read, each by itself.
 
-    def _finish(
-        self,
-        results: list[Any],
-        seconds: list[tuple[list[float], list[float]]],
-        n: int,
-    ) -> None:
+        While some threads read, as many as there are processors compute.
+        """
+        runs = [n for n, run in enumerate(results) if isinstance(run, Run)]
+        computing = processors()
+        threads = min(self.most, len(runs), max(unread, computing))
+        slot = threading.Semaphore(computing) if threads > computing else nullcontext()
+
+        def work(n: int) -> None:
+            try:
+                if not results[n].next:
+                    self._run(results[n])
+                with slot:
+                    self._finish(results[n])
+            except Exception as exc:
+                results[n] = exc
+
+        if threads > 1:
+            run_on_threads(work, runs, threads)
+        else:
+            for n in runs:
+                work(n)
+
+    def _run(self, run: Run) -> None:
+        """Run the next stage for one item, and count it: a run of the last one is counted as the call's miss."""
+        stage = run.next
+        if stage == len(self._stages) - 1:
+            return run.add(*self._measured.call(stage, self._stages[stage], run.value))
+        counters, failed = self._levels[stage].counters, True
+        counters.miss()
+        try:
+            run.add(*self._measured.call(stage, self._stages[stage], run.value))
+            failed = False
+        finally:
+            if failed:
+                counters.load(0.0, 1)
+
+    def _finish(self, run: Run) -> None:
         """Run the stages that are left for one item, and choose after which one it is kept."""
-        run, last = results[n], len(self._stages) - 1
-        values = [run.value]
-        for stage in range(max(run.at, 0) + 1, last + 1):
+        values = [run.value] if run.sizes else []
+        while run.next < len(self._stages):
             make_read_only(run.value)
-            if stage < last:
-                self._levels[stage].counters.miss()
-            value = self._run(stage, run.value, seconds[n])
-            if isinstance(value, Exception):
-                results[n] = value
-                return
-            run.value = value
-            values.append(value)
-            run.sizes.append(sizeof(value))
-        self._note(run, *seconds[n])
-        run.stage = self._choose(run.sizes, run.at)
+            self._run(run)
+            values.append(run.value)
+        self._measured.note(run.at, run.sizes, run.cpu_s, run.wait_s)
+        run.stage = self._choose(run.sizes, run.at, run.lot)
         run.kept = values[run.stage - max(run.at, 0)] if run.stage > run.at else None
 
-    def _note(self, run: Run, cpu_s: list[float], wait_s: list[float]) -> None:
-        before = run.sizes[:-1] if run.at >= 0 else [0.0, *run.sizes[:-1]]
-        after, first = (run.sizes[1:], run.at + 1) if run.at >= 0 else (run.sizes, 0)
-        for k, (taken, returned, cpu, wait) in enumerate(zip(before, after, cpu_s, wait_s, strict=True), first):
-            self._measured.note_run(k, taken + returned, cpu, wait)
-        if run.at < 0:
-            self._measured.note_item(tuple(run.sizes), tuple(cpu_s), tuple(wait_s))
+
+def processors() -> int:
+    """Return how many stages this process is to compute at a time: in a worker of a DataLoader, its share."""
+    torch = sys.modules.get("torch.utils.data")
+    worker = None if torch is None else torch.get_worker_info()
+    return cpu_count() if worker is None else max(1, cpu_count() // worker.num_workers)

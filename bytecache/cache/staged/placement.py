@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 
+from ...planning.cost_model import Floats
 from ...planning.workload import Workload
 from .measurements import Costs, Measurements
 from .partition import Usage
 from .rule import HasRoom, Rule
+from .seen import Seen
 
-_MOST_RUNS = 64  # after which the rule is made anew; before, each time there are twice as many
+# After so many runs, or this share of the items, the rule is made anew; before, each time there are twice as many.
+_MOST_RUNS, _SHARE_OF_RUNS = 16, 1 / 64
 _LEFT_OVER = 0.005  # of the budget: less than that is not worth a lower price
 _FEWEST_TO_COME, _SHARE_TO_COME = 16, 1 / 64  # items: for fewer the price would be an accident
-_FEWEST_AGAIN, _SHARE_AGAIN = 8, 1 / 64  # runs of known items that show that an epoch has ended, and as a share of all
+_SURE, _LEAST = 2.0, 0.1  # standard errors of the bytes still to come, and the least share of a budget to count on
+_FEWEST_AGAIN, _SHARE_AGAIN = 8, 1 / 64  # calls for known items that show that an epoch has ended, and their share
 
 
 class Placement:
@@ -21,8 +26,13 @@ class Placement:
 
     An item moves to the last stage whose step on its hull saves at least the price (see planning.knapsack). While items
     come for the first time, the price is that at which those that are still to come take what is left of the budget;
-    later that of the whole budget. items: how many there are; None: as many as have come when some come again. usage:
-    returns what the cache has done. exchange: tells other processes what was measured, and asks what they have.
+    later that of the whole budget. If what is worth less makes room, it is the lower one of both in the first epoch, as
+    too much is no harm. But more than the densest stage of an item is kept only if the others surely need no room for
+    theirs, since what makes room is missing until it comes again.
+
+    items: how many there are; None: as many as have come when some come again. usage: returns what the cache has done.
+    makes_room: see StagedPartition. seen: the items that were read, if all are by this process. exchange: tells other
+    processes what was measured, and asks what they have.
     """
 
     def __init__(
@@ -30,49 +40,87 @@ class Placement:
         measured: Measurements,
         items: int | None,
         usage: Callable[[], Usage],
+        makes_room: bool = False,
+        seen: Seen | None = None,
         exchange: Callable[[Measurements], None] | None = None,
     ) -> None:
-        self._measured, self._usage, self.items, self._exchange = measured, usage, items, exchange
+        self._measured, self._usage, self._seen, self._exchange = measured, usage, seen, exchange
+        self._makes_room = makes_room
+        self.items, self._is_given = items, items is not None
         self.rule: Rule | None = None
-        self._next, self._looking = 1, threading.Lock()  # one thread makes the rule at a time, and none waits for it
+        self._runs, self._next = 0, 1
+        self._looking = threading.Lock()  # one thread makes the rule at a time, and none waits for it
         self._extra, self._epoch = 0.0, 0  # bytes that prices left unused in epochs before; epochs that ended
 
-    def choose(self, sizes: Sequence[float], at: int, has_room: HasRoom) -> int:
+    def choose(self, sizes: Sequence[float], at: int, lot: int, has_room: HasRoom) -> int:
         """Return the stage after which an item is to be kept; see :meth:`Rule.choose`."""
-        if self._measured.items >= self._next and self._looking.acquire(blocking=False):
+        self._runs += 1  # one that is lost changes nothing
+        if self._runs >= self._next and self._looking.acquire(blocking=False):
             try:
                 self._make_rule()
             finally:
                 self._looking.release()
         rule = self.rule
-        return at if rule is None else rule.choose(sizes, at, has_room)
+        if rule is None and self._measured.items:  # another thread makes the first one
+            rule = Rule(self._measured.costs(), None)
+        return at if rule is None else rule.choose(sizes, at, lot, has_room)
 
     def ask_others(self) -> None:
         """Take over what other processes have measured, if that is more, and tell them what this one has."""
         if self._exchange is not None:
             self._exchange(self._measured)
 
+    def after_fork_in_child(self) -> None:
+        """Take locks that no thread has."""
+        self._looking = threading.Lock()
+        self._measured.after_fork_in_child()
+
     def _make_rule(self) -> None:
         self.ask_others()
-        self._next = self._measured.items + max(1, min(self._measured.items, _MOST_RUNS))
-        costs, usage = self._measured.costs(), self._usage()
-        if self.items is None:
-            self.items = _items_seen(usage)
-        prices = (
-            None if self.items is None else self.workload(costs, self.items).prices(self._budget(self.items, usage))
+        self._next = self._runs + int(
+            min(self._runs, max(_MOST_RUNS, (self.items or self._measured.items) * _SHARE_OF_RUNS))
         )
-        self.rule = Rule(costs, prices)
+        if not self._measured.items:  # all that this process was asked for had been kept
+            return
+        costs, usage = self._measured.costs(), self._usage()
+        if not self._is_given:
+            self.items = self._items_seen(usage)
+        if self.items is None:
+            self.rule = Rule(costs, None)
+            return
+        workload = self.workload(costs, self.items)
+        budget, sure = self._budgets(workload, usage)
+        prices = workload.prices(budget)
+        self.rule = Rule(costs, prices, workload.prices(sure).price if sure < budget else 0.0)
 
-    def _budget(self, items: int, usage: Usage) -> float:
-        """Return the bytes by which to set the price, as if they were there for all items."""
-        to_come = items - usage.reads
-        if usage.calls < items and to_come >= max(_FEWEST_TO_COME, items * _SHARE_TO_COME):
-            return usage.left / to_come * items
-        epoch = usage.calls // items
-        if epoch > max(self._epoch, 1) and usage.left > _LEFT_OVER * (usage.used + usage.left):
+    def _budgets(self, workload: Workload, usage: Usage) -> tuple[float, float]:
+        """Return the bytes by which to set the price, as if they were there for all items, and those to count on."""
+        items, whole = workload.items, usage.used + usage.left
+        to_come = max(1, items - usage.reads)
+        rest, is_filling = usage.left / to_come * items, usage.calls < items
+        if to_come < max(_FEWEST_TO_COME, items * _SHARE_TO_COME):
+            rest = 0.0
+        if is_filling and self._makes_room:
+            error = _SURE * _error(workload.sizes[:, 0], to_come)
+            sure = max(whole * max(_LEAST, 1 - error / items), rest * max(_LEAST, 1 - error / to_come))
+            return max(whole, rest), sure
+        budget = rest if is_filling and rest else self._whole(items, usage)
+        return budget, budget
+
+    def _whole(self, items: int, usage: Usage) -> float:
+        """Return the bytes of the budget, and as many more as prices have left unused."""
+        epoch, whole = usage.calls // items, usage.used + usage.left
+        if epoch > max(self._epoch, 1) and usage.left > _LEFT_OVER * whole:
             self._extra += usage.left
         self._epoch = epoch
-        return usage.used + usage.left + self._extra
+        return whole + self._extra
+
+    def _items_seen(self, usage: Usage) -> int | None:
+        """Return the number of items of an epoch if some have come again, or that was known before; None if not."""
+        if self._seen is None:
+            return self.items or _items_estimated(usage)
+        seen = self._seen.count()
+        return seen if usage.calls - seen >= max(_FEWEST_AGAIN, seen * _SHARE_AGAIN) else self.items
 
     def workload(self, costs: Costs, items: int) -> Workload:
         """Return an epoch over so many items, like those that were measured."""
@@ -80,7 +128,14 @@ class Placement:
         return Workload(sizes, *costs.of_sample(sizes), items, self._measured.concurrency())
 
 
-def _items_seen(usage: Usage) -> int | None:
+def _error(sizes: Floats, to_come: int) -> float:
+    """Return the standard error of the bytes of so many items, by a sample of others: in items of mean size."""
+    mean = float(sizes.mean())
+    spread = float(sizes.std()) / mean if len(sizes) > 1 and mean > 0 else 1.0
+    return spread * math.sqrt(to_come + to_come**2 / len(sizes))
+
+
+def _items_estimated(usage: Usage) -> int | None:
     """Return the number of items of an epoch if some have come again; None if not.
 
     Of those that came again, some were read again, since they were not kept: they count once.

@@ -14,6 +14,8 @@ from ...stores.memory import FillOncePartition
 from .rule import Rule
 
 Kept: TypeAlias = tuple[Floats, Stages]  # bytes after each stage, (items, stages), and the stage of each item
+_HYSTERESIS = 0.9  # what is kept makes room only if it saves less than this share of what comes
+_FEWEST, _MOST = 64, 1 / 8  # of the items, and of their bytes, that may make room before the next rule
 
 
 class Residents:
@@ -27,8 +29,8 @@ class Residents:
         self._format = struct.Struct(f"<{len(levels)}f")
         self._sizes: dict[Hashable, bytes] = {}  # after each stage, as floats of four bytes
         self._rule: Rule | None = None  # by which the victims were chosen
-        self._victims: list[tuple[int, Hashable, float]] = []  # (level, key, bytes); the last is worth least
-        self._victims_bytes = 0.0
+        # (level, key, bytes, seconds per byte), the last of which is worth least.
+        self._victims: list[tuple[int, Hashable, float, float]] = []
 
     def sizes_of(self, key: Hashable) -> Sequence[float] | None:
         """Return the bytes of an item after each stage, if it is kept."""
@@ -52,35 +54,46 @@ class Residents:
 
     def clear(self) -> None:
         """Forget all items."""
-        self._sizes, self._victims, self._victims_bytes = {}, [], 0.0
+        self._sizes, self._victims = {}, []
 
-    def has_room(self, nbytes: float, rule: Rule) -> bool:
-        """Return whether so many bytes are free, or become free if those make room that the rule wants to."""
+    def has_room(self, nbytes: float, density: float, rule: Rule) -> bool:
+        """Return whether so many bytes are free, or become free if what is worth less makes room.
+
+        density: the seconds per byte that they would save by this rule.
+        """
         free = self._levels[0].room
         if free >= nbytes:
             return True
         if rule is not self._rule:
             self._rule = rule
             self._choose_victims(rule)
-        return free + self._victims_bytes >= nbytes
+        for level, key, size, worth in reversed(self._victims):
+            if worth >= _HYSTERESIS * density:
+                return False
+            if key in self._levels[level]:
+                free += size
+            if free >= nbytes:
+                return True
+        return False
 
     def make_room(self, nbytes: float, keep: Hashable) -> None:
         """Evict what is worth least until so many bytes are free, if there is enough, but not the item `keep`."""
         while self._levels[0].room < nbytes:
             try:
-                level, key, size = self._victims.pop()
+                level, key, *_ = self._victims.pop()
             except IndexError:
                 return
-            self._victims_bytes -= size
             if key != keep and self._levels[level].discard(key):
                 self.forget(key)
 
     def _choose_victims(self, rule: Rule) -> None:
         items = [(n, key) for n, level in enumerate(self._levels) for key in level.keys()]
-        unknown = self._format.pack(*[0.0] * len(self._levels))  # being stored or removed: worth nothing yet
+        unknown = self._format.pack(*[0.0] * len(self._levels))  # being stored or removed by another thread
         packed = b"".join([self._sizes.get(key, unknown) for _, key in items])
         sizes = np.frombuffer(packed, np.float32).reshape(-1, len(self._levels)).astype(np.float64)
         stage = np.array([n for n, _ in items], np.intp)
-        chosen = rule.worth_least(sizes, stage) if items else []
-        self._victims = [(*items[i], float(sizes[i, stage[i]])) for i in chosen]
-        self._victims_bytes = sum(size for *_, size in self._victims)
+        worth, taken = rule.worth(sizes, stage), sizes[np.arange(len(items)), stage]
+        order = np.argsort(worth, kind="stable")
+        count = max(_FEWEST, int(np.searchsorted(taken[order].cumsum(), _MOST * taken.sum())))
+        chosen = order[:count][::-1].tolist()
+        self._victims = [(*items[i], float(taken[i]), float(worth[i])) for i in chosen if taken[i]]

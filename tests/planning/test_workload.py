@@ -1,0 +1,104 @@
+"""An epoch over a data set of which some items were measured: its seconds, its best packing, its prices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bytecache.planning.knapsack import pack, stage_at
+from bytecache.planning.workload import Concurrency, Workload, apart
+
+RNG = np.random.default_rng(0)
+SIZES = np.column_stack([RNG.lognormal(8, 0.6, 500), RNG.lognormal(10, 0.6, 500)]).round()
+CPU = np.column_stack([np.zeros(500), 1e-8 * SIZES[:, 1]])
+WAIT = np.column_stack([1e-3 + 1e-8 * SIZES[:, 0], np.zeros(500)])
+
+
+def workload(items: int = 500, **concurrency: float) -> Workload:
+    return Workload(SIZES, CPU, WAIT, items, Concurrency(**concurrency))  # type: ignore[arg-type]
+
+
+def test_an_epoch_without_a_cache() -> None:
+    """One after the other CPU and waiting add up; at the same time the longer one counts; by how many there are."""
+    cpu, wait = CPU.sum(), WAIT.sum()
+    assert workload().epoch_s() == pytest.approx(cpu + wait)
+    assert workload(processors=2, reads=4).epoch_s() == pytest.approx(cpu / 2 + wait / 4)
+    assert workload(processors=2, reads=4, overlapped=True).epoch_s() == pytest.approx(max(cpu / 2, wait / 4))
+    assert workload(5000).epoch_s() == pytest.approx(10 * (cpu + wait))
+
+
+def test_an_epoch_with_kept_items() -> None:
+    """An item that is kept after a stage costs only the later ones."""
+    stage = np.full(500, -1)
+    stage[:100], stage[100:150] = 0, 1
+    expected = CPU.sum() + WAIT.sum() - WAIT[:150].sum() - CPU[100:150].sum()
+    assert workload().epoch_s(stage) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_what_comes_first(stage: int) -> None:
+    """fill_once after a stage saves the share of that stage's bytes that fit, at most all."""
+    whole, saved = SIZES[:, stage].sum(), WAIT.sum() + (CPU.sum() if stage else 0)
+    assert workload().bytes_after(stage) == whole
+    for share in 0.0, 0.3, 1.0, 2.0:
+        expected = CPU.sum() + WAIT.sum() - min(1.0, share) * saved
+        assert workload().fill_once_s(stage, share * whole) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 1.5, 20])
+@pytest.mark.parametrize("items", [500, 50_000])
+def test_the_best_packing_is_that_of_the_solver(share: float, items: int) -> None:
+    """The bound is that of the knapsack, for as many items as there are."""
+    budget = share * SIZES[:, 0].sum() * items / 500
+    best = workload(items).best(budget)
+    packing = pack(SIZES, (CPU + WAIT).cumsum(axis=1), budget * 500 / items)
+    assert best.bound_s == pytest.approx((CPU.sum() + WAIT.sum() - packing.bound) * items / 500)
+    assert best.stage.tolist() == packing.stage.tolist()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 1.5])
+@pytest.mark.parametrize("equal", [False, True], ids=["all kinds of items", "equal items"])
+def test_the_price_spends_the_budget(share: float, equal: bool) -> None:
+    """Item by item, what the price lets in takes about the budget, also if all items are alike."""
+    sizes, cpu, wait = (np.tile(table[:1], (500, 1)) if equal else table for table in (SIZES, CPU, WAIT))
+    budget = share * sizes[:, 0].sum()
+    prices = Workload(sizes, cpu, wait, 500, Concurrency()).prices(budget)
+    lots = RNG.permutation(500) / 500
+    savings = (prices.cpu * cpu + prices.wait * wait).cumsum(axis=1) * apart(lots)[:, None]
+    chosen = [stage_at(*item, prices.price) for item in zip(sizes.tolist(), savings.tolist(), strict=True)]
+    used = sum(sizes[n, stage] for n, stage in enumerate(chosen) if stage >= 0)
+    assert used == pytest.approx(budget, rel=0.06)
+
+
+def test_an_item_that_exceeds_the_budget_sets_no_price() -> None:
+    """However much it would save."""
+    sizes, cpu, wait = SIZES.copy(), CPU.copy(), WAIT.copy()
+    sizes[0], wait[0] = 1e12, 1e9
+    budget = 0.5 * SIZES[:, 0].sum()
+    with_it = Workload(sizes, cpu, wait, 500, Concurrency()).prices(budget)
+    assert with_it.price == pytest.approx(workload().prices(budget).price, rel=0.05)
+
+
+def test_if_all_fits_a_byte_costs_nothing() -> None:
+    """Then everything is kept after the last stage, and the epoch takes no time."""
+    best = workload().best(1e12)
+    assert best.bound_s == pytest.approx(0.0, abs=1e-9) and (best.stage == 1).all() and best.prices.price == 0.0
+
+
+def test_what_does_not_limit_counts_little() -> None:
+    """With much to read and processors to spare it is reads that are saved, and a second of CPU counts a hundredth."""
+    prices = workload(processors=64, reads=1, overlapped=True).prices(0.2 * SIZES[:, 0].sum())
+    assert (prices.cpu, prices.wait) == (pytest.approx(0.01), pytest.approx(0.99))
+    best = workload(processors=64, reads=1, overlapped=True).best(0.2 * SIZES[:, 0].sum())
+    assert best.limit == "waiting" and not (best.stage == 1).any()
+
+
+def test_kept_items_are_taken_for_those_of_the_best_packing() -> None:
+    """The seconds of an epoch with as many items kept as is best are those of the best packing."""
+    budget = 1.5 * SIZES[:, 0].sum()
+    best = workload().best(budget)
+    counts = [int((best.stage == stage).sum()) for stage in range(2)]
+    assert workload().kept_s(counts, best.stage) == pytest.approx(workload().epoch_s(best.stage))
+    assert workload().kept_s([0, 0], best.stage) == pytest.approx(workload().epoch_s())
+    everything = workload().best(1e12).stage
+    assert workload().kept_s([0, 500], everything) == pytest.approx(0.0, abs=1e-9)
