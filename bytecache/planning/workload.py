@@ -13,7 +13,9 @@ from .knapsack import Stages, at_stage, pack, price_of
 from .overlap import pack_overlap
 
 _SPREAD, _GOLDEN = 0.1, (5**0.5 - 1) / 2
-_LEAST_WEIGHT = 0.01  # of what does not limit: if there is room, it is worth saving too
+# What does not limit counts too: it is hidden behind the other only while that many reads are under way, which few
+# misses are not enough for, and it must not come to limit instead.
+_LEAST_SHARE = 0.25
 
 
 def apart(lot: Any) -> Any:
@@ -153,8 +155,9 @@ class Workload:
         if not overlapped:
             return 1 / processors, 1 / reads
         packed = pack_overlap(sizes, self.cpu, self.wait, share, processors=processors, reads_in_flight=reads)
-        weight = min(max(packed.weight, _LEAST_WEIGHT), 1 - _LEAST_WEIGHT)
-        return weight, 1 - weight
+        cpu_s, wait_s = packed.weight * processors, (1 - packed.weight) * reads
+        share = min(max(cpu_s / (cpu_s + wait_s), _LEAST_SHARE), 1 - _LEAST_SHARE)
+        return share / processors, (1 - share) / reads
 
     def _seconds(self, cpu: float, wait: float) -> float:
         cpu, wait = cpu / self.concurrency.processors, wait / self.concurrency.reads
