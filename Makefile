@@ -18,15 +18,16 @@ FISH := $(RUN) -m integrations.fish_count
 # finds in an LRU cache what would be evicted by its turn, and many batches are half of these few images. RUNS_BEGAN is
 # known before the first line runs.
 STORAGE := --latency-ms 50 --parallel 4 --read-ahead 1
-TRAIN := $(FISH) train --data $(DEMO)/data --size 128x128 --epochs 6 --maxbytes "50% of data" $(STORAGE)
+TRAIN := $(FISH) train --data $(DEMO)/data --size 128x128 --epochs 5 --maxbytes "50% of data" $(STORAGE)
 demo: RUNS_BEGAN = $(shell date +%s)
-demo: $(VENV)/.demo  ## draws 1,800 images, trains without a cache, through LRU and through fill_once, compares the runs
+demo: $(VENV)/.demo  ## draws 1,800 images, trains with no cache, LRU, fill_once and auto, compares the runs
 	$(FISH) make_data --out $(DEMO)/data
-	rm -rf $(DEMO)/none $(DEMO)/lru $(DEMO)/fill_once
+	rm -rf $(DEMO)/none $(DEMO)/lru $(DEMO)/fill_once $(DEMO)/auto
 	$(TRAIN) --cache none --out $(DEMO)/none
 	$(TRAIN) --cache lru --out $(DEMO)/lru
 	$(TRAIN) --cache fill_once --out $(DEMO)/fill_once
-	$(FISH) compare $(DEMO)/none $(DEMO)/lru $(DEMO)/fill_once --out $(DEMO)/compare.png
+	$(TRAIN) --cache auto --out $(DEMO)/auto
+	$(FISH) compare $(DEMO)/none $(DEMO)/lru $(DEMO)/fill_once $(DEMO)/auto --out $(DEMO)/compare.png
 	@seconds=$$(( $$(date +%s) - $(RUNS_BEGAN) )); echo "All of this took $$(( seconds / 60 )) min $$(( seconds % 60 )) s"
 
 test: $(VENV)/.dev lint  ## ruff, mypy, import-linter, all tests
@@ -82,8 +83,8 @@ test-oldest:
 	rm -rf build/sdist-oldest && cp -r build/sdist build/sdist-oldest && \
 	cd build/sdist-oldest && $$env/bin/python -m pytest -q --ignore tests/benchmarks
 
-# The measurements in both READMEs; bench-full: with more images, loaders and entries.
-BENCHMARKS := hit_rate hit memory decode batches workers shared shared_memory scale threads http_client epochs gpu
+# The measurements in both READMEs; bench-full: with more images, loaders and entries. SENECA=FOLDER: a checkout of it.
+BENCHMARKS := hit_rate placement mixed_files hit memory decode batches workers shared shared_memory scale threads http_client epochs gpu
 RESULTS := benchmarks/results
 bench-full: EPOCHS := --mb 2000 --all
 bench-full: SCALE := --full
@@ -91,7 +92,8 @@ bench-full: bench
 
 bench: $(VENV)/.bench  ## every question of benchmarks/README.md; writes its measurements, tables and plots
 	for name in $(BENCHMARKS); do \
-	  case $$name in epochs) options="$(EPOCHS)";; gpu) options="--mb 500 --epochs 2";; scale) options="$(SCALE)";; *) options=;; esac; \
+	  case $$name in epochs) options="$(EPOCHS)";; gpu) options="--mb 500 --epochs 2";; scale) options="$(SCALE)";; \
+	    placement) options="$(SENECA:%=--seneca %)";; *) options=;; esac; \
 	  $(RUN) -m benchmarks.$$name $$options --json $(RESULTS)/$$name.json || exit 1; done
 	$(RUN) -m benchmarks.publish
 	mkdir -p build

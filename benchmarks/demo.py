@@ -1,4 +1,4 @@
-"""What did the runs of `make demo` do, the fish-count trainer without a cache, through LRU and through fill-once?
+"""What did the runs of `make demo` do, the fish-count trainer without a cache, and through each kind of cache?
 
     python -m benchmarks.demo [--runs DIR ...] [--json FILE]
 
@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks.harness.report import Report, Table, main
 
 PACKAGES = ("tensorflow-cpu", "keras", "simplejpeg", "pycurl")
-RUNS = ("demo/none", "demo/lru", "demo/fill_once")
-NAMES = {"none": "none", "lru": "LRU", "fill_once": "`fill_once`"}
+RUNS = ("demo/none", "demo/lru", "demo/fill_once", "demo/auto")
+NAMES = {"none": "none", "lru": "LRU", "fill_once": "`fill_once`", "auto": "`maxbytes=`"}
 PER_EPOCH = ("hit_rate", "misses", "epoch_s", "reading_s", "decoding_s", "model_s")
 PER_RUN = ("predicted_hit_rate", "test_mae", "median_mae")
 OPTIONS = ("cache", "maxbytes", "latency_ms", "parallel")
@@ -56,7 +56,7 @@ def tables(report: Report) -> Iterator[Table]:
     rows = [
         (
             NAMES[run["cache"]],
-            *(f"{run[name]:.3f}" for name in ("hit_rate", "predicted_hit_rate")),
+            *("-" if run[name] is None else f"{run[name]:.3f}" for name in ("hit_rate", "predicted_hit_rate")),
             f"{run['misses']:.0f}",
             f"{run['epoch_s']:.1f}",
             f"{run['epoch_s'] / lru_s:.2f}",

@@ -16,9 +16,11 @@ from .images.jpeg import MAX_PIXELS
 from .loading.batches import Batch, BatchLoader
 from .loading.epoch_stats import EpochStats
 from .loading.epochs import EpochTracker
-from .loading.prefetch import FirstBatches, Prefetcher
-from .loading.read_ahead import check_read_ahead
+from .loading.prefetching.prefetch import FirstBatches, Prefetcher
+from .loading.prefetching.read_ahead import check_read_ahead
+from .loading.sample_cache import PlanPrinter
 from .loading.samples import SampleError, log_skipped
+from .stores.base import Store
 from .system.arguments import check_int
 
 if tuple(int(part) for part in keras.__version__.split(".")[:2]) < (3, 6):
@@ -47,6 +49,15 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     sample_weight: one per path; a batch is ``(images, targets, weights)`` then.
     load: the read function, cached or not; returns the bytes of an image of any format, which are decoded here, an
     array (H, W, C), or a tuple of such pictures. If it is cached, a batch's misses are read on threads.
+    maxbytes: the budget of a cache of a `load` that is not cached: ``data.load`` is then its :func:`bytecache.staged`
+    function, for ``data.load.plan()`` and ``CacheReport(data.load)``. It keeps each sample as `load` returns it, or
+    decoded and resized, before anything random, whichever saves most; with "random_crop" as `load` returns it. All
+    pixels are those without it. `load` is called on threads; what it returns must not change later, and its arrays
+    become read-only. shared: whether all processes of the run have one cache, such as a machine's ranks. By default
+    they do with worker processes, unless the system has no shared stores or the paths cannot be their keys: then, as
+    without worker processes, each process has one, whose hits cost less. store: a store that has the budget, instead of
+    `maxbytes`. batched: `load` takes a list of paths, see :func:`bytecache.fill_once`. verbose: print the plan after
+    the first epoch.
     masks: the position in that tuple, or several, of pictures whose pixels are class numbers, which are kept as the
     file has them (palette indices, or gray of up to 16 bits): resized to the nearest pixel in the image's box, padded
     with 0, turned as the image is unless they have the sides of the upright one.
@@ -76,51 +87,39 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     for all epochs, because Keras restarts its own each epoch, and they may deliver batches of an interrupted pass. A
     worker process has a copy of `load` and of its cache, unless the cache is shared.
     read_ahead: how many batches' reads each worker may have under way beyond the batch that it makes, on threads, so
-    that slow storage delays none; 0 for none. By default as many as keep the reads ahead, by their measured time, at
-    most 16 and 256 MiB of all workers; none while all are quick, as hits are, or if `load` is not cached, since it may
-    not be safe for threads: a number says that it is. What was read for an interrupted pass is dropped.
+    that slow storage delays none; 0 for none. By default as many as keep the reads ahead, by their measured time, while
+    more of them make batches faster; at most 16, and 256 MiB or an eighth of the free memory of all workers; none while
+    all are quick, as hits are, or if `load` is not cached, since it may not be safe for threads: a number says that it
+    is. What was read for an interrupted pass is dropped.
 
     Batch arrays are reused once nothing refers to them. Pickles as its arguments.
     """
 
     def __init__(
-        self,
-        paths: Any,
-        targets: Any = None,
-        *,
-        batch_size: int,
-        load: Callable[[Any], Any],
-        size: tuple[int, int] | None = None,
-        resize: str = "stretch",
-        pad_value: int | tuple[int, int, int] = 0,
-        crop_scale: tuple[float, float] = CROP_SCALE,
-        crop_ratio: tuple[float, float] = CROP_RATIO,
-        shuffle: bool = True,
-        seed: int = 0,
-        endless: bool = False,
-        dtype: str = "uint8",
-        sample_weight: Any = None,
-        transform: Callable[[Array], Array] | None = None,
-        transforms: Callable[[Any, Any], Any] | None = None,
-        masks: int | Sequence[int] = (),
-        on_error: str = "raise",
-        colorspace: str = "RGB",
-        fast: bool = False,
-        strict: bool = True,
-        orient: bool = False,
+        self, paths: Any, targets: Any = None, *, batch_size: int, load: Callable[[Any], Any],
+        maxbytes: int | str | None = None, store: Store | None = None, shared: bool | None = None,
+        batched: bool = False,
+        size: tuple[int, int] | None = None, resize: str = "stretch", pad_value: int | tuple[int, int, int] = 0,
+        crop_scale: tuple[float, float] = CROP_SCALE, crop_ratio: tuple[float, float] = CROP_RATIO,
+        shuffle: bool = True, seed: int = 0, endless: bool = False, dtype: str = "uint8", sample_weight: Any = None,
+        transform: Callable[[Array], Array] | None = None, transforms: Callable[[Any, Any], Any] | None = None,
+        masks: int | Sequence[int] = (), on_error: str = "raise",
+        colorspace: str = "RGB", fast: bool = False, strict: bool = True, orient: bool = False,
         max_pixels: int | None = MAX_PIXELS,
-        workers: int = 1,
-        use_multiprocessing: bool = False,
-        max_queue_size: int = 10,
-        read_ahead: int | None = None,
-    ) -> None:
+        workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10,
+        read_ahead: int | None = None, verbose: bool = False,
+    ) -> None:  # fmt: skip
         self._arguments = _without(locals(), "self", "__class__")
         # With one worker, Keras requests one batch after the other; the actual workers run here.
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=max_queue_size)
-        self._loader = BatchLoader(**_without(self._arguments, "endless", *_WORKER_OPTIONS))
+        options = _without(self._arguments, "endless", "verbose", *_WORKER_OPTIONS)
+        if maxbytes is not None and shared is None and not (workers and use_multiprocessing):
+            options["shared"] = False
+        self._loader = BatchLoader(**options)
         self._epochs = EpochTracker(len(self._loader), in_request_order=shuffle)
         self._prefetcher = self._make_prefetcher(workers, use_multiprocessing, max_queue_size, read_ahead)
         self._endless, self._first, self._skipped_paths = endless, FirstBatches(), set[Any]()
+        self._plan = PlanPrinter(self.load, len(self._loader.paths), [False]) if verbose else None
         self.skipped = 0
         self.error: BaseException | None = None
 
@@ -140,6 +139,11 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     def __len__(self) -> int:
         """The number of batches of a pass over the data; the last one may be smaller."""
         return len(self._loader)
+
+    @property
+    def load(self) -> Any:
+        """The function that samples are read by: `load` as it was given, or with `maxbytes` or `store` its cache."""
+        return self._loader.function
 
     @property
     def num_batches(self) -> int | None:
@@ -180,6 +184,8 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
         self._first.keep(epoch, position, batch)
         self.skipped += len(batch.skipped)
         log_skipped(batch.skipped, self._skipped_paths)
+        if self._plan is not None:
+            self._plan.after_batch()
         return batch
 
     def __reduce__(self) -> Any:

@@ -19,12 +19,14 @@ from .loading.augmentation import Augmentation
 from .loading.collate import collate
 from .loading.epoch_stats import EpochStats
 from .loading.paths import check_index, check_paths
-from .loading.read_ahead import check_read_ahead
+from .loading.prefetching.ahead import Ahead
+from .loading.prefetching.read_ahead import check_read_ahead
+from .loading.sample_cache import CacheOptions, PlanPrinter, with_cache
 from .loading.sampler import EpochSampler, Key, SharedOrder
 from .loading.samples import SampleError, SampleLoader, check_skipped, log_skipped
 from .loading.targets import as_targets
 from .loading.tensors import BatchDecoder, Decoded, TypedPictures, as_tensors, take_tensors
-from .system.ahead import Ahead
+from .stores.base import Store
 
 __all__ = ["CacheReport", "EpochSampler", "ImageDataset", "SampleError", "collate"]
 
@@ -47,6 +49,15 @@ class ImageDataset(Dataset[Any]):
     in it.
     load: the read function, cached or not; returns the bytes of an image of any format, which are decoded here, an
     array (H, W, C), or a tuple of such pictures. If it is cached, a batch's misses are read on threads.
+    maxbytes: the budget of a cache of a `load` that is not cached: ``data.load`` is then its :func:`bytecache.staged`
+    function, for ``data.load.plan()`` and ``CacheReport(data.load)``. It keeps each sample as `load` returns it, or
+    decoded and resized, before anything random, whichever saves most; with "random_crop" as `load` returns it. All
+    pixels are those without it. `load` is called on threads; what it returns must not change later, and its arrays
+    become read-only. shared: whether all processes of the run have one cache. By default they do, unless the system has
+    no shared stores or the paths cannot be their keys: then, as with False, each process has one, worker processes too.
+    Without workers that is right, and its hits cost less. store: a store that has the budget, instead of `maxbytes`.
+    batched: `load` takes a list of paths, see :func:`bytecache.fill_once`. verbose: print the plan after the first
+    epoch.
     masks: the position in that tuple, or several, of pictures whose pixels are class numbers, which are kept as the
     file has them (palette indices, or gray of up to 16 bits): resized to the nearest pixel in the image's box, padded
     with 0, turned as the image is unless they have the sides of the upright one.
@@ -65,9 +76,10 @@ class ImageDataset(Dataset[Any]):
 
     read_ahead: how many batches' reads may be under way beyond the batch that is made, on threads, in each worker, so
     that slow storage delays none; 0 for none. It takes an ``EpochSampler`` of this dataset, whose order is known. By
-    default as many as keep the reads ahead, by their measured time, at most 16 and 256 MiB of all workers; none while
-    all are quick, as hits are, or if `load` is not cached, since it may not be safe for threads: a number says that it
-    is. What was read for an epoch that was broken off is dropped.
+    default as many as keep the reads ahead, by their measured time, while more of them make batches faster; at most 16,
+    and 256 MiB or an eighth of the free memory of all workers; none while all are quick, as hits are, or if `load` is
+    not cached, since it may not be safe for threads: a number says that it is. What was read for an epoch that was
+    broken off is dropped.
 
     For any DataLoader; ``collate_fn=bytecache.torch.collate`` makes channels-last batches without a copy, and lists of
     targets of unequal shape. Pickles as its arguments. A worker process decodes on its share of the processors, and has
@@ -77,37 +89,29 @@ class ImageDataset(Dataset[Any]):
     """
 
     def __init__(
-        self,
-        paths: Any,
-        targets: Any = None,
-        *,
-        load: Callable[[Any], Any],
-        size: tuple[int, int] | None = None,
-        resize: str = "stretch",
-        pad_value: int | tuple[int, int, int] = 0,
-        crop_scale: tuple[float, float] = CROP_SCALE,
-        crop_ratio: tuple[float, float] = CROP_RATIO,
-        transform: Callable[[Tensor], Any] | None = None,
-        transforms: Callable[[Any, Any], Any] | None = None,
-        masks: int | Sequence[int] = (),
-        on_error: str = "raise",
-        colorspace: str = "RGB",
-        fast: bool = False,
-        strict: bool = True,
-        orient: bool = False,
+        self, paths: Any, targets: Any = None, *, load: Callable[[Any], Any],
+        maxbytes: int | str | None = None, store: Store | None = None, shared: bool | None = None,
+        batched: bool = False,
+        size: tuple[int, int] | None = None, resize: str = "stretch", pad_value: int | tuple[int, int, int] = 0,
+        crop_scale: tuple[float, float] = CROP_SCALE, crop_ratio: tuple[float, float] = CROP_RATIO,
+        transform: Callable[[Tensor], Any] | None = None, transforms: Callable[[Any, Any], Any] | None = None,
+        masks: int | Sequence[int] = (), on_error: str = "raise",
+        colorspace: str = "RGB", fast: bool = False, strict: bool = True, orient: bool = False,
         max_pixels: int | None = MAX_PIXELS,
-        read_ahead: int | None = None,
-    ) -> None:
+        read_ahead: int | None = None, verbose: bool = False,
+    ) -> None:  # fmt: skip
         self._paths = check_paths(paths, load, on_error)
         self._targets = as_tensors(as_targets(targets, len(self._paths)))
         fit = make_fit(size, resize, pad_value, crop_scale, crop_ratio)
-        self._samples = SampleLoader(
+        samples = SampleLoader(
             load, fit, masks, colorspace=colorspace, fast=fast, strict=strict, orient=orient, max_pixels=max_pixels
         )
+        self._samples = with_cache(samples, self._paths, CacheOptions(maxbytes, store, shared, batched))
         self._augment = Augmentation(transform, transforms, targets is not None, self._samples.masks)
         if transforms is not None:
             self._augment.transforms = TypedPictures(transforms, self._samples.masks, targets is not None)
         self._skips = _SkipCounter() if on_error == "skip" else None
+        self._plan = PlanPrinter(self.load, len(self), _shared_counts(1)) if verbose else None
         self._order: SharedOrder | None = None
         self._read_ahead = check_read_ahead(read_ahead, self._samples.is_cached)
         self._pid: int | None = None
@@ -131,6 +135,11 @@ class ImageDataset(Dataset[Any]):
     def skipped(self) -> int:
         """How many times a sample was skipped, in this process and in all workers of its DataLoaders."""
         return 0 if self._skips is None else self._skips.total()
+
+    @property
+    def load(self) -> Any:
+        """The function that samples are read by: `load` as it was given, or with `maxbytes` or `store` its cache."""
+        return self._samples.function
 
     def __getitem__(self, index: int) -> Any:
         key = self._key([index])
@@ -173,7 +182,20 @@ class ImageDataset(Dataset[Any]):
             failed.clear()
         if skipped and self._skips is not None:
             self._skips.record(skipped)
+        if self._plan is not None and _worker_id() <= 0:
+            self._plan.after_batch()
         return [sample if len(sample) == 2 else sample[0] for sample in samples.values()]
+
+
+def _worker_id() -> int:
+    """Return the number of this worker process, -1 in any other."""
+    worker = get_worker_info()
+    return -1 if worker is None else worker.id
+
+
+def _shared_counts(n: int) -> Tensor:
+    """Return n zeros, int64, that all worker processes see."""
+    return torch.zeros(n, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _SkipCounter:
@@ -181,13 +203,12 @@ class _SkipCounter:
 
     def __init__(self) -> None:
         # A slot for this process and one for each worker, so that none overwrites another's.
-        self._counts = torch.zeros(1024, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self._counts = _shared_counts(1024)
         self._logged: set[Any] = set()
 
     def record(self, skipped: list[tuple[Any, str]]) -> None:
         """Count samples, given as (path, reason), and log them."""
-        worker = get_worker_info()
-        self._counts[0 if worker is None else 1 + worker.id % 1023] += len(skipped)
+        self._counts[(1 + _worker_id()) % 1024] += len(skipped)
         log_skipped(skipped, self._logged)
 
     def total(self) -> int:

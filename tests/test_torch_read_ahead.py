@@ -59,7 +59,7 @@ def test_the_next_batch_is_read_while_one_is_made(tmp_path, method):
     data = dataset(Reads(tmp_path / "log", {5: 6} if method is None else {5: 8}))
     options = {} if method is None else {"multiprocessing_context": method}
     assert targets(loader(data, count, shuffle=False, **options)) == list(range(N))
-    assert sorted(data._samples._load.begun) == list(range(N))
+    assert sorted(data.load.begun) == list(range(N))
 
 
 @pytest.mark.parametrize("options", [{}, {"persistent_workers": True}], ids=["new", "persistent"])

@@ -115,6 +115,8 @@ WITH_RESIZER = {
 CHOOSE_READER = ("DataLoader, simplejpeg, our resizer", "stocaching, our resizer", "SPDL, simplejpeg, our resizer")
 LOADERS = {
     "bytecache ImageDataset, no cache": Loader("ours:no_cache", OURS, few=()),
+    "bytecache ImageDataset, maxbytes=, shared=False": Loader("ours:automatic", OURS),
+    "bytecache ImageDataset, maxbytes=, 2 workers": Loader("ours:automatic_shared", OURS),
     "bytecache ImageDataset, fill_once": Loader("ours:private", OURS),
     "bytecache ImageDataset, fill_once, read by fsspec": Loader("ours:by_fsspec", OURS, cases=HTTP),
     "bytecache ImageDataset, fill_once(shared=True), 2 workers": Loader("ours:shared", OURS),
@@ -123,6 +125,7 @@ LOADERS = {
     "bytecache ImageDataset, fill_once(shared=True), decoded, 2 workers": Loader("ours:shared_decoded", OURS),
     "bytecache ImageDataset, SharedStore on disk": Loader("ours:on_disk", OURS, cases=HTTP),
     "bytecache keras.ImageDataset, fill_once": Loader("ours_keras:private", ("keras", "PIL", "pycurl"), few=()),
+    "bytecache keras.ImageDataset, maxbytes=": Loader("ours_keras:automatic", ("keras", "PIL", "pycurl"), few=()),
     "DataLoader, Pillow": Loader("plain:pillow", TORCH, few=()),
     "tf.data": Loader("tf_data:plain", ("tensorflow",), few=("warm",)),
     "tf.data, .cache()": Loader("tf_data:cached", ("tensorflow",), few=()),

@@ -72,6 +72,11 @@ def cached(job: Job, **options: Any) -> Callable[[str], Any]:
     return bytecache.fill_once(**options)(read)
 
 
+def reading(job: Job) -> dict[str, Any]:
+    """Return how a data set reads that makes its cache itself; over HTTP it fetches what a batch lacks in one call."""
+    return {"load": http_reader(), "batched": True} if job.remote else {"load": read}
+
+
 def decode(data: bytes, side: int) -> Array:
     """Return uint8 (side, side, 3), by simplejpeg (libjpeg-turbo) and Pillow's resize."""
     return resize(Image.fromarray(simplejpeg.decode_jpeg(data)), side)

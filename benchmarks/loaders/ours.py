@@ -14,16 +14,12 @@ import bytecache
 from bytecache.torch import EpochSampler, ImageDataset, collate
 
 from . import Epochs, Job
-from .image_files import cached, decode_faster, read, read_all
-
-# For functions that decode: the processors are the limit, and what is begun ahead takes the memory of the pixels.
-FEW_AHEAD = 2
+from .image_files import cached, decode_faster, read, read_all, reading
 
 
-def epochs(job: Job, load: Callable[[str], Any], workers: int = 0, read_ahead: int | None = None) -> Epochs:
-    """Load batches through `load`; decoding uses all processors even without workers."""
-    side = (job.side, job.side)
-    data = ImageDataset(job.paths, np.arange(job.count), load=load, size=side, read_ahead=read_ahead)
+def epochs(job: Job, load: Callable[..., Any], workers: int = 0, **caching: Any) -> Epochs:
+    """Load batches through `load`; decoding uses all processors even without workers. caching: options of the set."""
+    data = ImageDataset(job.paths, np.arange(job.count), load=load, size=(job.side, job.side), **caching)
     sampler = EpochSampler(data, seed=job.seed)
     batches: Any = DataLoader(
         data,
@@ -72,19 +68,29 @@ def shrunk(job: Job) -> Epochs:
     def shrink(data: bytes) -> bytes:
         return bytecache.shrink_jpeg(data, max_side=round(job.side * 4 / 3))
 
-    return epochs(job, cached_results(job, shrink, maxbytes=job.maxbytes), read_ahead=FEW_AHEAD)
+    return epochs(job, cached_results(job, shrink, maxbytes=job.maxbytes))
 
 
 def decoded(job: Job) -> Epochs:
     """Cache decoded pixels, as many as fit: these are not decoded twice."""
     load = cached_results(job, partial(decode_faster, side=job.side), maxbytes=job.maxbytes)
-    return epochs(job, load, read_ahead=FEW_AHEAD)
+    return epochs(job, load)
 
 
 def shared_decoded(job: Job) -> Epochs:
     """Cache decoded pixels in /dev/shm, for all workers."""
     load = cached_results(job, partial(decode_faster, side=job.side), shared=True, maxbytes=job.maxbytes)
-    return epochs(job, load, job.workers, read_ahead=0)
+    return epochs(job, load, job.workers)
+
+
+def automatic(job: Job) -> Epochs:
+    """Let the data set keep files or pixels, in the memory of one process."""
+    return epochs(job, **reading(job), maxbytes=job.maxbytes, shared=False)
+
+
+def automatic_shared(job: Job) -> Epochs:
+    """Do the same in /dev/shm, for all workers."""
+    return epochs(job, **reading(job), workers=job.workers, maxbytes=job.maxbytes)
 
 
 def cached_results(job: Job, make: Callable[[bytes], Any], **options: Any) -> Callable[[str], Any]:

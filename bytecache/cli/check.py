@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..images.check import ImageReport, SimilarFiles, check_images
 from ..planning.folder import file_paths
 from ..system.text import format_patterns, format_table, plural, print_report, printable
-from .arguments import add_glob, argparse_type
+from .arguments import add_glob, argparse_type, parse_image_size
 
 MAX_REFUSED_SHOWN, MAX_SIZES_SHOWN = 20, 5  # --json has all
 EXIT_REFUSED = 1
@@ -32,14 +31,6 @@ def add_check_arguments(parser: argparse.ArgumentParser) -> None:
         help="decode at the scale for training at this height and width, such as 224x224 (default: all pixels)",
     )
     add("--json", action="store_true", help="print all fields as JSON")
-
-
-def parse_image_size(text: str) -> tuple[int, int]:
-    """Return (height, width) of a text such as "224x224"; raise ValueError for another."""
-    match = re.fullmatch(r"([0-9]+)[x×]([0-9]+)", text.strip().lower())
-    if match is None or not int(match[1]) or not int(match[2]):
-        raise ValueError(f"expected height and width in pixels, such as 224x224, got {text!r}")
-    return int(match[1]), int(match[2])
 
 
 def check(args: argparse.Namespace) -> int:

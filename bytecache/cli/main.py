@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from .. import __version__
 from ..stores.shared.admin import StoreNotFound
 from .check import add_check_arguments, check
+from .plan import add_plan_arguments, plan
 from .simulate import add_simulate_arguments, simulate
 from .store import add_clear_arguments, add_runs_arguments, add_store_arguments, clear, info, ls, sweep, verify
 
@@ -22,6 +23,7 @@ COMMANDS: dict[str, Command] = {
     "ls": ("list the stores of runs, in use or left behind, on this machine", add_runs_arguments, ls),
     "sweep": ("remove the stores of runs of which no process is left", add_runs_arguments, sweep),
     "simulate": ("predict the hit rate of each policy on the files of a folder", add_simulate_arguments, simulate),
+    "plan": ("measure a folder's images, and advise what to keep of them in memory", add_plan_arguments, plan),
     "check": ("decode every image of a folder before training, and list what is odd", add_check_arguments, check),
 }
 EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 2, 130, 141  # the last two as shells count them: 128 + the signal
@@ -53,7 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser("bytecache", description="Inspect shared stores; predict hit rates; check images.")
+    parser = argparse.ArgumentParser(
+        "bytecache", description="Inspect shared stores; predict hit rates and epochs; check images."
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, (help_text, add_arguments, _) in COMMANDS.items():

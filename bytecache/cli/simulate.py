@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..planning.folder import (
     DEFAULT_POLICIES,
     IMAGE_PATTERNS,
@@ -19,7 +16,7 @@ from ..planning.folder import (
 from ..planning.simulation import check_policies
 from ..system.byte_sizes import parse_size
 from ..system.text import format_bytes, format_patterns, format_table, print_report, printable
-from .arguments import add_glob, argparse_type, int_at_least
+from .arguments import add_glob, argparse_type, find_files, int_at_least
 from .plot import check_path, save_plot
 
 
@@ -50,7 +47,7 @@ def parse_policies(text: str) -> list[str]:
 
 def simulate(args: argparse.Namespace) -> int:
     """Print, and plot if asked, what each policy makes of a folder's files; return the exit status."""
-    nbytes = find_sizes(args.path, args.glob)
+    nbytes = find_files(file_sizes, args.path, args.glob)
     report = simulate_folder(nbytes, args.maxbytes, args.policies, args.epochs, args.seed)
     lines = format_simulation(args.path, args.glob, report)
     fields = {"path": args.path, "glob": args.glob or list(IMAGE_PATTERNS), **report}
@@ -58,16 +55,6 @@ def simulate(args: argparse.Namespace) -> int:
         save_plot(args.plot, report, hit_rate_curves(nbytes, report))
     print_report(fields, lines, args.json)
     return 0
-
-
-def find_sizes(path: str, patterns: Sequence[str] | None) -> NDArray[np.int64]:
-    """Return the bytes of each file that counts, int64 (files,): without patterns, those with an image's ending."""
-    try:
-        return file_sizes(path, patterns or IMAGE_PATTERNS)
-    except FileNotFoundError as problem:
-        if patterns is not None:
-            raise
-        raise FileNotFoundError(f"{problem}: --glob '*' counts all files") from None
 
 
 def format_simulation(path: str, patterns: Sequence[str] | None, report: FolderReport) -> list[str]:

@@ -11,11 +11,13 @@ import numpy as np
 
 from ..images.arrays import Array
 from ..images.crops import CROP_RATIO, CROP_SCALE, draws_of_samples, make_fit
+from ..stores.base import Store
 from ..system.arguments import check_int
 from .augmentation import Augmentation
 from .batch_writer import BatchWriter
 from .epochs import epoch_order
 from .paths import PackedStrings, check_paths
+from .sample_cache import CacheOptions, with_cache
 from .samples import Loaded, SampleLoader, check_skipped
 from .targets import Chosen, as_targets, batched, take_batch
 
@@ -47,6 +49,10 @@ class BatchLoader:
         *,
         batch_size: int,
         load: Callable[[Any], Any],
+        maxbytes: int | str | None = None,
+        store: Store | None = None,
+        shared: bool | None = None,
+        batched: bool = False,
         size: tuple[int, int] | None = None,
         resize: str = "stretch",
         pad_value: int | tuple[int, int, int] = 0,
@@ -71,7 +77,8 @@ class BatchLoader:
         self.batch_size, self.seed = check_int(batch_size, "batch_size", 1), check_int(seed, "seed", 0)
         self.on_error, self.shuffle = on_error, shuffle
         fit = make_fit(size, resize, pad_value, crop_scale, crop_ratio)
-        self._samples = SampleLoader(load, fit, masks, **decode_options)
+        samples = SampleLoader(load, fit, masks, **decode_options)
+        self._samples = with_cache(samples, self.paths, CacheOptions(maxbytes, store, shared, batched))
         augment = Augmentation(transform, transforms, targets is not None, self._samples.masks)
         self._writer = BatchWriter(self._samples, augment, np.dtype(dtype))
         self._order: tuple[int, Array] | None = None  # the last epoch's
@@ -87,6 +94,11 @@ class BatchLoader:
 
     def __len__(self) -> int:
         return math.ceil(len(self.paths) / self.batch_size)
+
+    @property
+    def function(self) -> Any:
+        """The function that samples are read by: `load`, or its cache."""
+        return self._samples.function
 
     @property
     def is_cached(self) -> bool:

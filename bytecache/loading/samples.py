@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 import re
@@ -56,9 +57,15 @@ class SampleLoader:
     """
 
     def __init__(self, load: Callable[[Any], Any], fit: Fit | None, masks: Any = (), **decode_options: Any) -> None:
-        self._load = load
-        self.fit, self.masks = fit, check_masks(masks)
+        self.function = load
+        self.fit, self.masks, self.options = fit, check_masks(masks), decode_options
         self._decoder = PictureDecoder(**decode_options)
+
+    def reading_by(self, load: Callable[[Any], Any]) -> SampleLoader:
+        """Return a loader that differs in nothing but its function."""
+        other = copy.copy(self)
+        other.function = load
+        return other
 
     @property
     def crops_at_random(self) -> bool:
@@ -68,7 +75,7 @@ class SampleLoader:
     @property
     def is_cached(self) -> bool:
         """Whether `load` is cached, and so reads the misses of many keys on threads."""
-        return hasattr(self._load, "cache_stats") and not inspect.ismethod(self._load)
+        return hasattr(self.function, "cache_stats") and not inspect.ismethod(self.function)
 
     def load(self, paths: Sequence[Any]) -> Loaded:
         """Return what `load` returns and what it raises, both by index of the path.
@@ -78,8 +85,8 @@ class SampleLoader:
         """
         if not self.is_cached:
             failed: dict[int, Exception] = {}
-            return map_indexed(self._load, dict(enumerate(paths)), failed), failed
-        values = self._load.map(paths, return_exceptions=True, copy=False)  # type: ignore[attr-defined]
+            return map_indexed(self.function, dict(enumerate(paths)), failed), failed
+        values = self.function.map(paths, return_exceptions=True, copy=False)  # type: ignore[attr-defined]
         failed = {index: value for index, value in enumerate(values) if isinstance(value, Exception)}
         samples = {index: value for index, value in enumerate(values) if index not in failed}
         values.clear()  # the exceptions' tracebacks refer to this frame

@@ -17,7 +17,7 @@ from ..images.arrays import Array, is_numeric
 from ..images.crops import DRAWS
 from ..system.threads import cpu_count
 from .buffers import BufferPool
-from .read_ahead import ReadAhead
+from .prefetching.read_ahead import ReadAhead
 from .sampler import Key
 from .samples import Loaded, SampleLoader
 from .targets import Fields, copied, native

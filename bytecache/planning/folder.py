@@ -80,13 +80,21 @@ def file_sizes(folder: str | os.PathLike[str], patterns: Sequence[str] = ("*",))
     Links to files count as files, links to folders are not followed. Raises OSError if a folder cannot be read, and
     FileNotFoundError if no file matches or all that match are empty.
     """
-    nbytes = np.fromiter((entry.stat().st_size for entry in _files(folder, patterns)), dtype=np.int64)
+    return paths_and_sizes(folder, patterns)[1]
+
+
+def paths_and_sizes(
+    folder: str | os.PathLike[str], patterns: Sequence[str] = ("*",)
+) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the paths of these files, and what ``file_sizes`` returns; raise as that does."""
+    found = [(entry.path, entry.stat().st_size) for entry in _files(folder, patterns)]
+    nbytes = np.array([size for _, size in found], np.int64)
     if not nbytes.any():
-        found = f"{len(nbytes):,}, all empty" if len(nbytes) else "none"
+        number = f"{len(nbytes):,}, all empty" if found else "none"
         raise FileNotFoundError(
-            f"expected files named {' or '.join(patterns)} that are not empty in {os.fspath(folder)!r}, found {found}"
+            f"expected files named {' or '.join(patterns)} that are not empty in {os.fspath(folder)!r}, found {number}"
         )
-    return nbytes
+    return [path for path, _ in found], nbytes
 
 
 def file_paths(folder: str | os.PathLike[str], patterns: Sequence[str] = ("*",)) -> list[str]:

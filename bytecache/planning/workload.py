@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .cost_model import Floats
 from .knapsack import Stages, at_stage, pack, price_of
 from .overlap import pack_overlap
 
 _SPREAD, _GOLDEN = 0.1, (5**0.5 - 1) / 2
-_LEAST_WEIGHT = 0.01  # of what does not limit: if there is room, it is worth saving too
+# What does not limit counts too: it is hidden behind the other only while that many reads are under way, which few
+# misses are not enough for, and it must not come to limit instead.
+_LEAST_SHARE = 0.25
 
 
 def apart(lot: Any) -> Any:
@@ -84,18 +87,39 @@ class Workload:
         cpu = float(self.cpu.sum() - share * self._cpu_saved[:, stage].sum())
         return self._seconds(cpu, float(self.wait.sum() - share * self._wait_saved[:, stage].sum()))
 
-    def kept_s(self, items: Sequence[int], best: Stages) -> float:
-        """Return the seconds of an epoch with so many items kept after each stage.
+    def saved_s(self, cpu: float, wait: float) -> float:
+        """Return the seconds of an epoch that is saved so many of CPU time and of waiting."""
+        left = (total.sum() - saved / self.scale for total, saved in ((self.cpu, cpu), (self.wait, wait)))
+        return self._seconds(*(max(0.0, float(seconds)) for seconds in left))
 
-        best: the stage of each item of the sample in the best packing: those that are kept are taken to be like these.
+    def kept_s(self, kept: Sequence[tuple[int, float]], best: Stages) -> float:
+        """Return the seconds of an epoch with so many items, of so many bytes, kept after each stage.
+
+        best: the stage of each item of the sample in the best packing. Those that are kept are taken to be like these,
+        and like the others if there are more; if their mean size is another, what they save is corrected along a line
+        over bytes, as in a regression estimator (Cochran, "Sampling Techniques", Wiley 1977, chapter 7).
         """
         cpu, wait = float(self.cpu.sum()), float(self.wait.sum())
-        for stage, count in enumerate(items):
-            like = best == stage
-            like = like if like.any() else np.ones(len(best), bool)
-            cpu -= float(self._cpu_saved[like, stage].mean()) * count / self.scale
-            wait -= float(self._wait_saved[like, stage].mean()) * count / self.scale
+        for stage, (items, nbytes) in enumerate(kept):
+            if items:
+                of_sample = items / self.scale
+                weights = _like(best == stage, of_sample)
+                cpu -= of_sample * self._saving(self._cpu_saved[:, stage], stage, weights, nbytes / items)
+                wait -= of_sample * self._saving(self._wait_saved[:, stage], stage, weights, nbytes / items)
         return self._seconds(max(0.0, cpu), max(0.0, wait))
+
+    def _saving(self, saved: Floats, stage: int, weights: Floats, mean_bytes: float) -> float:
+        """Return what an item of so many bytes after a stage saves, if it is one of the sample by these weights."""
+        sizes = self.sizes[:, stage]
+        spread = sizes - sizes.mean()
+        varies = float(spread @ spread)
+        slope = max(0.0, float(spread @ saved) / varies) if varies > 0 else 0.0
+        return max(0.0, float(weights @ saved) + slope * (mean_bytes - float(weights @ sizes)))
+
+    def epoch_price(self, prices: Prices) -> float:
+        """Return a price in seconds of an epoch per byte: what a byte more of the budget saves."""
+        processors, reads, overlapped = self.concurrency
+        return prices.price / (prices.cpu * processors + prices.wait * reads) if overlapped else prices.price
 
     def bytes_after(self, stage: int) -> float:
         """Return the bytes of all items after a stage."""
@@ -131,9 +155,22 @@ class Workload:
         if not overlapped:
             return 1 / processors, 1 / reads
         packed = pack_overlap(sizes, self.cpu, self.wait, share, processors=processors, reads_in_flight=reads)
-        weight = min(max(packed.weight, _LEAST_WEIGHT), 1 - _LEAST_WEIGHT)
-        return weight, 1 - weight
+        cpu_s, wait_s = packed.weight * processors, (1 - packed.weight) * reads
+        share = min(max(cpu_s / (cpu_s + wait_s), _LEAST_SHARE), 1 - _LEAST_SHARE)
+        return share / processors, (1 - share) / reads
 
     def _seconds(self, cpu: float, wait: float) -> float:
         cpu, wait = cpu / self.concurrency.processors, wait / self.concurrency.reads
         return self.scale * (max(cpu, wait) if self.concurrency.overlapped else cpu + wait)
+
+
+def _like(chosen: NDArray[np.bool_], items: float) -> Floats:
+    """Return how often each item of the sample stands for one of so many, of which the chosen ones come first."""
+    first = int(chosen.sum())
+    share = 0.0 if not first else 1.0 if first == len(chosen) else min(1.0, first / items)
+    return np.where(chosen, share / max(first, 1), (1 - share) / max(len(chosen) - first, 1))
+
+
+def saved_seconds(seconds: Floats, stage: Stages) -> float:
+    """Return the sum of what items save that are kept at a stage. seconds: of each stage, (items, stages)."""
+    return float(at_stage(seconds.cumsum(axis=1), stage).sum())

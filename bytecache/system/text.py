@@ -35,11 +35,32 @@ def format_bytes(nbytes: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a duration with three digits in the largest unit of which it has one, down to microseconds."""
-    for unit, factor in (("s", 1.0), ("ms", 1e3)):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:,.{max(0, 2 - len(str(int(seconds * factor))) + 1)}f} {unit}"
-    return f"{seconds * 1e6:.3g} µs" if seconds else "0 s"
+    """Return a duration with three digits, or all before the point, in s, ms or µs; below 10 ns it is nothing.
+
+    >>> format_seconds(8.1), format_seconds(0.01234), format_seconds(12_345.6)
+    ('8.10 s', '12.3 ms', '12,346 s')
+    """
+    if seconds < 1e-8:
+        return "0 s"
+    unit, factor = next(((unit, factor) for unit, factor in _UNITS_OF_TIME if seconds * factor >= 0.9995), ("µs", 1e6))
+    number = seconds * factor
+    digits = next((digits for digits, most in ((2, 9.995), (1, 99.95)) if number < most), 0)
+    return f"{number:,.{digits}f} {unit}"
+
+
+_UNITS_OF_TIME = (("s", 1.0), ("ms", 1e3))
+
+
+def format_share(share: float) -> str:
+    """Return a part of a whole as a percentage, which is 0 or 100 only if that is exact.
+
+    >>> format_share(0.614), format_share(0.998), format_share(1.0), format_share(0.0004)
+    ('61 %', '99.8 %', '100 %', 'below 0.1 %')
+    """
+    percent = 100 * share
+    if 1 <= percent <= 99 or percent == 0 or percent >= 100:
+        return f"{percent:.0f} %"
+    return "below 0.1 %" if percent < 0.1 else f"{min(percent, 99.9):.1f} %"
 
 
 def format_date(text: str) -> str:

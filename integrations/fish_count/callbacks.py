@@ -56,7 +56,7 @@ class EpochMetrics(keras.callbacks.Callback):
 class EpochLine(keras.callbacks.Callback):
     """A line per epoch on the screen, from the logs."""
 
-    def __init__(self, first_epoch: int, epochs: int, predicted_hit_rate: float) -> None:
+    def __init__(self, first_epoch: int, epochs: int, predicted_hit_rate: float | None) -> None:
         super().__init__()
         self._first_epoch, self._epochs, self._predicted = first_epoch, epochs, predicted_hit_rate
 

@@ -146,7 +146,8 @@ def start_summary(
         + (f"; read {note}" if note else ""),
         flush=True,
     )
-    predicted = bytecache.predict_hit_rate(args.cache, fraction)
+    # What auto keeps follows from what reading and decoding cost, which is known later: its plan is printed then.
+    predicted = None if args.cache == "auto" else bytecache.predict_hit_rate(args.cache, fraction)
     return {"maxbytes": maxbytes, "training_bytes": training_bytes, "predicted_hit_rate": predicted}
 
 

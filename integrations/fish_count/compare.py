@@ -67,7 +67,8 @@ def cells(summary: dict[str, Any]) -> list[str]:
     """Return a run's cells of the table; "-" for means over no epoch."""
     measured = [f"{value:.3f}" if name == "hit_rate" else f"{value:.1f}" for name, value in means(summary).items()]
     hit_rate, *others = measured or ["-"] * len(MEANS)
-    predicted = f"{summary['predicted_hit_rate']:.3f}" if measured else "-"
+    rate = summary["predicted_hit_rate"]
+    predicted = f"{rate:.3f}" if measured and rate is not None else "-"
     errors = [f"{summary['test_mae']:.3f}", f"{summary['median_mae']:.3f}"]
     return [summary["options"]["cache"], hit_rate, predicted, *others, *errors]
 

@@ -23,12 +23,12 @@ def make_data_options(parser: argparse.ArgumentParser) -> None:
 
 def train_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``train`` to its parser."""
-    _trainer_options(parser, ["fill_once", "lru", "none"], 1, "threads")
+    _trainer_options(parser, ["auto", "fill_once", "lru", "none"], 1, "threads")
 
 
 def train_torch_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``train_torch`` to its parser."""
-    _trainer_options(parser, ["fill_once", "none"], 0, "processes")
+    _trainer_options(parser, ["auto", "fill_once", "none"], 0, "processes")
     add = parser.add_argument
     add("--start-method", choices=["fork", "spawn", "forkserver"], help="how workers are started (default: Python's)")
     add("--store", type=Path, metavar="DIR", help="keep the cache in this folder for later runs")

@@ -34,6 +34,8 @@ def title(summary: dict[str, Any]) -> str:
     held, policy = summary["history"][-1]["currbytes"], summary["options"]["cache"]
     cache = f"{policy} with a budget of {maxbytes / 1e6:.3g} MB" if policy != "none" else "no cache"
     second = f"the cache held {held / 1e6:.3g} MB at the end, {held_share(summary):.0%} of the bytes"
+    if policy == "auto":
+        second = f"the cache held {held / 1e6:.3g} MB at the end, {kept_at_stages(summary)}"
     note = storage_of(summary)
     return (
         f"Counting fish: {training_bytes / 1e6:.3g} MB of training images, read through {cache}\n"
@@ -69,14 +71,14 @@ def draw_predictions(axes: Any, predictions: np.ndarray, counts: np.ndarray, sum
 
 
 def draw_hit_rates(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
-    """Draw a line per run, and what its policy's formula predicts for the epochs after the first, dashed."""
+    """Draw a line per run, and what its policy's formula, if any, predicts for the epochs after the first, dashed."""
     last = max(row["epoch"] + 1 for summary in runs.values() for row in summary["history"])
     for name, summary in runs.items():
         history, predicted = summary["history"], summary["predicted_hit_rate"]
         epochs = [row["epoch"] + 1 for row in history]
         rates = [row["hit_rate"] for row in history]
         (line,) = axes.plot(epochs, rates, "o-", label=f"{name}: {describe(summary)}", alpha=0.5)
-        if epochs[-1] > 1:
+        if epochs[-1] > 1 and predicted is not None:
             style = {"color": line.get_color(), "linestyle": "--", "linewidth": 1.5}
             axes.plot([2, epochs[-1]], [predicted] * 2, label=f"predicted for that budget: {predicted:.3f}", **style)
     axes.set(
@@ -91,7 +93,15 @@ def draw_hit_rates(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
 def describe(summary: dict[str, Any]) -> str:
     """Say what cache a run had, and what that held."""
     policy = summary["options"]["cache"]
+    if policy == "auto":
+        return f"auto, held {kept_at_stages(summary)}"
     return "no cache" if policy == "none" else f"{policy}, held {held_share(summary):.0%} of the bytes"
+
+
+def kept_at_stages(summary: dict[str, Any]) -> str:
+    """Say how many files, and how many images as pixels, an automatic cache held at the end."""
+    files, images = (stage["currsize"] for stage in summary["cache_stats"]["stages"])
+    return f"{files:,} files and {images:,} images as pixels"
 
 
 def storage_of(summary: dict[str, Any]) -> str:

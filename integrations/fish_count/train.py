@@ -6,14 +6,13 @@ Read from ``run`` downward: the files, the cached read function, the data sets, 
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import bytecache
-
-from . import common
+from . import caches, common
 from .data import Split, find_images, image_size, split_images
 from .errors import UserError
 from .keras_import import import_keras
@@ -28,50 +27,38 @@ def run(args: argparse.Namespace) -> None:
     size = common.parse_size(args.size) or image_size(train.paths, args.on_error)
     training_bytes = train.nbytes  # asks for each file's size: once is enough
     with common.run_folder(args, "last.keras") as history, common.open_storage(args) as storage:
-        read_train = cached(storage, args.cache, args.maxbytes, training_bytes)
-        read_other = cached(storage, "none")  # has its own counters and takes none of the budget
+        clock = EpochClock(storage.now)
+        train_set = make_training_set(train, args, clock, caches.in_this_process(storage, args, training_bytes))
+        read_other = caches.counted(storage)  # has its own counters and takes none of the budget
         if args.on_error == "skip":
             record_skipped(args.out)
-        maxbytes = read_train.cache_stats().maxbytes or 0
+        maxbytes = train_set.load.cache_stats().maxbytes or 0
         summary = common.start_summary(args, (train, val, test), maxbytes, training_bytes)
         predicted = summary["predicted_hit_rate"]
-        clock = EpochClock(storage.now)
-        summary["history"] = fit(args, (train, val), (read_train, read_other), clock, size, predicted, history)
-        summary["cache_stats"] = vars(read_train.cache_stats())
+        data = train_set, make_dataset(val, args, {"load": read_other})
+        summary["history"] = fit(args, train, data, clock, size, predicted, history)
+        summary["cache_stats"] = asdict(train_set.load.cache_stats())
         summary["storage"] = storage.summary()
         evaluate(args, (train, test), read_other, summary)
 
 
-def cached(storage: common.Storage, policy: str, budget: str = "", training_bytes: int = 0) -> Any:
-    """Read through the cache that the user chose; `budget` may be a percentage of the training data."""
-    read, batched = storage.read, storage.batched
-    if policy == "none":
-        return bytecache.fill_once(maxsize=0, batched=batched)(read)  # stores nothing but still counts
-    maxbytes = common.parse_budget(budget, training_bytes)
-    if policy == "lru":
-        return bytecache.lru_cache(maxsize=None, maxbytes=maxbytes, batched=batched)(read)
-    return bytecache.fill_once(maxbytes=maxbytes, batched=batched)(read)
-
-
 def fit(
-    args: argparse.Namespace, splits: tuple[Split, Split], reads: tuple[Any, Any], clock: EpochClock,
-    size: tuple[int, int], predicted: float, history: common.History,
+    args: argparse.Namespace, train: Split, data: tuple[Any, Any], clock: EpochClock, size: tuple[int, int],
+    predicted: float | None, history: common.History,
 ) -> common.History:  # fmt: skip
     """Train, from the last epoch of `history` on, and return the whole history: a row of metrics per epoch."""
     keras = import_keras()
-    from .callbacks import TimedDataset
     from .model import build_model
 
-    (train, val), (read_train, read_val) = splits, reads
+    train_set, val_set = data
     keras.utils.set_random_seed(args.seed)
-    train_set = make_dataset(train, args, read_train, TimedDataset, shuffle=True, workers=args.workers, clock=clock)
-    val_set = make_dataset(val, args, read_val)
     train_set.epoch = len(history)
     model = (
         load_model(args.out / "last.keras")
         if history
         else build_model(size, float(train.counts.mean()), common.LEARNING_RATE)
     )
+    reads = train_set.load, val_set.load
     callbacks = metric_callbacks(args, len(history), len(train.paths), reads, clock, predicted)
     try:
         model.fit(
@@ -85,7 +72,12 @@ def fit(
 
 
 def metric_callbacks(
-    args: argparse.Namespace, first_epoch: int, images: int, reads: tuple[Any, Any], clock: EpochClock, predicted: float
+    args: argparse.Namespace,
+    first_epoch: int,
+    images: int,
+    reads: tuple[Any, Any],
+    clock: EpochClock,
+    predicted: float | None,
 ) -> list[Any]:
     """Return the callbacks that add metrics to the logs and print them; each needs what those before it add."""
     from bytecache.keras import CacheReport
@@ -127,13 +119,23 @@ def load_model(path: Path) -> Any:
         raise UserError(f"{path} cannot be loaded: {error}: train again into another --out") from None
 
 
-def make_dataset(split: Split, args: argparse.Namespace, read: Any, kind: Any = None, **options: Any) -> Any:
+def make_training_set(split: Split, args: argparse.Namespace, clock: EpochClock, caching: dict[str, Any]) -> Any:
+    """Return the data set of training, which tells the clock when a batch is there."""
+    import_keras()
+    from .callbacks import TimedDataset
+
+    return make_dataset(split, args, caching, TimedDataset, shuffle=True, workers=args.workers, clock=clock)
+
+
+def make_dataset(
+    split: Split, args: argparse.Namespace, caching: dict[str, Any], kind: Any = None, **options: Any
+) -> Any:
     """Return a data set for Keras, an ImageDataset or a `kind` of it; it resizes only if --size is given."""
     from bytecache.keras import ImageDataset
 
     return (kind or ImageDataset)(
-        split.paths, split.counts, batch_size=args.batch_size, load=read, size=common.parse_size(args.size),
-        seed=args.seed, on_error=args.on_error, read_ahead=args.read_ahead, **{"shuffle": False, **options},
+        split.paths, split.counts, batch_size=args.batch_size, size=common.parse_size(args.size), seed=args.seed,
+        on_error=args.on_error, read_ahead=args.read_ahead, **{"shuffle": False, **caching, **options},
     )  # fmt: skip
 
 
@@ -152,7 +154,7 @@ def evaluate(args: argparse.Namespace, splits: tuple[Split, Split], read: Any, s
     train, test = splits
     best = args.out / "model.keras"
     model = load_model(best if best.exists() else args.out / "last.keras")  # no best model if every loss was NaN
-    test_set = make_dataset(test, args, read)
+    test_set = make_dataset(test, args, {"load": read})
     try:
         batches = [
             (model.predict_on_batch(images)[:, 0], counts)

@@ -18,6 +18,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-import bytecache
 from bytecache.torch import CacheReport, EpochSampler, ImageDataset, SampleError, collate
 
-from . import common
+from . import caches, common
 from .checkpoint_torch import epochs_since_best, load, save
 from .common import History
 from .data import Split, find_images, image_size, split_images
@@ -66,7 +66,8 @@ def train(args: argparse.Namespace, stack: ExitStack) -> None:
         size = common.parse_size(args.size) or image_size(train_split.paths, args.on_error)
         training_bytes = train_split.nbytes  # asks for each file's size: once is enough
         storage = stack.enter_context(common.open_storage(args))
-        read_train = cached(storage, args, training_bytes)
+        train_set = make_dataset(train_split, args, size, **caches.of_all_processes(storage, args, training_bytes))
+        read_train = train_set.load
         if RANK == 0:
             history = stack.enter_context(common.run_folder(args, "last.pt"))
         else:
@@ -74,21 +75,21 @@ def train(args: argparse.Namespace, stack: ExitStack) -> None:
     if args.on_error == "skip":
         record_skipped(args.out)
     # Has its own counters and takes none of the budget.
-    read_other = bytecache.fill_once(maxsize=0, batched=storage.batched)(storage.read)
+    read_other = caches.counted(storage)
     maxbytes = 0 if args.cache == "none" else read_train.cache_stats().maxbytes
     summary = common.start_summary(args, splits, maxbytes, training_bytes) if RANK == 0 else {}
     before = read_train.cache_stats(scope="all")  # a persistent store also counts earlier runs
 
     make_deterministic(args.seed)
     net = FishCount(float(train_split.counts.mean())).to(memory_format=torch.channels_last)
-    data = make_dataset(train_split, read_train, args, size), make_dataset(val_split, read_other, args, size)
-    fit(args, net, size, data, (read_train, read_other), EpochClock(storage.now), history, summary)
+    data = train_set, make_dataset(val_split, args, size, load=read_other)
+    fit(args, net, size, data, EpochClock(storage.now), history, summary)
     if RANK == 0:
         summary["history"] = history
-        summary["cache_stats"] = vars(read_train.cache_stats(scope="all") - before)
+        summary["cache_stats"] = asdict(read_train.cache_stats(scope="all") - before)
         summary["storage"] = storage.summary()
         load(args.out / "model.pt", net=net)
-        predictions, counts = predict(net, make_dataset(test_split, read_other, args, size), args.batch_size)
+        predictions, counts = predict(net, make_dataset(test_split, args, size, load=read_other), args.batch_size)
         common.write_results(
             args, train_split, predictions.numpy(), counts.numpy(), summary, {"torch": torch.__version__}
         )
@@ -125,32 +126,17 @@ def check_options(args: argparse.Namespace) -> None:
     common.check_options(args, min_workers=0)
     if args.batch_size % WORLD:
         raise UserError(f"--batch-size must be a multiple of the number of ranks, {WORLD}, got {args.batch_size}")
-    if args.store and args.cache == "none":
-        raise UserError("--store is for --cache fill_once, but --cache none stores nothing: leave one of them out")
+    if args.store and args.cache != "fill_once":
+        why = "stores nothing" if args.cache == "none" else "does not see that a file has changed since the last run"
+        raise UserError(f"--store is for --cache fill_once, but --cache {args.cache} {why}: leave one of them out")
 
 
-def cached(storage: common.Storage, args: argparse.Namespace, training_bytes: int) -> Any:
-    """Read through one cache for all processes of the machine."""
-    read, fill_once = storage.read, functools.partial(bytecache.fill_once, batched=storage.batched)
-    maxbytes = common.parse_budget(args.maxbytes, training_bytes)
-    try:
-        if args.cache == "none":
-            return fill_once(0, shared=True, maxbytes=1)(read)  # stores nothing but still counts
-        if args.store is None:
-            return fill_once(shared=True, maxbytes=maxbytes)(read)
-        store = bytecache.SharedStore(args.store, maxbytes=maxbytes)
-    except (OSError, ValueError) as error:
-        raise UserError(f"the cache cannot be opened: {error}; --store must be a folder on a local disk") from None
-    # A later run may find other images under the same names.
-    return fill_once(store=store, key=bytecache.file_key, version="JPEG")(read)
-
-
-def make_dataset(split: Split, read: Any, args: argparse.Namespace, size: tuple[int, int]) -> ImageDataset:
+def make_dataset(split: Split, args: argparse.Namespace, size: tuple[int, int], **caching: Any) -> ImageDataset:
     """Return samples of an image, uint8 (3, h, w), and its count, float32 (); resized only if --size is given."""
     same_size = functools.partial(check_size, size)
     return ImageDataset(
-        split.paths, split.counts, load=read, size=common.parse_size(args.size), transform=same_size,
-        on_error=args.on_error, read_ahead=args.read_ahead,
+        split.paths, split.counts, size=common.parse_size(args.size), transform=same_size, on_error=args.on_error,
+        read_ahead=args.read_ahead, **caching,
     )  # fmt: skip
 
 
@@ -164,10 +150,10 @@ def check_size(size: tuple[int, int], image: Tensor) -> Tensor:
 
 def fit(
     args: argparse.Namespace, net: FishCount, size: tuple[int, int], data: tuple[ImageDataset, ImageDataset],
-    reads: tuple[Any, Any], clock: EpochClock, history: History, summary: dict[str, Any],
+    clock: EpochClock, history: History, summary: dict[str, Any],
 ) -> None:  # fmt: skip
     """Train `net`; append a row per epoch to `history` and to history.csv."""
-    (train_set, val_set), (read_train, read_val) = data, reads
+    train_set, val_set = data
     optimizer = torch.optim.Adam(net.parameters())
     if history:
         load(args.out / "last.pt", net=net, optimizer=optimizer)
@@ -178,7 +164,7 @@ def fit(
         multiprocessing_context=args.start_method if args.workers else None,
         generator=torch.Generator(),  # leaves the global generator to the flips
     )  # fmt: skip
-    report, val_report = CacheReport(read_train), CacheReport(read_val)
+    report, val_report = CacheReport(train_set.load), CacheReport(val_set.load)
     model = DistributedDataParallel(net) if WORLD > 1 else net  # no rank reads before all are here
     first_epoch = len(history)
     for epoch in range(first_epoch, args.epochs):

@@ -19,6 +19,8 @@ SMALLEST = {
     "hit": ["--rounds", "1"],
     "http_client": ["--files", "40", "--rounds", "1"],
     "hit_rate": ["--items", "200"],
+    "mixed_files": ["--files", "10", "--rounds", "1", "--latency-ms", "0"],
+    "placement": ["--items", "20", "--epochs", "2", "--read-ms", "0.1", "--budgets", "0.5"],
     "memory": ["--values", "500", "--maxbytes", "2 MB"],
     "scale": ["--entries", "1000"],
     "shared": ["--values", "100", "--rounds", "1", "--stores", "10"],
@@ -88,7 +90,7 @@ def test_a_script_runs(script: str, tmp_path: Path) -> None:
     pytest.importorskip("PIL", reason="the benchmarks' images need Pillow")
     if script in NEEDS_TORCH:
         pytest.importorskip("torch", reason=f"benchmarks.{script} needs torch")
-    if script == "http_client":
+    if script in ("http_client", "mixed_files"):
         needs_server()
     out = tmp_path / "report.json"
     run = python("-m", f"benchmarks.{script}", *SMALLEST[script], "--json", out)

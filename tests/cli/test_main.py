@@ -33,7 +33,7 @@ def arguments(command: str, folders: dict[str, Path]) -> list[Any]:
     """Return arguments with which a command prints something."""
     if command in ("ls", "sweep"):
         return [command]
-    if command == "simulate":
+    if command in ("simulate", "plan"):
         return [command, folders["photos"], "--maxbytes", "1 MB"]
     return [command, folders["photos" if command == "check" else "store"]]
 
@@ -90,13 +90,13 @@ def test_without_any_output(folders: dict[str, Path]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("command", ["check", "simulate"])
+@pytest.mark.parametrize("command", ["check", "simulate", "plan"])
 def test_names_that_the_terminal_cannot_show(command: str, tmp_path: Path) -> None:
     """They are escaped; bytes that are no text too."""
     folder = tmp_path / os.fsdecode("é".encode() + b"\xff")
     folder.mkdir()
     (folder / "a.jpg").write_bytes(make_jpeg(48, 64))
-    options = ["--maxbytes", "1 MB"] if command == "simulate" else []
+    options = [] if command == "check" else ["--maxbytes", "1 MB"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([*BYTECACHE, command, folder, *options], capture_output=True, env=environment)
     assert done.returncode == 0, done.stderr

@@ -20,6 +20,7 @@ for package in ("keras", "PIL", "matplotlib"):
 pytest.importorskip("bytecache.http", reason="the storage is read by HttpReader", exc_type=ImportError)
 
 from integrations.fish_count.__main__ import main  # noqa: E402
+from integrations.fish_count.report import describe  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "integrations.fish_count"]
@@ -315,3 +316,21 @@ def test_a_reader_that_stops_ends_the_trainer_quietly(data, tmp_path):
         errors = process.stderr.read()
         status = process.wait(timeout=120)
     assert (status, errors) == (141, "")
+
+
+def test_an_automatic_cache_trains_alike_and_says_what_it_keeps(trained, data, tmp_path):
+    """Its pixels are those of the files; the plan comes after the first epoch, and no formula predicts the hit rate."""
+    options = ["--epochs", 2, "--batch-size", 8, "--maxbytes", "50% of data", "--latency-ms", 1, "--cache", "auto"]
+    done = run("train", "--data", data, *options, "--out", tmp_path / "auto")
+    assert done.returncode == 0, done.stderr
+    assert losses(history(tmp_path / "auto")) == losses(history(trained[0]))
+    assert "48 items in" in done.stdout and "(predicted" not in done.stdout
+    summary = json.loads((tmp_path / "auto" / "summary.json").read_text())
+    assert [stage["name"] for stage in summary["cache_stats"]["stages"]] == ["read_remote", "decode"]
+    assert summary["history"][1]["hit_rate"] > 0 and summary["history"][1]["currbytes"] <= summary["maxbytes"]
+    files, images = (stage["currsize"] for stage in summary["cache_stats"]["stages"])
+    assert describe(summary) == f"auto, held {files:,} files and {images:,} images as pixels"
+    compared = run("compare", trained[0], tmp_path / "auto", "--out", tmp_path / "compare.png")
+    assert "The losses of all epochs are the same in all runs" in compared.stdout
+    rows = [line.split() for line in compared.stdout.splitlines()[2:4]]
+    assert [(row[1], row[3]) for row in rows] == [("fill_once", "0.500"), ("auto", "-")]

@@ -211,6 +211,7 @@ def test_predict_takes_the_model(alone, data):
         (["--seed", "-1"], "--seed must be 0 or more"),
         (["--store", "README.md"], "the cache cannot be opened"),
         (["--store", "kept", "--cache", "none"], "--cache none stores nothing"),
+        (["--store", "kept", "--cache", "auto"], "--cache auto does not see that a file has changed"),
         (["--out", "README.md/run"], "must be a writable folder"),
         (["--resume"], "--resume needs a run"),
     ],
@@ -254,3 +255,11 @@ def test_the_network_is_the_same_as_in_keras():
     assert model.count_params() == sum(part.numel() for part in numbers)
     features = net.features(torch.zeros(2, 3, 72, 50))
     assert tuple(features.permute(0, 2, 3, 1).shape[1:]) == model.layers[-3].output.shape[1:]
+
+
+def test_workers_share_an_automatic_cache_that_holds_everything(alone, data, tmp_path):
+    """Each file is read once; the plan is printed once, and the losses are those of any cache."""
+    rows, printed = train(data, tmp_path / "run", "--cache", "auto", "--maxbytes", "8 MiB", "--workers", 2)
+    assert columns(rows, "misses") == [(str(TRAINING),), ("0",)]
+    assert printed.count(f"{TRAINING} items in 8.0 MiB") == 1
+    assert losses(rows) == losses(alone[1])

@@ -86,9 +86,9 @@ def test_if_all_fits_a_byte_costs_nothing() -> None:
 
 
 def test_what_does_not_limit_counts_little() -> None:
-    """With much to read and processors to spare it is reads that are saved, and a second of CPU counts a hundredth."""
+    """With much to read and processors to spare it is reads that are saved, and what is computed counts a quarter."""
     prices = workload(processors=64, reads=1, overlapped=True).prices(0.2 * SIZES[:, 0].sum())
-    assert (prices.cpu, prices.wait) == (pytest.approx(0.01), pytest.approx(0.99))
+    assert (prices.cpu * 64, prices.wait) == (pytest.approx(0.25), pytest.approx(0.75))
     best = workload(processors=64, reads=1, overlapped=True).best(0.2 * SIZES[:, 0].sum())
     assert best.limit == "waiting" and not (best.stage == 1).any()
 
@@ -97,8 +97,8 @@ def test_kept_items_are_taken_for_those_of_the_best_packing() -> None:
     """The seconds of an epoch with as many items kept as is best are those of the best packing."""
     budget = 1.5 * SIZES[:, 0].sum()
     best = workload().best(budget)
-    counts = [int((best.stage == stage).sum()) for stage in range(2)]
-    assert workload().kept_s(counts, best.stage) == pytest.approx(workload().epoch_s(best.stage))
-    assert workload().kept_s([0, 0], best.stage) == pytest.approx(workload().epoch_s())
+    kept = [(int(at.sum()), float(SIZES[at, k].sum())) for k, at in enumerate((best.stage == 0, best.stage == 1))]
+    assert workload().kept_s(kept, best.stage) == pytest.approx(workload().epoch_s(best.stage))
+    assert workload().kept_s([(0, 0.0), (0, 0.0)], best.stage) == pytest.approx(workload().epoch_s())
     everything = workload().best(1e12).stage
-    assert workload().kept_s([0, 500], everything) == pytest.approx(0.0, abs=1e-9)
+    assert workload().kept_s([(0, 0.0), (500, float(SIZES[:, 1].sum()))], everything) == pytest.approx(0.0, abs=1e-9)

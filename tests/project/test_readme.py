@@ -6,6 +6,7 @@ import doctest
 import importlib
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,19 @@ def test_the_first_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     assert first == "CacheInfo(hits=0, misses=3, maxsize=None, currsize=3)"
     assert second == "CacheInfo(hits=3, misses=3, maxsize=None, currsize=3)"
     assert names["image"].shape == (32, 48, 3)
+
+
+def test_the_staged_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    """With room for all, each file is kept as an array, and the plan says so."""
+    (tmp_path / "images").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for i in range(3):
+        Path(f"images/{i}.jpg").write_bytes(make_jpeg(32, 48, seed=i))
+    names = {}
+    exec(example("bytecache.staged("), names)
+    assert names["image"].shape == (32, 48, 3)
+    assert [stage.runs for stage in names["load"].cache_stats().stages] == [3, 3]
+    assert "keep all items after decode_jpeg: 0 s per epoch" in capsys.readouterr().out
 
 
 def test_the_shrinking_example_runs_as_it_stands(tmp_path):
@@ -177,8 +191,23 @@ def test_every_public_name_is_in_the_api_table():
     assert [name for name in bytecache.__all__ if name not in table and name not in returned] == []
 
 
-@pytest.mark.parametrize("module", ["decorators", "system.byte_sizes"])
+@pytest.mark.parametrize("module", ["decorators", "staging", "system.byte_sizes", "system.text"])
 def test_docstring_examples_run(module):
     """The doctests of the module pass, and there are some."""
     result = doctest.testmod(importlib.import_module(f"bytecache.{module}"))
     assert result.attempted > 0 and result.failed == 0
+
+
+@pytest.mark.parametrize("adapter", ["torch", "keras"])
+def test_the_example_without_a_cached_function_runs_as_it_stands(tmp_path, adapter):
+    """Its function has a plan once a sample was read."""
+    pytest.importorskip(adapter, reason=f"the example needs {adapter}")
+    paths = [str(tmp_path / f"{n}.jpg") for n in range(2)]
+    for n, path in enumerate(paths):
+        Path(path).write_bytes(make_jpeg(300, 400, seed=n))
+    dataset = importlib.import_module(f"bytecache.{adapter}").ImageDataset
+    options = {"batch_size": 2} if adapter == "keras" else {}
+    names = {"ImageDataset": partial(dataset, **options), "paths": paths, "targets": [1, 2]}
+    exec(example("load=read_bytes"), names | {"read_bytes": lambda path: Path(path).read_bytes()}, names)
+    assert names["train"][0][0].shape == ((2, 256, 256, 3) if adapter == "keras" else (3, 256, 256))
+    assert [stage.name for stage in names["train"].load.plan().stages] == ["<lambda>", "decode"]

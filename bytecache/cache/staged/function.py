@@ -15,6 +15,7 @@ from ...keys.encoding import make_digests
 from ...keys.fingerprint import fingerprint
 from ...planning.cost_model import check_costs
 from ...planning.plan import Plan, make_plan
+from ...planning.workload import saved_seconds
 from ...stores.base import MISSING, Store
 from ...stores.memory import FillOncePartition
 from ...stores.values import sizeof
@@ -27,7 +28,8 @@ from ..stats import CacheStats, StageStats
 from .board import Board
 from .chain import Chain
 from .measurements import Measurements
-from .partition import StagedMemoryPartition, StagedPartition, StagedStorePartition
+from .memory_partition import StagedMemoryPartition
+from .partition import StagedPartition, StagedStorePartition
 from .pipeline import READ_THREADS, Pipeline
 from .placement import Placement
 from .residents import Residents
@@ -110,7 +112,12 @@ class StagedMethods(CacheMethods):
             self._partition, exchange = StagedStorePartition(levels, store), Board(board).exchange
         seen = Seen()
         self._placement = Placement(
-            self._measured, items, self._partition.usage, seen if store is None else None, exchange
+            self._measured,
+            items,
+            self._partition.usage,
+            self._partition.makes_room,
+            seen if store is None else None,
+            exchange,
         )
         choose = partial(self._placement.choose, has_room=self._partition.has_room)
         self._pipeline = Pipeline(stages, batched, key_of, self._partition.levels, self._measured, seen, choose)
@@ -185,11 +192,14 @@ class StagedMethods(CacheMethods):
             raise RuntimeError(
                 f"{self.chain.__qualname__} has measured nothing yet: plan() is for after some calls, such as one epoch"
             )
-        stats = self.cache_stats("all")
-        items = self._placement.items or stats.misses
-        workload = self._placement.workload(self._measured.costs(), max(items, 1))
+        stats, costs, known = self.cache_stats("all"), self._measured.costs(), self._partition.kept()
+        workload = self._placement.workload(costs, max(self._placement.items or stats.misses, 1))
         kept = [(stage.currsize, stage.currbytes or 0) for stage in stats.stages]
-        return make_plan(workload, self.chain.names, self._partition.maxbytes or 0, kept)
+        saved = None
+        if known is not None:
+            cpu, wait = costs.of_sample(known[0])
+            saved = saved_seconds(cpu, known[1]), saved_seconds(wait, known[1])
+        return make_plan(workload, self.chain.names, self._partition.maxbytes, kept, saved)
 
     def cache_keys(self) -> list[Any]:
         """Return the keys of all values, see CachedFunction; raise TypeError if they are in a store."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ...stores.base import MISSING, Counters, Counts, Lease, Partition, PutResult, Snapshot, Store
-from ...stores.memory import FillOncePartition
+from ...stores.base import Counters, Counts, Lease, Partition, PutResult, Snapshot, Store
 from .pipeline import Run
-from .residents import Residents
+from .residents import Kept
 from .rule import Rule
 
 
@@ -31,8 +30,11 @@ class Usage(NamedTuple):
 class StagedPartition(Partition):
     """A partition for each stage, of which the last one answers look-ups. What is put is a Run.
 
-    A call that goes on from a value of an earlier stage is a hit.
+    A call that goes on from a value of an earlier stage is a hit. makes_room: whether what is worth less makes room for
+    what is worth more.
     """
+
+    makes_room = False
 
     def __init__(self, levels: Sequence[Partition]) -> None:
         self.levels, self.last = levels, levels[-1]
@@ -136,6 +138,10 @@ class StagedPartition(Partition):
         calls = counts.hits + counts.misses
         return Usage(counts.misses, calls, again, counts.stored, counts.rejected, used or 0, self.left)
 
+    def kept(self) -> Kept | None:
+        """Return the bytes after each stage of what is kept, and the stage, if each item of it is known."""
+        return None
+
     def discard(self, key: Any) -> bool:
         return any([level.discard(key) for level in self.levels])
 
@@ -184,73 +190,3 @@ class StagedStorePartition(StagedPartition):
     def left(self) -> float:
         most, used = self._store.maxbytes, self._store.currbytes
         return float("inf") if most is None or used is None else most - used
-
-
-class StagedMemoryPartition(StagedPartition):
-    """The same in this process's memory: what is replaced gives its room back, and what is worth least makes room."""
-
-    levels: Sequence[FillOncePartition]
-    last: FillOncePartition
-
-    def __init__(self, levels: Sequence[FillOncePartition], residents: Residents) -> None:
-        super().__init__(levels)
-        self._residents = residents
-
-    @property
-    def currbytes(self) -> int:  # not a sum, in which an item that moves meanwhile could count twice
-        return int((self.last.maxbytes or 0) - self.left)
-
-    def snapshot(self, scope: str) -> Snapshot:
-        return super().snapshot(scope)._replace(currbytes=self.currbytes)
-
-    def has_room(self, nbytes: float, freed: float, density: float, rule: Rule) -> bool:
-        return self._residents.has_room(nbytes - freed, density, rule)
-
-    @property
-    def left(self) -> float:
-        return self.levels[0].room
-
-    def put_level(
-        self, stage: int, runs: list[tuple[Any, Run]], generations: Sequence[int]
-    ) -> list[PutResult | Exception]:
-        results: list[PutResult | Exception] = []
-        try:
-            for key, run in runs:
-                results.append(self._put_one(key, run, generations))
-            return results.copy()
-        finally:
-            results.clear()  # an exception's traceback keeps this frame alive
-
-    def _put_one(self, key: Hashable, run: Run, generations: Sequence[int]) -> PutResult | Exception:
-        first = max(run.at, 0)
-        sizes = self._residents.sizes_of(key) or [*run.sizes[:1] * first, *run.sizes]
-        before, replaced = self.levels[run.at].entries.get(key, MISSING) if run.at >= 0 else MISSING, False
-        grown = run.sizes[run.stage - first] - (run.sizes[0] if run.at >= 0 else 0.0)
-        self._residents.make_room(grown, keep=key)
-        if run.at >= 0:
-            replaced = self.levels[run.at].discard(key)
-        try:
-            result = self.levels[run.stage].put(key, run.kept, generations[run.stage])
-        except Exception as exc:
-            self._residents.forget(key)
-            return exc
-        if replaced and not result.stored:  # others were faster to take the room
-            result = PutResult(run.kept, self.levels[run.at].put(key, before, generations[run.at]).stored)
-        if result.stored:
-            self._residents.note(key, sizes)
-        elif replaced:
-            self._residents.forget(key)
-        return result
-
-    def discard(self, key: Any) -> bool:
-        self._residents.forget(key)
-        return super().discard(key)
-
-    def clear(self) -> None:
-        super().clear()
-        self._residents.clear()
-
-    def after_fork_in_child(self) -> None:
-        super().after_fork_in_child()
-        for level in self.levels:
-            level.use_lock(self.lock)

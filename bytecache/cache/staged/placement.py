@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 
+from ...planning.cost_model import Floats
 from ...planning.workload import Workload
 from .measurements import Costs, Measurements
 from .partition import Usage
@@ -16,6 +18,7 @@ from .seen import Seen
 _MOST_RUNS, _SHARE_FILLING, _SHARE_LATER = 16, 1 / 64, 1 / 16
 _LEFT_OVER = 0.005  # of the budget: less than that is not worth a lower price
 _FEWEST_TO_COME, _SHARE_TO_COME = 16, 1 / 64  # items: for fewer the price would be an accident
+_SURE, _LEAST = 2.0, 0.1  # standard errors of the bytes still to come, and the least share of a budget to count on
 _FEWEST_AGAIN, _SHARE_AGAIN = 8, 1 / 64  # calls for known items that show that an epoch has ended, and their share
 
 
@@ -24,8 +27,12 @@ class Placement:
 
     An item moves to the last stage whose step on its hull saves at least the price (see planning.knapsack). While items
     come for the first time, the price is that at which those that are still to come take what is left of the budget;
-    later that of the whole budget. items: how many there are; None: as many as have come when some come again. usage:
-    returns what the cache has done. seen: the items that were read, if all are by this process. exchange: tells other
+    later that of the whole budget. If what is worth less makes room, it is the lower one of both in the first epoch, as
+    too much is no harm. But more than the densest stage of an item is kept only if the others surely need no room for
+    theirs, since what makes room is missing until it comes again.
+
+    items: how many there are; None: as many as have come when some come again. usage: returns what the cache has done.
+    makes_room: see StagedPartition. seen: the items that were read, if all are by this process. exchange: tells other
     processes what was measured, and asks what they have.
     """
 
@@ -34,10 +41,12 @@ class Placement:
         measured: Measurements,
         items: int | None,
         usage: Callable[[], Usage],
+        makes_room: bool = False,
         seen: Seen | None = None,
         exchange: Callable[[Measurements], None] | None = None,
     ) -> None:
         self._measured, self._usage, self._seen, self._exchange = measured, usage, seen, exchange
+        self._makes_room = makes_room
         self.items, self._is_given = items, items is not None
         self.rule: Rule | None = None
         self._runs, self._next = 0, 1
@@ -76,20 +85,33 @@ class Placement:
         if not self._is_given:
             self.items = self._items_seen(usage)
         filling = self.items is None or usage.calls < self.items
-        share = _SHARE_FILLING if filling else _SHARE_LATER
-        most = max(_MOST_RUNS, (self.items or self._measured.items) * share)
+        most = max(_MOST_RUNS, (self.items or self._measured.items) * (_SHARE_FILLING if filling else _SHARE_LATER))
         self._next = self._runs + int(min(self._runs, most))
         self._measured.sampling = self.items is None or usage.stored + usage.rejected < self.items
-        prices = None
-        if self.items is not None:
-            prices = self.workload(costs, self.items).prices(self._budget(self.items, usage))
-        self.rule = Rule(costs, prices, filling)
+        if self.items is None:
+            self.rule = Rule(costs, None)
+            return
+        workload = self.workload(costs, self.items)
+        budget, sure = self._budgets(workload, usage)
+        prices = workload.prices(budget)
+        self.rule = Rule(costs, prices, workload.prices(sure).price if sure < budget else 0.0)
 
-    def _budget(self, items: int, usage: Usage) -> float:
-        """Return the bytes by which to set the price, as if they were there for all items."""
-        to_come = items - usage.reads
-        if usage.calls < items and to_come >= max(_FEWEST_TO_COME, items * _SHARE_TO_COME):
-            return usage.left / to_come * items
+    def _budgets(self, workload: Workload, usage: Usage) -> tuple[float, float]:
+        """Return the bytes by which to set the price, as if they were there for all items, and those to count on."""
+        items, whole = workload.items, usage.used + usage.left
+        to_come = max(1, items - usage.reads)
+        rest, is_filling = usage.left / to_come * items, usage.calls < items
+        if to_come < max(_FEWEST_TO_COME, items * _SHARE_TO_COME):
+            rest = 0.0
+        if is_filling and self._makes_room:
+            error = _SURE * _error(workload.sizes[:, 0], to_come)
+            sure = max(whole * max(_LEAST, 1 - error / items), rest * max(_LEAST, 1 - error / to_come))
+            return max(whole, rest), sure
+        budget = rest if is_filling and rest else self._whole(items, usage)
+        return budget, budget
+
+    def _whole(self, items: int, usage: Usage) -> float:
+        """Return the bytes of the budget, and as many more as prices have left unused."""
         epoch, whole = usage.calls // items, usage.used + usage.left
         if epoch > max(self._epoch, 1) and usage.left > _LEFT_OVER * whole:
             self._extra += usage.left
@@ -107,6 +129,13 @@ class Placement:
         """Return an epoch over so many items, like those that were measured."""
         sizes = self._measured.sizes()
         return Workload(sizes, *costs.of_sample(sizes), items, self._measured.concurrency())
+
+
+def _error(sizes: Floats, to_come: int) -> float:
+    """Return the standard error of the bytes of so many items, by a sample of others: in items of mean size."""
+    mean = float(sizes.mean())
+    spread = float(sizes.std()) / mean if len(sizes) > 1 and mean > 0 else 1.0
+    return spread * math.sqrt(to_come + to_come**2 / len(sizes))
 
 
 def _items_estimated(usage: Usage) -> int | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Hashable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
+from ...planning.cost_model import Floats
+from ...planning.knapsack import Stages
 from ...stores.memory import FillOncePartition
 from .rule import Rule
 
+Kept: TypeAlias = tuple[Floats, Stages]  # bytes after each stage, (items, stages), and the stage of each item
 _HYSTERESIS = 0.9  # what is kept makes room only if it saves less than this share of what comes
 _FEWEST, _MOST = 64, 1 / 8  # of the items, and of their bytes, that may make room before the next rule
 
@@ -36,6 +40,13 @@ class Residents:
     def note(self, key: Hashable, sizes: Sequence[float]) -> None:
         """Take note of the bytes after each stage of an item that is kept."""
         self._sizes[key] = self._format.pack(*sizes)
+
+    def kept(self) -> Kept:
+        """Return the items that are kept."""
+        items = [(n, self._sizes.get(key)) for n, level in enumerate(self._levels) for key in level.keys()]
+        known = [(n, packed) for n, packed in items if packed is not None]  # not those that come or go just now
+        sizes = np.frombuffer(b"".join([packed for _, packed in known]), np.float32)
+        return sizes.reshape(-1, len(self._levels)).astype(np.float64), np.array([n for n, _ in known], np.intp)
 
     def forget(self, key: Hashable) -> None:
         """Forget an item that is kept no more."""

@@ -19,14 +19,14 @@ class Rule:
     """Costs and prices at one moment. prices: None while the number of items is not known.
 
     Then an item is kept after the stage that saves most per byte, which is right for most as long as memory is scarce.
-    filling: whether items come for the first time. What makes room for them comes again only in the next epoch, so it
-    must be worth less than the price; later it need only be worth less than what comes.
+    sure: the price for more than the stage that saves most per byte, for an item that was not kept; at least that of
+    `prices`.
     """
 
-    __slots__ = ("_costs", "_filling", "_prices")
+    __slots__ = ("_costs", "_prices", "_sure")
 
-    def __init__(self, costs: Costs, prices: Prices | None, filling: bool = False) -> None:
-        self._costs, self._prices, self._filling = costs, prices, filling
+    def __init__(self, costs: Costs, prices: Prices | None, sure: float = 0.0) -> None:
+        self._costs, self._prices, self._sure = costs, prices, sure
 
     def choose(self, sizes: Sequence[float], at: int, lot: int, has_room: HasRoom) -> int:
         """Return the stage after which an item is to be kept; `at` if it stays where it is, -1 if it is not kept.
@@ -41,19 +41,24 @@ class Rule:
         else:  # what a later stage takes more, and saves more
             first, taken = at + 1, sizes[0]
             growth, sizes = [max(0.0, size - taken) for size in sizes[1:]], sizes[1:]
-        if self._prices is not None:
-            step = stage_at(growth, savings, self._prices.price)
-        else:
-            step = -1 if at >= 0 else max(range(len(sizes)), key=lambda k: savings[k] / max(sizes[k], 1.0))
+        step = self._wanted(growth, savings, at)
         while step >= 0 and not has_room(sizes[step], taken, self._density(growth, savings, step), self):
             step -= 1
         return at if step < 0 else first + step
 
+    def _wanted(self, growth: Sequence[float], savings: Sequence[float], at: int) -> int:
+        """Return the stage at which an item is worth the price, if there is room; -1 if at none."""
+        price = 0.0 if self._prices is None else self._prices.price
+        wanted = -1 if self._prices is None else stage_at(growth, savings, price)
+        if at >= 0 or (self._prices is not None and (wanted < 0 or self._sure <= price)):
+            return wanted
+        densest = max(range(len(growth)), key=lambda k: savings[k] / max(growth[k], 1.0))
+        return densest if self._prices is None else max(densest, stage_at(growth, savings, self._sure))
+
     def _density(self, growth: Sequence[float], savings: Sequence[float], step: int) -> float:
         """Return the seconds per byte of the last step to a stage, the least of those from any stage before it."""
         before = [(0.0, 0.0), *zip(growth[:step], savings[:step], strict=True)]
-        density = min(max(0.0, savings[step] - saved) / max(growth[step] - taken, 1.0) for taken, saved in before)
-        return min(density, self._prices.price) if self._filling and self._prices is not None else density
+        return min(max(0.0, savings[step] - saved) / max(growth[step] - taken, 1.0) for taken, saved in before)
 
     def _savings(self, sizes: Sequence[float], at: int) -> list[float]:
         """Return the weighted seconds that each stage after `at` saves, with those before it."""

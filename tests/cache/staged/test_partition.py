@@ -15,7 +15,7 @@ from helpers.internals import assert_at_rest, cache_of
 from helpers.threads import start, together
 
 import bytecache
-from bytecache.cache.staged.partition import StagedMemoryPartition
+from bytecache.cache.staged.memory_partition import StagedMemoryPartition
 from bytecache.cache.staged.pipeline import Run
 from bytecache.cache.staged.residents import Residents
 from bytecache.stores.memory import FillOncePartition

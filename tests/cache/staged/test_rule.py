@@ -59,16 +59,13 @@ def test_if_there_is_no_room_an_earlier_stage_will_do() -> None:
     assert asked == [(100.0, 10.0, pytest.approx(0.5 / 60)), (40.0, 10.0, pytest.approx(2 / 30))]
 
 
-def test_while_the_cache_fills_only_what_is_below_the_price_makes_room() -> None:
-    """What makes room then does not come again before the next epoch."""
-    asked = []
-
-    def ask(nbytes: float, freed: float, density: float, rule: Any) -> bool:
-        asked.append(density)
-        return True
-
-    Rule(COSTS, Prices(1.0, 1.0, 0.01), filling=True).choose([10.0, 1000.0, 5000.0], -1, MIDDLE, ask)
-    assert asked == [0.01]
+def test_a_surer_price_is_for_more_than_the_densest_stage() -> None:
+    """Of what was not kept; what was is moved on at the price itself."""
+    sizes = [10.0, 40.0, 100.0]
+    assert Rule(COSTS, Prices(1.0, 1.0, 0.0)).choose(sizes, -1, MIDDLE, anything) == 2
+    careful = Rule(COSTS, Prices(1.0, 1.0, 0.0), sure=1.0)
+    assert careful.choose(sizes, -1, MIDDLE, anything) == 0 and careful.choose(sizes, 0, MIDDLE, anything) == 2
+    assert Rule(COSTS, Prices(1.0, 1.0, 1.0), sure=2.0).choose(sizes, -1, MIDDLE, anything) == -1
 
 
 def test_lots_tell_equal_items_apart() -> None:

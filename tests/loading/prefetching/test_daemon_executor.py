@@ -12,7 +12,7 @@ import pytest
 from helpers.processes import in_child
 from helpers.threads import PATIENCE_S
 
-from bytecache.system.daemon_executor import DaemonExecutor
+from bytecache.loading.prefetching.daemon_executor import DaemonExecutor
 
 
 def test_calls_start_in_order_on_as_many_threads_as_are_needed() -> None:
@@ -85,7 +85,7 @@ def test_a_child_waits_for_no_thread_of_its_parent() -> None:
 def test_an_exit_lets_running_calls_end_and_starts_no_others() -> None:
     """A call that hangs does not keep the interpreter."""
     script = (
-        "import time; from bytecache.system.daemon_executor import DaemonExecutor as E\n"
+        "import time; from bytecache.loading.prefetching.daemon_executor import DaemonExecutor as E\n"
         "short, hanging = E(1, 'a'), E(1, 'b')\n"
         "short.submit(lambda: (time.sleep(0.3), print('ended', flush=True)))\n"
         "short.submit(print, 'started', flush=True)\n"

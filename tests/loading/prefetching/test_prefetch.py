@@ -14,7 +14,7 @@ from helpers.images import flat_jpeg
 from helpers.processes import in_child
 from helpers.reads import Reads
 
-from bytecache.loading.prefetch import Prefetcher
+from bytecache.loading.prefetching.prefetch import Prefetcher
 from bytecache.loading.samples import SampleError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ..system.collection import no_collection
-from ..system.daemon_executor import DaemonExecutor
-from .batches import Batch, BatchLoader
+from ...system.collection import no_collection
+from ..batches import Batch, BatchLoader
+from ..targets import copied
+from .daemon_executor import DaemonExecutor
 from .read_ahead import ReadAhead
-from .targets import copied
 
 _REQUESTED_TWICE = 2  # batches that Keras takes to find out shapes and dtypes
 

@@ -13,7 +13,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
-from .collection import no_collection
+from ...system.collection import no_collection
 
 _EXIT_WAIT_S = 2.0  # for running calls: one that ends does so in order, one that hangs does not hang the exit
 _Tasks: TypeAlias = "SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]"

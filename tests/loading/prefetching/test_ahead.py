@@ -12,7 +12,7 @@ import pytest
 from helpers.processes import in_child
 from helpers.threads import PATIENCE_S
 
-from bytecache.system.ahead import Ahead
+from bytecache.loading.prefetching.ahead import Ahead
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from itertools import islice
 from typing import Generic, TypeAlias, TypeVar
 
-from .collection import no_collection
+from ...system.collection import no_collection
 from .daemon_executor import DaemonExecutor
 
 K = TypeVar("K", bound=Hashable)

@@ -1,0 +1,1 @@
+"""Batches ahead of time: prepared by workers, or only read."""
