@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakMethod
 
 from ...keys.call_key import make_key
@@ -99,26 +99,13 @@ class StagedMethods(CacheMethods):
         chain = self.chain = Chain(stages, batched)
         self._batched = batched
         self._measured = Measurements(len(stages), check_costs(cost, len(stages)))
-        exchange: Callable[[Measurements], None] | None = None
-        key_of: Callable[[Any], Hashable] = _key_in_memory
-        self._partition: StagedPartition
         if store is None:
-            self._partition = _memory_partition(len(stages), maxbytes)
+            partition, key_of, exchange = _memory_parts(len(stages), maxbytes)
         else:
-            identity, name = identify(stages, batched, version)
-            _, key_of = make_digests(identity, False, None)
-            names = [*(f"{name}: {stage}" for stage in chain.names), f"{name}: costs"]
-            *levels, board = [store.partition(_part_of(identity, n), name, None) for n, name in enumerate(names)]
-            self._partition, exchange = StagedStorePartition(levels, store), Board(board).exchange
-        seen = Seen()
-        self._placement = Placement(
-            self._measured,
-            items,
-            self._partition.usage,
-            self._partition.makes_room,
-            seen if store is None else None,
-            exchange,
-        )
+            partition, key_of, exchange = _store_parts(store, chain, *identify(stages, batched, version))
+        self._partition, seen = partition, Seen()
+        mine = seen if store is None else None
+        self._placement = Placement(self._measured, items, partition.usage, partition.makes_room, mine, exchange)
         choose = partial(self._placement.choose, has_room=self._partition.has_room)
         self._pipeline = Pipeline(stages, batched, key_of, self._partition.levels, self._measured, seen, choose)
         self._pipeline.__qualname__ = chain.__qualname__
@@ -218,15 +205,22 @@ def identify(stages: tuple[Callable[[Any], Any], ...], batched: bool, version: s
     return identity, f"{found[0][1].rpartition('.')[0]}.{Chain(stages, batched).__qualname__}"
 
 
-def _memory_partition(stages: int, maxbytes: int | None) -> StagedMemoryPartition:
+# Where the values are kept, what makes keys, and what tells other processes of what was measured, if there may be any.
+Parts: TypeAlias = tuple[StagedPartition, Callable[[Any], Hashable], Callable[[Measurements], None] | None]
+
+
+def _memory_parts(stages: int, maxbytes: int | None) -> Parts:
     first = FillOncePartition(None, maxbytes, sizeof)
     levels = [first, *(FillOncePartition(None, maxbytes, sizeof, beside=first) for _ in range(1, stages))]
-    return StagedMemoryPartition(levels, Residents(levels))
+    return StagedMemoryPartition(levels, Residents(levels)), _key_in_memory, None
 
 
-def _part_of(identity: bytes, number: int) -> bytes:
-    """Return the identity of one of the partitions of a pipeline."""
-    return identity[:-1] + bytes([identity[-1] ^ (number + 1)])
+def _store_parts(store: Store, chain: Chain, identity: bytes, name: str) -> Parts:
+    _, key_of = make_digests(identity, False, None)
+    names = [*(f"{name}: {stage}" for stage in chain.names), f"{name}: costs"]
+    identities = [identity[:-1] + bytes([identity[-1] ^ (number + 1)]) for number in range(len(names))]
+    *levels, board = [store.partition(one, name, None) for one, name in zip(identities, names, strict=True)]
+    return StagedStorePartition(levels, store), key_of, Board(board).exchange
 
 
 def _key_in_memory(argument: Any) -> Hashable:
