@@ -172,10 +172,13 @@ def plot(report: Report, figure: Any) -> None:
             resized = name == "resized"
             _panel(axes, [cell for cell in report["cells"] if (cell["resized"], cell["read_ms"]) == (resized, read_ms)])
             axes.set_title(f"{stages}; {read_ms:g} ms per read", fontsize=10)
-    figure.supxlabel("budget / encoded bytes")
+    for axes in panels[-1]:
+        axes.set_xlabel("budget / encoded bytes")
     figure.supylabel("saved per epoch / what no cache of the budget exceeds (higher is better)")
     handles = {text: line for axes in panels.flat for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    names = sorted(handles, key=lambda text: (text != STAGED, text))
+    lines = [handles[text] for text in names]
+    figure.legend(lines, names, loc="outside lower center", ncols=len(names), frameon=False)
 
 
 def _panel(axes: Any, cells: Sequence[Report]) -> None:

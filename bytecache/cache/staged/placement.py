@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
+
+import numpy as np
 
 from ...planning.cost_model import Floats
 from ...planning.workload import Workload
@@ -18,7 +21,7 @@ from .seen import Seen
 _MOST_RUNS, _SHARE_FILLING, _SHARE_LATER = 16, 1 / 64, 1 / 16
 _LEFT_OVER = 0.005  # of the budget: less than that is not worth a lower price
 _FEWEST_TO_COME, _SHARE_TO_COME = 16, 1 / 64  # items: for fewer the price would be an accident
-_SURE, _LEAST = 2.0, 0.1  # standard errors of the bytes still to come, and the least share of a budget to count on
+_LEAST, _SUREST = 0.1, 0.98  # shares: of a budget that is counted on, and of the cases in which that must be right
 _FEWEST_AGAIN, _SHARE_AGAIN = 8, 1 / 64  # calls for known items that show that an epoch has ended, and their share
 
 
@@ -104,7 +107,7 @@ class Placement:
         if to_come < max(_FEWEST_TO_COME, items * _SHARE_TO_COME):
             rest = 0.0
         if is_filling and self._makes_room:
-            error = _SURE * _error(workload.sizes[:, 0], to_come)
+            error = _caution(workload) * _error(workload.sizes[:, 0], to_come)
             sure = max(whole * max(_LEAST, 1 - error / items), rest * max(_LEAST, 1 - error / to_come))
             return max(whole, rest), sure
         budget = rest if is_filling and rest else self._whole(items, usage)
@@ -129,6 +132,20 @@ class Placement:
         """Return an epoch over so many items, like those that were measured."""
         sizes = self._measured.sizes()
         return Workload(sizes, *costs.of_sample(sizes), items, self._measured.concurrency())
+
+
+def _caution(workload: Workload) -> float:
+    """Return how many standard errors to be on the safe side before more than an item's densest stage is kept.
+
+    If there is room after all, that costs once what the later stages save; if there is none, what makes room costs once
+    what the densest stage saves. So be right as often as the second is of both (the newsvendor's critical ratio: Arrow,
+    Harris and Marschak, "Optimal inventory policy", Econometrica 19, 1951).
+    """
+    saved = (workload.cpu + workload.wait).mean(axis=0).cumsum()
+    densest = saved[int(np.argmax(saved / np.maximum(workload.sizes.mean(axis=0), 1.0)))]
+    if saved[-1] <= 0:
+        return 0.0
+    return max(0.0, NormalDist().inv_cdf(min(max(densest / saved[-1], 0.5), _SUREST)))
 
 
 def _error(sizes: Floats, to_come: int) -> float:
