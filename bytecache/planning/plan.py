@@ -194,7 +194,7 @@ def make_plan(
     """Return the plan for a workload.
 
     maxbytes: None for a budget that is not known. kept: items and bytes that are kept after each stage; None: as is
-    best. saved: the seconds of CPU time and of waiting that this saves; None: as it is estimated from `kept`.
+    best. saved: the seconds of computing and of reading that this saves; None: as it is estimated from `kept`.
     """
     budget = float("inf") if maxbytes is None else maxbytes
     best = workload.best(budget)
@@ -217,7 +217,7 @@ def make_plan(
         items=workload.items,
         maxbytes=maxbytes,
         stages=tuple(StagePlan(*row, *there) for *row, there in zip(names, *means, kept, strict=True)),
-        price=workload.epoch_price(best.prices),
+        price=best.price,
         limit=best.limit,
         epoch_s=epoch_s,
         choices=plain_choices(workload, names, budget),

@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from .cost_model import Floats
 from .knapsack import Stages, at_stage, pack, price_of
-from .overlap import pack_overlap
+from .overlap import OverlapPacking, pack_overlap
 
 _SPREAD, _GOLDEN = 0.1, (5**0.5 - 1) / 2
-# What does not limit counts too: it is hidden behind the other only while that many reads are under way, which few
-# misses are not enough for, and it must not come to limit instead.
-_LEAST_SHARE = 0.25
+_LEAST_SHARE = 0.25  # of what does not limit: it must not come to limit, if fewer reads are under way at a time
 
 
 def apart(lot: Any) -> Any:
@@ -30,33 +28,33 @@ def apart(lot: Any) -> Any:
 class Concurrency(NamedTuple):
     """How much of an epoch's work is done at a time.
 
-    processors: how many stages compute at a time, reads: how many read. overlapped: whether they do so at the same
-    time, so that the epoch takes the longer of both; else it takes their sum.
+    reads: how many first stages run at a time; processors: how many of the later ones. overlapped: how much of the
+    shorter of both the longer one hides, 0 to 1: at 1 an epoch takes the longer one, at 0 their sum.
     """
 
     processors: float = 1.0
     reads: float = 1.0
-    overlapped: bool = False
+    overlapped: float = 0.0
 
 
 class Prices(NamedTuple):
-    """What decides where an item is kept: what a second of CPU time and one of waiting count, and what a byte costs.
+    """What decides where an item is kept: what a second of computing and one of reading count, and what a byte costs.
 
     price: in such seconds per byte, see :func:`bytecache.planning.knapsack.stage_at`.
     """
 
-    cpu: float
-    wait: float
+    computing: float
+    reading: float
     price: float
 
 
 class Best(NamedTuple):
-    """The best packing of a budget: the stage of each item of the sample, -1 for none; what it is decided by; what an
-    epoch takes at the least; and what limits that: "cpu", "waiting" or "both".
+    """The best packing of a budget: the stage of each item of the sample, -1 for none; the seconds of an epoch that
+    another byte saves; what an epoch takes at the least; and what limits that: "cpu", "waiting" or "both".
     """
 
     stage: Stages
-    prices: Prices
+    price: float
     bound_s: float
     limit: str
 
@@ -65,31 +63,34 @@ class Workload:
     """An epoch over `items` items, of which some were measured.
 
     sizes: bytes after each stage; cpu, wait: seconds of CPU time and of waiting of each stage; float (n, stages), of
-    the n items that were measured. No state: safe for threads.
+    the n items that were measured. Reading is what the first stage takes. What a later one waits for counts as
+    computing, since it holds its place meanwhile. No state: safe for threads.
     """
 
     def __init__(self, sizes: Floats, cpu: Floats, wait: Floats, items: int, concurrency: Concurrency) -> None:
         self.sizes, self.cpu, self.wait, self.items, self.concurrency = sizes, cpu, wait, items, concurrency
         self.scale = items / len(sizes)
-        self._cpu_saved, self._wait_saved = cpu.cumsum(axis=1), wait.cumsum(axis=1)
+        self._computing, self._reading = split(cpu, wait)
+        self._computing_saved, self._reading_saved = self._computing.cumsum(axis=1), self._reading.cumsum(axis=1)
 
     def epoch_s(self, stage: Stages | None = None) -> float:
         """Return the seconds of an epoch in which each item of the sample is kept at a stage; None: nothing is."""
-        cpu, wait = float(self.cpu.sum()), float(self.wait.sum())
+        computing, reading = float(self._computing.sum()), float(self._reading.sum())
         if stage is not None:
-            cpu -= float(at_stage(self._cpu_saved, stage).sum())
-            wait -= float(at_stage(self._wait_saved, stage).sum())
-        return self._seconds(cpu, wait)
+            computing -= float(at_stage(self._computing_saved, stage).sum())
+            reading -= float(at_stage(self._reading_saved, stage).sum())
+        return self._seconds(computing, reading)
 
     def fill_once_s(self, stage: int, budget: float) -> float:
         """Return the seconds of an epoch if what comes first is kept after one stage, as much as fits."""
         share = min(1.0, budget / max(self.bytes_after(stage), 1.0))
-        cpu = float(self.cpu.sum() - share * self._cpu_saved[:, stage].sum())
-        return self._seconds(cpu, float(self.wait.sum() - share * self._wait_saved[:, stage].sum()))
+        computing = float(self._computing.sum() - share * self._computing_saved[:, stage].sum())
+        return self._seconds(computing, float(self._reading.sum() - share * self._reading_saved[:, stage].sum()))
 
-    def saved_s(self, cpu: float, wait: float) -> float:
-        """Return the seconds of an epoch that is saved so many of CPU time and of waiting."""
-        left = (total.sum() - saved / self.scale for total, saved in ((self.cpu, cpu), (self.wait, wait)))
+    def saved_s(self, computing: float, reading: float) -> float:
+        """Return the seconds of an epoch that is saved so many of computing and of reading."""
+        pairs = (self._computing, computing), (self._reading, reading)
+        left = (total.sum() - saved / self.scale for total, saved in pairs)
         return self._seconds(*(max(0.0, float(seconds)) for seconds in left))
 
     def kept_s(self, kept: Sequence[tuple[int, float]], best: Stages) -> float:
@@ -99,14 +100,14 @@ class Workload:
         and like the others if there are more; if their mean size is another, what they save is corrected along a line
         over bytes, as in a regression estimator (Cochran, "Sampling Techniques", Wiley 1977, chapter 7).
         """
-        cpu, wait = float(self.cpu.sum()), float(self.wait.sum())
+        computing, reading = float(self._computing.sum()), float(self._reading.sum())
         for stage, (items, nbytes) in enumerate(kept):
             if items:
                 of_sample = items / self.scale
                 weights = _like(best == stage, of_sample)
-                cpu -= of_sample * self._saving(self._cpu_saved[:, stage], stage, weights, nbytes / items)
-                wait -= of_sample * self._saving(self._wait_saved[:, stage], stage, weights, nbytes / items)
-        return self._seconds(max(0.0, cpu), max(0.0, wait))
+                computing -= of_sample * self._saving(self._computing_saved[:, stage], stage, weights, nbytes / items)
+                reading -= of_sample * self._saving(self._reading_saved[:, stage], stage, weights, nbytes / items)
+        return self._seconds(max(0.0, computing), max(0.0, reading))
 
     def _saving(self, saved: Floats, stage: int, weights: Floats, mean_bytes: float) -> float:
         """Return what an item of so many bytes after a stage saves, if it is one of the sample by these weights."""
@@ -116,11 +117,6 @@ class Workload:
         slope = max(0.0, float(spread @ saved) / varies) if varies > 0 else 0.0
         return max(0.0, float(weights @ saved) + slope * (mean_bytes - float(weights @ sizes)))
 
-    def epoch_price(self, prices: Prices) -> float:
-        """Return a price in seconds of an epoch per byte: what a byte more of the budget saves."""
-        processors, reads, overlapped = self.concurrency
-        return prices.price / (prices.cpu * processors + prices.wait * reads) if overlapped else prices.price
-
     def bytes_after(self, stage: int) -> float:
         """Return the bytes of all items after a stage."""
         return float(self.sizes[:, stage].sum()) * self.scale
@@ -128,40 +124,61 @@ class Workload:
     def prices(self, budget: float) -> Prices:
         """Return by what is decided where an item is kept, if so many bytes are there for all items, told apart."""
         sizes = self._sizes_up_to(budget)
-        cpu, wait = self._weights(sizes, budget / self.scale)
+        computing, reading = self._weights(sizes, budget / self.scale)
         lots = np.arange(len(sizes)) * _GOLDEN % 1.0  # spread evenly
-        savings = (cpu * self._cpu_saved + wait * self._wait_saved) * apart(lots)[:, None]
-        return Prices(cpu, wait, price_of(sizes, savings, budget / self.scale))
+        savings = (computing * self._computing_saved + reading * self._reading_saved) * apart(lots)[:, None]
+        return Prices(computing, reading, price_of(sizes, savings, budget / self.scale))
 
     def best(self, budget: float) -> Best:
-        """Return the best packing of a budget in bytes."""
+        """Return the best packing of a budget in bytes.
+
+        If a part of the shorter time is hidden, its seconds lie between those of a sum and of the longer one, and so
+        does the bound; the packing is that by the weights in between.
+        """
         share, sizes = budget / self.scale, self._sizes_up_to(budget)
         processors, reads, overlapped = self.concurrency
+        serial = self._computing_saved / processors + self._reading_saved / reads
+        packing, price, limit = pack(sizes, serial, share), 0.0, "both"
+        total = self._computing.sum() / processors + self._reading.sum() / reads
+        stage, bound_s = packing.stage, (1 - overlapped) * (float(total) - packing.bound)
         if overlapped:
-            cpu, wait = np.maximum(self.cpu, 0.0), np.maximum(self.wait, 0.0)
-            packed = pack_overlap(sizes, cpu, wait, share, processors=processors, reads_in_flight=reads)
-            prices = Prices(packed.weight, 1 - packed.weight, packed.packing.price)
-            return Best(packed.packing.stage, prices, packed.bound_s * self.scale, packed.limit)
-        weights = self._weights(sizes, share)
-        packing = pack(sizes, weights[0] * self._cpu_saved + weights[1] * self._wait_saved, share)
-        return Best(packing.stage, Prices(*weights, packing.price), self.epoch_s() - packing.bound * self.scale, "both")
+            packed = self._pack_overlap(sizes, share)
+            limit, bound_s = packed.limit, bound_s + overlapped * packed.bound_s
+            scale = packed.weight * processors + (1 - packed.weight) * reads
+            price = overlapped * packed.packing.price / scale
+            stage = min(stage, packed.packing.stage, key=lambda stage: self.epoch_s(stage))
+        return Best(stage, (1 - overlapped) * packing.price + price, bound_s * self.scale, limit)
 
     def _sizes_up_to(self, budget: float) -> Floats:
         """Return the bytes after each stage, inf where an item alone exceeds the budget."""
         return np.where(self.sizes <= budget, self.sizes, np.inf)
 
     def _weights(self, sizes: Floats, share: float) -> tuple[float, float]:
+        """Return what a second of computing and one of reading count: as seconds of an epoch, up to a factor."""
         processors, reads, overlapped = self.concurrency
         if not overlapped:
             return 1 / processors, 1 / reads
-        packed = pack_overlap(sizes, self.cpu, self.wait, share, processors=processors, reads_in_flight=reads)
-        cpu_s, wait_s = packed.weight * processors, (1 - packed.weight) * reads
-        share = min(max(cpu_s / (cpu_s + wait_s), _LEAST_SHARE), 1 - _LEAST_SHARE)
-        return share / processors, (1 - share) / reads
+        packed = self._pack_overlap(sizes, share)
+        computing, reading = packed.weight * processors, (1 - packed.weight) * reads
+        least = max(_LEAST_SHARE, (1 - overlapped) / (2 - overlapped))  # the shorter time counts as far as it shows
+        part = min(max(computing / (computing + reading), least), 1 - least)
+        return part / processors, (1 - part) / reads
 
-    def _seconds(self, cpu: float, wait: float) -> float:
-        cpu, wait = cpu / self.concurrency.processors, wait / self.concurrency.reads
-        return self.scale * (max(cpu, wait) if self.concurrency.overlapped else cpu + wait)
+    def _pack_overlap(self, sizes: Floats, share: float) -> OverlapPacking:
+        processors, reads, _ = self.concurrency
+        times = self._computing, self._reading
+        return pack_overlap(sizes, *times, share, processors=processors, reads_in_flight=reads)
+
+    def _seconds(self, computing: float, reading: float) -> float:
+        processors, reads, overlapped = self.concurrency
+        shorter, longer = sorted((computing / processors, reading / reads))
+        return self.scale * (longer + (1 - overlapped) * shorter)
+
+
+def split(cpu: Floats, wait: Floats) -> tuple[Floats, Floats]:
+    """Return the seconds of computing and of reading of each stage, as Workload counts them, float (items, stages)."""
+    reads = np.arange(cpu.shape[1]) == 0
+    return np.where(reads, 0.0, cpu + wait), np.where(reads, cpu + wait, 0.0)
 
 
 def _like(chosen: NDArray[np.bool_], items: float) -> Floats:

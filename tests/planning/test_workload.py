@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bytecache.planning.knapsack import pack, stage_at
-from bytecache.planning.workload import Concurrency, Workload, apart
+from bytecache.planning.workload import Concurrency, Workload, apart, split
 
 RNG = np.random.default_rng(0)
 SIZES = np.column_stack([RNG.lognormal(8, 0.6, 500), RNG.lognormal(10, 0.6, 500)]).round()
@@ -64,7 +64,8 @@ def test_the_price_spends_the_budget(share: float, equal: bool) -> None:
     budget = share * sizes[:, 0].sum()
     prices = Workload(sizes, cpu, wait, 500, Concurrency()).prices(budget)
     lots = RNG.permutation(500) / 500
-    savings = (prices.cpu * cpu + prices.wait * wait).cumsum(axis=1) * apart(lots)[:, None]
+    computing, reading = split(cpu, wait)
+    savings = (prices.computing * computing + prices.reading * reading).cumsum(axis=1) * apart(lots)[:, None]
     chosen = [stage_at(*item, prices.price) for item in zip(sizes.tolist(), savings.tolist(), strict=True)]
     used = sum(sizes[n, stage] for n, stage in enumerate(chosen) if stage >= 0)
     assert used == pytest.approx(budget, rel=0.06)
@@ -82,13 +83,13 @@ def test_an_item_that_exceeds_the_budget_sets_no_price() -> None:
 def test_if_all_fits_a_byte_costs_nothing() -> None:
     """Then everything is kept after the last stage, and the epoch takes no time."""
     best = workload().best(1e12)
-    assert best.bound_s == pytest.approx(0.0, abs=1e-9) and (best.stage == 1).all() and best.prices.price == 0.0
+    assert best.bound_s == pytest.approx(0.0, abs=1e-9) and (best.stage == 1).all() and best.price == 0.0
 
 
 def test_what_does_not_limit_counts_little() -> None:
     """With much to read and processors to spare it is reads that are saved, and what is computed counts a quarter."""
     prices = workload(processors=64, reads=1, overlapped=True).prices(0.2 * SIZES[:, 0].sum())
-    assert (prices.cpu * 64, prices.wait) == (pytest.approx(0.25), pytest.approx(0.75))
+    assert (prices.computing * 64, prices.reading) == (pytest.approx(0.25), pytest.approx(0.75))
     best = workload(processors=64, reads=1, overlapped=True).best(0.2 * SIZES[:, 0].sum())
     assert best.limit == "waiting" and not (best.stage == 1).any()
 

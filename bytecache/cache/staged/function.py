@@ -15,7 +15,7 @@ from ...keys.encoding import make_digests
 from ...keys.fingerprint import fingerprint
 from ...planning.cost_model import check_costs
 from ...planning.plan import Plan, make_plan
-from ...planning.workload import saved_seconds
+from ...planning.workload import saved_seconds, split
 from ...stores.base import MISSING, Store
 from ...stores.memory import FillOncePartition
 from ...stores.values import sizeof
@@ -184,8 +184,8 @@ class StagedMethods(CacheMethods):
         kept = [(stage.currsize, stage.currbytes or 0) for stage in stats.stages]
         saved = None
         if known is not None:
-            cpu, wait = costs.of_sample(known[0])
-            saved = saved_seconds(cpu, known[1]), saved_seconds(wait, known[1])
+            computing, reading = split(*costs.of_sample(known[0]))
+            saved = saved_seconds(computing, known[1]), saved_seconds(reading, known[1])
         return make_plan(workload, self.chain.names, self._partition.maxbytes, kept, saved)
 
     def cache_keys(self) -> list[Any]:

@@ -6,7 +6,6 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from statistics import fmean
 from time import perf_counter, thread_time
 from typing import Any
 
@@ -14,13 +13,13 @@ import numpy as np
 
 from ...planning.cost_model import Floats, StageCost, fit_costs, pace, touched
 from ...planning.workload import Concurrency
+from .activity import Activity
 
 _SAMPLE = 4096  # items whose sizes are kept
 _FITTED = 512  # items whose seconds are, to fit the costs to: the first ones, as later only some kinds are still read
 _RECENT = 64  # runs of a stage that tell how fast it is now
 _FEWEST = 8  # of these; one alone may be cold
 _TOLD = 256  # items that other processes are told of
-_MOSTLY = 0.5
 
 
 class Measurements:
@@ -39,31 +38,26 @@ class Measurements:
         self._fitted: tuple[int, list[StageCost]] = 0, []  # to so many of these
         self._random = random.Random(0)
         self._recent: list[deque[tuple[float, float, float]]] = [deque(maxlen=_RECENT) for _ in range(stages)]
-        self._lock = threading.RLock()  # guards the sums and the items
+        self._lock = threading.RLock()  # guards the sums, the activity and the items
         self.cpu_s, self.wait_s = [0.0] * stages, [0.0] * stages
         self._cold = [True] * stages  # whether a stage has not run yet: its first run opens connections, imports, ...
-        self._running: list[dict[int, bool]] = [{} for _ in range(stages)]  # by thread
-        self._at_a_time: list[deque[int]] = [deque(maxlen=_RECENT) for _ in range(stages)]
-        self._while_reading: deque[bool] = deque(maxlen=_RECENT)
+        self._activity = Activity()
 
     def call(self, stage: int, function: Callable[[Any], Any], argument: Any) -> tuple[Any, float, float]:
         """Return what ``function(argument)`` returns, and the seconds of CPU time and of waiting that it took.
 
         It is a run of the stage, for one item or several.
         """
-        running, me = self._running[stage], threading.get_ident()
-        running[me] = True
-        self._at_a_time[stage].append(len(running))
-        if stage:
-            self._while_reading.append(bool(self._running[0]))
         cpu_s, started = thread_time(), perf_counter()
+        with self._lock:
+            self._activity.begin(stage, started)
         try:
             value = function(argument)
         finally:
-            wall_s, cpu_s = perf_counter() - started, thread_time() - cpu_s
-            wait_s = max(0.0, wall_s - cpu_s)
-            running.pop(me, None)
+            ended, cpu_s = perf_counter(), thread_time() - cpu_s
+            wait_s = max(0.0, ended - started - cpu_s)
             with self._lock:
+                self._activity.end(stage, ended)
                 self.cpu_s[stage] += cpu_s
                 self.wait_s[stage] += wait_s
         return value, cpu_s, wait_s
@@ -122,10 +116,8 @@ class Measurements:
 
     def concurrency(self) -> Concurrency:
         """Return how much is done at a time."""
-        reads, *others = (fmean(counts) if counts else 1.0 for counts in map(list, self._at_a_time))
-        overlapped = list(self._while_reading)
-        processors = max(others, default=1.0)
-        return Concurrency(processors, reads, bool(overlapped) and fmean(overlapped) > _MOSTLY)
+        with self._lock:
+            return self._activity.concurrency()
 
     # What other processes are told: an array, and the number of items that it stands for.
 
@@ -147,7 +139,7 @@ class Measurements:
     def after_fork_in_child(self) -> None:
         """Take a lock that no thread has; those that ran a stage are not here."""
         self._lock = threading.RLock()
-        self._running = [{} for _ in self._running]
+        self._activity = Activity()
 
 
 class Costs:

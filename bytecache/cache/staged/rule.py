@@ -9,7 +9,7 @@ import numpy as np
 from ...planning.cost_model import Floats
 from ...planning.knapsack import Stages, stage_at
 from ...planning.steps import hull
-from ...planning.workload import Prices, apart
+from ...planning.workload import Prices, apart, split
 from .measurements import Costs
 
 HasRoom = Callable[[float, float, float, "Rule"], bool]
@@ -62,12 +62,11 @@ class Rule:
 
     def _savings(self, sizes: Sequence[float], at: int) -> list[float]:
         """Return the weighted seconds that each stage after `at` saves, with those before it."""
-        cpu, wait = (1.0, 1.0) if self._prices is None else self._prices[:2]
+        computing, reading = (1.0, 1.0) if self._prices is None else self._prices[:2]
         before, after, first = (0.0, sizes, 0) if at < 0 else (sizes[0], sizes[1:], at + 1)
         saved, savings = 0.0, []
         for stage, size in enumerate(after, first):
-            cpu_s, wait_s = self._costs.of_run(stage, before, size)
-            saved += cpu * cpu_s + wait * wait_s
+            saved += (computing if stage else reading) * sum(self._costs.of_run(stage, before, size))
             savings.append(saved)
             before = size
         return savings
@@ -79,8 +78,9 @@ class Rule:
         """
         if self._prices is None:
             return np.full(len(sizes), np.inf)
-        cpu, wait = self._costs.of_sample(sizes)
-        steps = hull(sizes, (self._prices.cpu * cpu + self._prices.wait * wait).cumsum(axis=1))
+        computing, reading = split(*self._costs.of_sample(sizes))
+        savings = self._prices.computing * computing + self._prices.reading * reading
+        steps = hull(sizes, savings.cumsum(axis=1))
         reached = (steps.after == stage[:, None]) & (steps.density > -np.inf)
         density: Floats = np.where(reached, steps.density, 0.0).max(axis=1)  # what no step leads to saves nothing
         return density

@@ -72,9 +72,9 @@ def test_a_sample_is_bounded() -> None:
 
 
 def test_how_much_is_done_at_a_time() -> None:
-    """As many threads as are in a stage at once; whether they compute while others read."""
+    """As many threads as are in a stage at once; what they compute is not hidden if none reads meanwhile."""
     measured, inside = Measurements(2, None), threading.Barrier(4)
-    assert measured.concurrency() == (1.0, 1.0, False)
+    assert measured.concurrency() == (1.0, 1.0, 0.0)
 
     def work() -> None:
         for _ in range(64):
@@ -85,7 +85,7 @@ def test_how_much_is_done_at_a_time() -> None:
 
     assert together(*[work] * 4) == [None] * 4
     processors, reads, overlapped = measured.concurrency()
-    assert (processors, reads, overlapped) == (pytest.approx(2.5, abs=1.5), pytest.approx(2.5, abs=1.5), False)
+    assert 1 <= processors <= 4 and 1 <= reads <= 4 and overlapped < 0.5
 
 
 def test_threads_note_items_while_others_fit_them() -> None:
