@@ -14,6 +14,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Cost: TypeAlias = float | Callable[[float], float]
 
 _GROUPS, _WIDEST = 8, 2  # of measurements, whose medians stand for them; how many times as large the last one may be
+_OUTLIERS = 0.1  # of the measurements: the first of a kind, pauses of a machine
 _SHORTEST_S = 1e-6  # below that nothing is measured
 
 
@@ -96,7 +97,29 @@ def touched(sizes: Floats) -> Floats:
 def fit_costs(sizes: Floats, cpu: Floats, wait: Floats) -> list[StageCost]:
     """Return what each stage costs, from measured items: bytes and seconds, float (items, stages)."""
     x = touched(sizes)
-    return [StageCost(fit_line(x[:, k], cpu[:, k]), fit_line(x[:, k], wait[:, k])) for k in range(sizes.shape[1])]
+    return [StageCost(_fit(x[:, k], cpu[:, k]), _fit(x[:, k], wait[:, k])) for k in range(sizes.shape[1])]
+
+
+def _fit(nbytes: Floats, seconds: Floats) -> Line:
+    """Return a line whose sum is that of the measurements: most are below their mean."""
+    line = fit_line(nbytes, seconds)
+    if np.median(line.at(nbytes)) < _SHORTEST_S:
+        return Line(float(_without_outliers(np.ones_like(seconds), seconds).mean()), 0.0)
+    return line.times(_ratio(line.at(nbytes), seconds))
+
+
+def _ratio(expected: Floats, measured: Floats) -> float:
+    """Return how many times as long as expected the measurements took together."""
+    expected = np.maximum(expected, _SHORTEST_S)
+    return float(_without_outliers(expected, measured).sum() / expected.sum())
+
+
+def _without_outliers(expected: Floats, measured: Floats) -> Floats:
+    """Return the measurements, of which those that took longest by what was expected count as the longest others."""
+    ratio: Floats = measured / expected
+    most = np.quantile(ratio, 1 - _OUTLIERS, method="lower")
+    limited: Floats = np.minimum(ratio, most) * expected
+    return limited
 
 
 def pace(cost: StageCost, recent: Sequence[tuple[float, float, float]]) -> StageCost:
@@ -112,8 +135,8 @@ def pace(cost: StageCost, recent: Sequence[tuple[float, float, float]]) -> Stage
 def _paced(line: Line, nbytes: Floats, measured: Floats) -> Line:
     expected = line.at(nbytes)
     if np.median(expected) < _SHORTEST_S:
-        return Line(float(np.median(measured)), 0.0)
-    factor = float(np.median(measured / np.maximum(expected, _SHORTEST_S)))
+        return Line(float(_without_outliers(np.ones_like(measured), measured).mean()), 0.0)
+    factor = _ratio(expected, measured)
     return line if 0.8 < factor < 1.25 else line.times(factor)  # near 1 it is noise
 
 
