@@ -14,7 +14,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Cost: TypeAlias = float | Callable[[float], float]
 
 _GROUPS, _WIDEST = 8, 2  # of measurements, whose medians stand for them; how many times as large the last one may be
-_OUTLIERS = 0.1  # of the measurements: the first of a kind, pauses of a machine
+_OUTLIERS = 0.05  # of the measurements: the first of a kind, pauses of a machine
 _SHORTEST_S = 1e-6  # below that nothing is measured
 
 

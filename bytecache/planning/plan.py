@@ -155,7 +155,11 @@ _STAGE_COLUMNS = ("stage", "CPU", "waiting", "bytes each", "kept after it", "of 
 def _describe_limit(limit: str, concurrency: Concurrency) -> str:
     processors, reads, overlapped = concurrency
     if not overlapped:
-        at_a_time = "" if processors == reads == 1 else f" ({_count(processors)} and {_count(reads)} at a time)"
+        at_a_time = (
+            ""
+            if _count(processors) == _count(reads) == "1"
+            else f" ({_count(processors)} and {_count(reads)} at a time)"
+        )
         return f"computing and waiting alternate{at_a_time}"
     working = f"{_count(processors)} processor{'s' * (processors != 1)}"
     return f"{_count(reads)} read{'s' * (reads != 1)} and {working} at work together, and {_LIMITS[limit]}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter, thread_time
 from typing import Any
 
@@ -42,6 +43,20 @@ class Measurements:
         self.cpu_s, self.wait_s = [0.0] * stages, [0.0] * stages
         self._cold = [True] * stages  # whether a stage has not run yet: its first run opens connections, imports, ...
         self._activity = Activity()
+
+    @contextmanager
+    def during_call(self) -> Iterator[None]:
+        """Take note of a call, from its begin to its end; if costs are given, its time says nothing of them."""
+        if self._given is not None:
+            yield
+            return
+        with self._lock:
+            self._activity.begin_call(perf_counter())
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._activity.end_call(perf_counter())
 
     def call(self, stage: int, function: Callable[[Any], Any], argument: Any) -> tuple[Any, float, float]:
         """Return what ``function(argument)`` returns, and the seconds of CPU time and of waiting that it took.

@@ -91,6 +91,10 @@ class Pipeline:
 
     def __call__(self, keys: list[Any]) -> list[Any]:
         """Return the Run of each key, or the exception that one of its stages has raised."""
+        with self._measured.during_call():
+            return self._run_all(keys)
+
+    def _run_all(self, keys: list[Any]) -> list[Any]:
         results: list[Any] = [MISSING] * len(keys)
         try:
             cache_keys = [self._key_of(key) for key in keys]

@@ -35,6 +35,17 @@ def test_how_much_is_done_at_a_time(runs: list[tuple[int, float, float]], expect
     assert played(*runs).concurrency() == pytest.approx(expected)
 
 
+def test_what_a_call_takes_beside_its_stages_slows_all_of_them_down() -> None:
+    """Of a call that is half something else, half as much is done at a time."""
+    activity = Activity()
+    activity.begin_call(0.0)
+    for stage in (0, 1):
+        activity.begin(stage, 1.0 + stage)
+        activity.end(stage, 2.0 + stage)
+    activity.end_call(4.0)
+    assert activity.concurrency() == (0.5, 0.5, 0.0)
+
+
 def test_runs_without_a_pause_between_them_count_as_they_go() -> None:
     """Six at a time stay six, however long there is always one under way."""
     assert played(*[(0, n / 6, n / 6 + 1.0) for n in range(2000)]).concurrency().reads == pytest.approx(6, rel=0.05)
