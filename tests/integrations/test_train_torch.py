@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -157,7 +158,11 @@ def test_ctrl_c_ends_the_run_and_its_workers_and_resume_continues_as_if_uninterr
     whole, stopped = ("--data", data, "--out", tmp_path / "a"), ("--data", data, "--out", tmp_path / "b")
     for epochs, args in ((2, (*whole, "--workers", 2)), (1, stopped), (2, (*stopped, "--resume"))):
         status, errors = stop_after(epochs, *args)
-        assert (status, errors.count("\n")) == (130, 2), errors
+        # Python's own thread in a worker, which was handing a tensor over, may say that nobody takes it any more.
+        ours = re.sub(
+            r"Traceback [^\n]*\n +File [^\n]*resource_sharer[^\n]*\n(?: [^\n]*\n)*(?:\w+Error.*\n)?", "", errors
+        )
+        assert (status, ours.count("\n")) == (130, 2), errors
         assert "has the finished epochs, --resume continues after them" in errors
     rows = history(tmp_path / "a"), history(tmp_path / "b")
     shorter = min(map(len, rows))
