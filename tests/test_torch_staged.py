@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from helpers.pipelines import two_stages
 from helpers.samples import CASES, SIZE, Load, N, damage, read_all, write_samples
 
 import bytecache
@@ -232,3 +233,35 @@ def test_paths_that_no_store_takes_are_cached_in_memory():
     assert data.load.cache_info()[:2] == (1, 3)
     with pytest.raises(TypeError, match="frozenset"):
         ImageDataset(paths, load=load, maxbytes="1 MiB", shared=True)
+
+
+class Items(torch.utils.data.Dataset):
+    """Asks for an item, and returns nothing of it."""
+
+    def __init__(self, load, count):
+        self.load, self.count = load, count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        self.load(index)
+        return 0
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("factor", [0.5, 2])
+def test_workers_keep_what_saves_most(workers, factor, tmp_path):
+    """New ones in each epoch, they save as much of the bound together as one process would."""
+    work = two_stages(600)
+    work.runs = torch.zeros(work.runs.shape, dtype=torch.int64).share_memory_().numpy()
+    budget = factor * float(work.nbytes[:, 0].sum())
+    store = bytecache.SharedStore(tmp_path / "store", maxbytes=int(budget))
+    load = bytecache.staged(*work.stages(), items=work.items, store=store, version=1)
+    for epoch in range(3):
+        work.runs[:] = 0
+        order = torch.Generator().manual_seed(epoch)
+        options = {"num_workers": workers, "multiprocessing_context": "fork", "shuffle": True, "generator": order}
+        assert len(list(DataLoader(Items(load, work.items), batch_size=20, **options))) == 30
+    assert work.saved(work.runs) >= 0.93 * work.bound(budget)
+    store.close()
