@@ -20,6 +20,7 @@ _SAMPLE = 4096  # items whose sizes are kept
 _FITTED = 512  # items whose seconds are, to fit the costs to: the first ones, as later only some kinds are still read
 _RECENT = 64  # runs of a stage that tell how fast it is now
 _FEWEST = 8  # of these; one alone may be cold
+_SHORTEST_S = 1e-6
 _TOLD = 256  # items that other processes are told of
 
 
@@ -77,6 +78,14 @@ class Measurements:
                 self.wait_s[stage] += wait_s
         return value, cpu_s, wait_s
 
+    def waiting_share(self) -> float:
+        """Return how long most reads wait, as a multiple of what else an item takes; 0.0 if that is not known yet."""
+        if len(self._recent[0]) < _FEWEST:
+            return 0.0
+        seconds = [np.median(list(runs), axis=0) for runs in self._recent if runs]
+        wait_s, others_s = seconds[0][2], seconds[0][1] + sum(cpu + wait for _, cpu, wait in seconds[1:])
+        return float(wait_s / max(others_s, _SHORTEST_S))
+
     def note(self, at: int, sizes: Sequence[float], cpu_s: Sequence[float], wait_s: Sequence[float]) -> None:
         """Take note of an item that has run through all stages after `at`, or from the first one if that is -1.
 
@@ -107,10 +116,16 @@ class Measurements:
             if place < _SAMPLE:
                 self._sizes[place] = sizes
 
-    def sizes(self) -> Floats:
-        """Return the bytes after each stage of a sample of the items, float (n, stages)."""
+    def sizes(self, most: int = _SAMPLE) -> Floats:
+        """Return the bytes after each stage of a sample of the items, float (n, stages).
+
+        Fewer are spread evenly over those in the order of their sizes, and stand for them better than a random choice.
+        """
         with self._lock:
             sizes: Floats = self._sizes[: self._sampled].copy()
+        if len(sizes) > most:
+            places = (np.arange(most) + 0.5) * len(sizes) / most
+            sizes = sizes[np.lexsort(sizes.T[::-1])[places.astype(np.intp)]]
         return sizes
 
     def costs(self) -> Costs:

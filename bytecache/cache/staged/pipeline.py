@@ -159,11 +159,13 @@ class Pipeline:
     def _finish_all(self, results: list[Any], unread: int) -> None:
         """Run the stages that are left, for each Run. unread: how many of these have to be read, each by itself.
 
-        While some threads read, as many as there are processors compute.
+        While some threads read, as many as there are processors compute; there are no more than it takes to keep these
+        busy, since others would be in their way.
         """
         runs = [n for n, run in enumerate(results) if isinstance(run, Run)]
         computing = processors()
-        threads = min(self.most, len(runs), max(unread, computing))
+        useful = int(computing * (1 + self._measured.waiting_share()))
+        threads = min(self.most, len(runs), max(computing, min(unread, useful)))
         slot = threading.Semaphore(computing) if threads > computing else nullcontext()
 
         def work(n: int) -> None:
@@ -171,7 +173,8 @@ class Pipeline:
                 if not results[n].next:
                     self._run(results[n])
                 with slot:
-                    self._finish(results[n])
+                    values = self._finish(results[n])
+                self._settle(results[n], values)
             except Exception as exc:
                 results[n] = exc
 
@@ -195,13 +198,17 @@ class Pipeline:
             if failed:
                 counters.load(0.0, 1)
 
-    def _finish(self, run: Run) -> None:
-        """Run the stages that are left for one item, and choose after which one it is kept."""
+    def _finish(self, run: Run) -> list[Any]:
+        """Run the stages that are left for one item; return what can be kept, from ``run.at`` on."""
         values = [run.value] if run.sizes else []
         while run.next < len(self._stages):
             make_read_only(run.value)
             self._run(run)
             values.append(run.value)
+        return values
+
+    def _settle(self, run: Run, values: list[Any]) -> None:
+        """Choose after which stage an item is kept, of whose values there are these."""
         self._measured.note(run.at, run.sizes, run.cpu_s, run.wait_s)
         run.stage = self._choose(run.sizes, run.at, run.lot)
         run.kept = values[run.stage - max(run.at, 0)] if run.stage > run.at else None

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
+from time import perf_counter
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from .seen import Seen
 # After so many runs the rule is made anew, or after this share of the items in the first epoch, and in later ones;
 # before, each time there are twice as many.
 _MOST_RUNS, _SHARE_FILLING, _SHARE_LATER = 16, 1 / 64, 1 / 16
+# How many times as long as it took to make a rule none is made, after so many runs.
+_PAUSE_FILLING, _PAUSE_LATER, _FIRST_RUNS = 10, 50, 64
+_PRICED = 256  # items by which the price is set, in a few milliseconds
 _LEFT_OVER = 0.005  # of the budget: less than that is not worth a lower price
 _FEWEST_TO_COME, _SHARE_TO_COME = 16, 1 / 64  # items: for fewer the price would be an accident
 _LEAST, _SUREST = 0.1, 0.98  # shares: of a budget that is counted on, and of the cases in which that must be right
@@ -53,16 +57,20 @@ class Placement:
         self.items, self._is_given = items, items is not None
         self.rule: Rule | None = None
         self._runs, self._next = 0, 1
+        self._pause, self._pause_until = _PAUSE_FILLING, 0.0
         self._looking = threading.Lock()  # one thread makes the rule at a time, and none waits for it
         self._extra, self._epoch = 0.0, 0  # bytes that prices left unused in epochs before; epochs that ended
 
     def choose(self, sizes: Sequence[float], at: int, lot: int, has_room: HasRoom) -> int:
         """Return the stage after which an item is to be kept; see :meth:`Rule.choose`."""
         self._runs += 1  # one that is lost changes nothing
-        if self._runs >= self._next and self._looking.acquire(blocking=False):
+        if self._runs >= self._next and perf_counter() >= self._pause_until and self._looking.acquire(blocking=False):
+            began = perf_counter()
             try:
                 self._make_rule()
             finally:
+                if self._runs > _FIRST_RUNS:
+                    self._pause_until = perf_counter() + self._pause * (perf_counter() - began)
                 self._looking.release()
         rule = self.rule
         if rule is None and self._measured.items:  # another thread makes the first one
@@ -90,11 +98,12 @@ class Placement:
         filling = self.items is None or usage.calls < self.items
         most = max(_MOST_RUNS, (self.items or self._measured.items) * (_SHARE_FILLING if filling else _SHARE_LATER))
         self._next = self._runs + int(min(self._runs, most))
+        self._pause = _PAUSE_FILLING if filling else _PAUSE_LATER
         self._measured.sampling = self.items is None or usage.stored + usage.rejected < self.items
         if self.items is None:
             self.rule = Rule(costs, None)
             return
-        workload = self.workload(costs, self.items)
+        workload = self.workload(costs, self.items, _PRICED)
         budget, sure = self._budgets(workload, usage)
         prices = workload.prices(budget)
         self.rule = Rule(costs, prices, workload.prices(sure).price if sure < budget else 0.0)
@@ -128,9 +137,9 @@ class Placement:
         seen = self._seen.count()
         return seen if usage.calls - seen >= max(_FEWEST_AGAIN, seen * _SHARE_AGAIN) else self.items
 
-    def workload(self, costs: Costs, items: int) -> Workload:
-        """Return an epoch over so many items, like those that were measured."""
-        sizes = self._measured.sizes()
+    def workload(self, costs: Costs, items: int, *most: int) -> Workload:
+        """Return an epoch over so many items, like those that were measured, or like `most` of these."""
+        sizes = self._measured.sizes(*most)
         return Workload(sizes, *costs.of_sample(sizes), items, self._measured.concurrency())
 
 
