@@ -126,11 +126,11 @@ class StagedMethods(CacheMethods):
     ) -> list[Any]:
         """Return ``load(key)`` for each of `keys`, in order, see CachedFunction.
 
-        threads: on how many at most the stages run, of which as many compute as there are processors.
+        threads: on how many the stages run, of which as many compute as there are processors; None: on as many as it
+        takes to keep these busy while others read.
         """
-        most = check_threads(threads, self._pipeline.most)
-        with self._pipeline.limited(most):
-            return super().map(keys, most, return_exceptions=return_exceptions, copy=copy)
+        with self._pipeline.limited(_checked(threads)):
+            return super().map(keys, threads, return_exceptions=return_exceptions, copy=copy)
 
     def warm(
         self,
@@ -146,7 +146,7 @@ class StagedMethods(CacheMethods):
         if self._batched:
             super().warm(keys, threads, batch_size=batch_size, progress=progress)
         else:
-            with self._pipeline.limited(check_threads(threads, READ_THREADS)):
+            with self._pipeline.limited(_checked(threads)):
                 super().warm(keys, 1, progress=progress)
         return self.cache_stats()
 
@@ -196,6 +196,10 @@ class StagedMethods(CacheMethods):
         if kwds or len(args) != 1:
             raise TypeError(f"{self.chain.__qualname__} takes one key, by position, got {args!r} and {kwds!r}")
         return self._key_of(*args)
+
+
+def _checked(threads: int | None) -> int | None:
+    return None if threads is None else check_threads(threads, READ_THREADS)
 
 
 def identify(stages: tuple[Callable[[Any], Any], ...], batched: bool, version: str | int | None) -> tuple[bytes, str]:

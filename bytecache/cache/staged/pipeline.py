@@ -75,19 +75,19 @@ class Pipeline:
         self._levels, self._measured, self._seen, self._choose = levels, measured, seen, choose
         self._of_thread = threading.local()
 
-    @property
-    def most(self) -> int:
-        """On how many threads at most the calls that this thread makes run stages."""
-        return getattr(self._of_thread, "most", READ_THREADS)
-
     @contextmanager
-    def limited(self, threads: int) -> Iterator[None]:
-        """Have the calls that this thread makes in the block run stages on so many threads at most."""
-        before, self._of_thread.most = self.most, threads
+    def limited(self, threads: int | None) -> Iterator[None]:
+        """Have the calls that this thread makes in the block run stages on so many threads; None: as outside of it."""
+        before = self._asked_threads()
+        self._of_thread.most = before if threads is None else threads
         try:
             yield
         finally:
             self._of_thread.most = before
+
+    def _asked_threads(self) -> int | None:
+        asked: int | None = getattr(self._of_thread, "most", None)
+        return asked
 
     def __call__(self, keys: list[Any]) -> list[Any]:
         """Return the Run of each key, or the exception that one of its stages has raised."""
@@ -159,13 +159,15 @@ class Pipeline:
     def _finish_all(self, results: list[Any], unread: int) -> None:
         """Run the stages that are left, for each Run. unread: how many of these have to be read, each by itself.
 
-        While some threads read, as many as there are processors compute; there are no more than it takes to keep these
-        busy, since others would be in their way.
+        While some threads read, as many as there are processors compute. By itself there are no more than it takes to
+        keep these busy, since others would be in their way.
         """
         runs = [n for n, run in enumerate(results) if isinstance(run, Run)]
         computing = processors()
-        useful = int(computing * (1 + self._measured.waiting_share()))
-        threads = min(self.most, len(runs), max(computing, min(unread, useful)))
+        most = self._asked_threads()
+        if most is None:
+            most = max(computing, min(READ_THREADS, int(computing * (1 + self._measured.waiting_share()))))
+        threads = min(most, len(runs), max(unread, computing))
         slot = threading.Semaphore(computing) if threads > computing else nullcontext()
 
         def work(n: int) -> None:
