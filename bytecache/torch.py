@@ -76,10 +76,10 @@ class ImageDataset(Dataset[Any]):
 
     read_ahead: how many batches' reads may be under way beyond the batch that is made, on threads, in each worker, so
     that slow storage delays none; 0 for none. It takes an ``EpochSampler`` of this dataset, whose order is known. By
-    default as many as keep the reads ahead, by their measured time, while more of them make batches faster; at most 16,
-    and 256 MiB or an eighth of the free memory of all workers; none while all are quick, as hits are, or if `load` is
-    not cached, since it may not be safe for threads: a number says that it is. What was read for an epoch that was
-    broken off is dropped.
+    default as many as keep the reads ahead, by their measured time, at most 16 and 256 MiB of all workers, and more
+    than two only within an eighth of the free memory; none while all are quick, as hits are, or if `load` is not
+    cached, since it may not be safe for threads: a number says that it is. What was read for an epoch that was broken
+    off is dropped.
 
     For any DataLoader; ``collate_fn=bytecache.torch.collate`` makes channels-last batches without a copy, and lists of
     targets of unequal shape. Pickles as its arguments. A worker process decodes on its share of the processors, and has

@@ -22,10 +22,8 @@ _MAX_BATCHES = 16
 _MAX_BYTES = 256 << 20  # of all workers together: some thousand encoded images, little beside what training takes
 _MEASURED = 8  # the last batches, of which the median counts: one slow read or a pause for validation changes nothing
 _WORTH_IT = 0.1  # of the time between batches; below that, reads are hits, and a thread costs what it saves
+_FEW = 2  # batches, however little memory is free
 _SHARE_OF_FREE = 8  # of the free memory: one part of so many, as what is under way takes more than its samples
-_FIRST = 1  # batch, to begin with
-_WINDOW, _SETTLED = 4, 256  # batches that tell how fast they come, and after which another number is tried again
-_GAIN = 0.1  # of the time between batches, for which twice as many are worth their memory
 
 
 class ReadAhead(Generic[K]):
@@ -33,7 +31,8 @@ class ReadAhead(Generic[K]):
 
     read: from a batch's key to its samples; must not refer to the object that has this one. batches: how many may be
     under way beyond the one that is read; None for what keeps the reads ahead of the worker, by their measured time,
-    within 16 batches, and 256 MiB or an eighth of the free memory, of which the worker has a share, one of `workers`.
+    within 16 batches and 256 MiB, of which the worker has a share, one of `workers`; more than two within an eighth of
+    the free memory, too.
     For the batches of one worker in their order, from any thread; a forked child starts afresh.
     """
 
@@ -80,29 +79,26 @@ def _nbytes(value: Any) -> int:
 
 
 class Pace:
-    """How many batches to read ahead: the fewest with which a worker makes batches as fast as with more.
+    """How many batches to read ahead: as many as a worker makes in the time that the reads of one take.
 
-    At most as many as it makes in the time that the reads of one take, and as max_bytes and the free memory have room
-    for, each shared by `workers`.
+    At most as many as max_bytes has room for, and if there are more than two the free memory too, shared by `workers`.
     """
 
     def __init__(self, batches: int | None, max_bytes: int, workers: int = 1) -> None:
         self._batches, self._max_bytes, self._workers = batches, max_bytes, workers
         self._reads: list[tuple[float, int]] = []  # of the last batches: seconds, bytes
         self._work_s: list[float] = []  # of the last ones: from a batch's samples to the next request
-        self._begun = self._ended = 0.0
+        self._ended = 0.0
         self._count = self._room = 0
-        self._depth = Depth()
 
     def begin(self) -> int:
         """Return how many batches to read ahead of the one that is requested now."""
         if self._batches is not None:
             return self._batches
-        before, self._begun = self._begun, time.perf_counter()
         if self._count:
-            self._work_s = [*self._work_s[1 - _MEASURED :], self._begun - self._ended]
+            self._work_s = [*self._work_s[1 - _MEASURED :], time.perf_counter() - self._ended]
         self._count += 1
-        return self._depth.after(self._begun - before, self._most_useful())
+        return self._measured()
 
     def end(self) -> None:
         """Note that the worker has the samples of a batch."""
@@ -113,7 +109,7 @@ class Pace:
         # A new list, as other threads read this one; that one of two that end at once is lost does no harm.
         self._reads = [*self._reads[1 - _MEASURED :], (read_s, nbytes)]
 
-    def _most_useful(self) -> int:
+    def _measured(self) -> int:
         reads = self._reads
         if not reads or not self._work_s:
             return 0
@@ -121,9 +117,10 @@ class Pace:
         if in_a_read < _WORTH_IT:
             return 0
         if not self._room or self._count % _MEASURED == 0:
-            self._room = min(self._max_bytes, _free_bytes() // _SHARE_OF_FREE) // self._workers
-        fitting = self._room / max(fmean(nbytes for _, nbytes in reads), 1)
-        return min(math.ceil(in_a_read) + 1, _MAX_BATCHES, int(fitting))
+            self._room = _free_bytes() // _SHARE_OF_FREE // self._workers
+        batch_bytes = max(fmean(nbytes for _, nbytes in reads), 1)
+        fitting = max(_FEW, int(self._room / batch_bytes)), int(self._max_bytes / self._workers / batch_bytes)
+        return min(math.ceil(in_a_read) + 1, _MAX_BATCHES, *fitting)
 
 
 def _free_bytes() -> int:
@@ -131,58 +128,3 @@ def _free_bytes() -> int:
         return available_memory()
     except OSError:  # a system that does not tell
         return _MAX_BYTES * _SHARE_OF_FREE
-
-
-class Depth:
-    """The number of batches that are read ahead, found by trying: a greater one stays if batches come faster with it.
-
-    Storage that answers late is read the faster the more reads are under way, up to some number; reads that compute
-    are not. Twice as many are tried as long as that pays, and from time to time half as many, as long as these will do.
-    """
-
-    def __init__(self) -> None:
-        self._depth = self._before = 0  # now, and when it was last another one
-        self._before_s: float | None = None  # between two batches, then
-        self._times_s: list[float] = []  # between batches, at this depth
-        self._up = True  # whether more are tried, or fewer
-        self._settled = self._full = False  # whether nothing is tried for a while; because more were of no use
-
-    def after(self, time_s: float, most: int) -> int:
-        """Return the depth from now on. time_s: since the request before this one. most: what may be useful."""
-        if most == 0:
-            self._change(0)
-        elif self._depth == 0:
-            self._up = True
-            self._change(_FIRST)
-        else:
-            self._times_s.append(time_s)
-            if not self._settled:
-                under_way = min(self._before, self._depth)  # before the change: they came as they did before
-                if len(self._times_s) >= under_way + _WINDOW:
-                    self._judge(fmean(self._times_s[under_way:]), most)
-            elif len(self._times_s) >= _SETTLED or (self._full and most >= 2 * self._depth):
-                self._up = not self._up if len(self._times_s) >= _SETTLED else True
-                self._try_another(fmean(self._times_s[-_WINDOW:]), most)
-        return min(self._depth, most)
-
-    def _judge(self, time_s: float, most: int) -> None:
-        fewer_s, more_s = (self._before_s, time_s) if self._up else (time_s, self._before_s)
-        if fewer_s is not None and more_s is not None and (more_s > (1 - _GAIN) * fewer_s) is self._up:
-            self._settle(self._before)
-        else:
-            self._try_another(time_s, most)
-
-    def _try_another(self, time_s: float, most: int) -> None:
-        depth = min(2 * self._depth, most) if self._up else max(1, self._depth // 2)
-        if (depth > self._depth) if self._up else (depth < self._depth):
-            self._change(depth, time_s)
-        else:
-            self._settle(self._depth, full=self._up)
-
-    def _settle(self, depth: int, full: bool = False) -> None:
-        self._change(depth)
-        self._settled, self._full = True, full
-
-    def _change(self, depth: int, time_s: float | None = None) -> None:
-        self._before, self._before_s, self._depth = self._depth, time_s, depth
-        self._times_s, self._settled, self._full = [], False, False
