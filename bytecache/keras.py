@@ -87,10 +87,10 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     for all epochs, because Keras restarts its own each epoch, and they may deliver batches of an interrupted pass. A
     worker process has a copy of `load` and of its cache, unless the cache is shared.
     read_ahead: how many batches' reads each worker may have under way beyond the batch that it makes, on threads, so
-    that slow storage delays none; 0 for none. By default as many as keep the reads ahead, by their measured time, while
-    more of them make batches faster; at most 16, and 256 MiB or an eighth of the free memory of all workers; none while
-    all are quick, as hits are, or if `load` is not cached, since it may not be safe for threads: a number says that it
-    is. What was read for an interrupted pass is dropped.
+    that slow storage delays none; 0 for none. By default as many as keep the reads ahead, by their measured time, at
+    most 16 and 256 MiB of all workers, and more than two only within an eighth of the free memory; none while all are
+    quick, as hits are, or if `load` is not cached, since it may not be safe for threads: a number says that it is. What
+    was read for an interrupted pass is dropped.
 
     Batch arrays are reused once nothing refers to them. Pickles as its arguments.
     """
