@@ -245,10 +245,11 @@ class TestBulk(BulkContract):
                 os.kill(os.getpid(), signal.SIGINT)
             return [key]
 
+        f.map(range(1000, 1016))  # its files are open: an interrupt while one is opened would leave a descriptor
         with pytest.raises(KeyboardInterrupt):
             getattr(f, method)(range(400), threads=count)
         stats = f.cache_stats()
-        assert stats.stored == stats.currsize < 400
+        assert stats.stored == stats.currsize < 416
         assert stats.hits == 0
         assert_at_rest(f)
         assert f.map(range(200)) == [[key] for key in range(200)]
