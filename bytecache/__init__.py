@@ -1,7 +1,7 @@
 """The read-through cache for training: fills once, never evicts, keeps compressed bytes, decodes at the speed of C."""
 
 from .cache.cached_function import CachedFunction
-from .cache.stats import CacheInfo, CacheStats, StageStats
+from .cache.stats import CacheInfo, CacheStats, ServerStats, StageStats, TierStats
 from .decorators import fill_once, lru_cache
 from .images.batch import decode_batch
 from .images.check import ImageReport, check_images
@@ -15,6 +15,7 @@ from .planning.hit_rates import predict_hit_rate
 from .planning.plan import Plan, StagePlan
 from .planning.simulation import SimulationResult, simulate
 from .staging import StagedFunction, staged
+from .stores.remote.store import RemoteStore
 from .stores.shared.store import SharedStore
 from .stores.values import sizeof
 
@@ -27,11 +28,14 @@ __all__ = [
     "JpegError",
     "JpegHeader",
     "Plan",
+    "RemoteStore",
+    "ServerStats",
     "SharedStore",
     "SimulationResult",
     "StagePlan",
     "StageStats",
     "StagedFunction",
+    "TierStats",
     "VersionedKey",
     "check_images",
     "decode_batch",

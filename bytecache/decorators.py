@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 
 from .cache.cached_function import BatchDecorator, CachedFunction, P, R
 from .cache.wrapping import Options, make_decorator
-from .stores.base import Store
+from .stores.tiered.store import Stores
 
 
 @overload
@@ -20,7 +20,7 @@ def fill_once(
     maxbytes: int | str | None = None,
     key: Callable[..., Hashable] | None = None,
     sizeof: Callable[[Any], int] | None = None,
-    store: Store | None = None,
+    store: Stores | None = None,
     shared: bool = False,
     version: str | int | None = None,
     batched: Literal[False] = False,
@@ -37,7 +37,7 @@ def fill_once(
     maxbytes: int | str | None = None,
     key: Callable[..., Hashable] | None = None,
     sizeof: Callable[[Any], int] | None = None,
-    store: Store | None = None,
+    store: Stores | None = None,
     shared: bool = False,
     version: str | int | None = None,
     batched: Literal[True],
@@ -53,7 +53,7 @@ def fill_once(
     maxbytes: int | str | None = None,
     key: Callable[..., Hashable] | None = None,
     sizeof: Callable[[Any], int] | None = None,
-    store: Store | None = None,
+    store: Stores | None = None,
     shared: bool = False,
     version: str | int | None = None,
     batched: bool = False,
@@ -97,6 +97,11 @@ def fill_once(
     found again if the function has the same module, name, code, defaults, closed-over values and bound arguments;
     global variables and called functions do not count. version: a str or int that stands for the code: change it when
     the values change. Docstrings are not code; ``python -O`` leaves out asserts, which are.
+
+    A list of stores, such as one of this machine and one that machines share, is asked in order, so the fastest comes
+    first. A value goes to the last one that has room for it, and further up only if that has none; what is found below
+    is copied up once nothing is left to be read, while there is room. ``cache_clear`` clears all of them,
+    ``cache_stats().tiers`` has what each did, and `maxsize` holds for all together.
 
     Threads: simultaneous calls with equal arguments run the function once, and the others get its value or exception.
     So do not make a call while holding a lock that the function needs: another thread's run would wait for the lock,

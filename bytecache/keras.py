@@ -20,7 +20,7 @@ from .loading.prefetching.prefetch import FirstBatches, Prefetcher
 from .loading.prefetching.read_ahead import check_read_ahead
 from .loading.sample_cache import PlanPrinter
 from .loading.samples import SampleError, log_skipped
-from .stores.base import Store
+from .stores.tiered.store import Stores
 from .system.arguments import check_int
 
 if tuple(int(part) for part in keras.__version__.split(".")[:2]) < (3, 6):
@@ -55,9 +55,9 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
     pixels are those without it. `load` is called on threads; what it returns must not change later, and its arrays
     become read-only. shared: whether all processes of the run have one cache, such as a machine's ranks. By default
     they do with worker processes, unless the system has no shared stores or the paths cannot be their keys: then, as
-    without worker processes, each process has one, whose hits cost less. store: a store that has the budget, instead of
-    `maxbytes`. batched: `load` takes a list of paths, see :func:`bytecache.fill_once`. verbose: print the plan after
-    the first epoch.
+    without worker processes, each process has one, whose hits cost less. store: a store that has the budget, or a list
+    of stores, instead of `maxbytes`. batched: `load` takes a list of paths, see :func:`bytecache.fill_once`. verbose:
+    print the plan after the first epoch.
     masks: the position in that tuple, or several, of pictures whose pixels are class numbers, which are kept as the
     file has them (palette indices, or gray of up to 16 bits): resized to the nearest pixel in the image's box, padded
     with 0, turned as the image is unless they have the sides of the upright one.
@@ -97,7 +97,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __init__(
         self, paths: Any, targets: Any = None, *, batch_size: int, load: Callable[[Any], Any],
-        maxbytes: int | str | None = None, store: Store | None = None, shared: bool | None = None,
+        maxbytes: int | str | None = None, store: Stores | None = None, shared: bool | None = None,
         batched: bool = False,
         size: tuple[int, int] | None = None, resize: str = "stretch", pad_value: int | tuple[int, int, int] = 0,
         crop_scale: tuple[float, float] = CROP_SCALE, crop_ratio: tuple[float, float] = CROP_RATIO,

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 from .cache.cached_function import CachedFunction
 from .cache.staged.function import StagedCall, identify
-from .cache.wrapping import check_function
+from .cache.wrapping import check_function, check_one_budget, check_store
 from .planning.cost_model import check_costs
 from .planning.plan import Plan
-from .stores.base import Store
 from .stores.shared.store import SharedStore
+from .stores.tiered.store import Stores
 from .system.arguments import check_int
 from .system.byte_sizes import parse_size
 
@@ -30,7 +30,7 @@ class StagedFunction(CachedFunction[[Any], Any], Protocol):
 def staged(
     *stages: Callable[[Any], Any],
     maxbytes: int | str | None = None,
-    store: Store | None = None,
+    store: Stores | None = None,
     shared: bool = False,
     items: int | Sized | None = None,
     cost: Sequence[float | Callable[[float], float]] | None = None,
@@ -48,8 +48,12 @@ def staged(
 
     maxbytes: the budget, in this process's memory: bytes, ``"4 GiB"`` or ``"50%"`` of what is available. There, what
     saves less makes room for what saves more. shared: all processes of the run have one cache, of `maxbytes`; store:
-    all that use this store have one. There nothing is evicted, and the price decides at the door; processes tell each
-    other what they have measured, through the store.
+    all that use this store have one, and a list of stores is read through in order, see :func:`bytecache.fill_once`. In
+    a store nothing is evicted, and the price decides at the door; processes tell each other what they have measured,
+    through the store. What it takes to get a byte from the stores after the first is measured on the first values that
+    go there, some of which are got again for that: an item is kept after a stage only if that saves more per byte, and
+    no value goes to a store that is slower than to read and compute it again. A single store is taken to cost nothing,
+    one without `maxbytes` to have no limit. ``plan()`` leaves out what hits take.
 
     items: all keys that an epoch asks for, or their number. Without it the first epoch keeps items after the stage that
     saves most per byte, and shows the number; in a store, where nothing makes room, that is final. cost: what each
@@ -77,19 +81,17 @@ def staged(
         _check_stage(stage)
     check_costs(cost, len(stages))
     count = _count(items)
-    if store is not None and not isinstance(store, Store):
-        raise TypeError(f"store must be a bytecache.SharedStore or another store, or None, got {store!r}")
-    if store is not None and maxbytes is not None:
-        raise TypeError(f"the budget is the store's: give maxbytes to it alone, got {maxbytes} together with {store!r}")
-    if store is None and maxbytes is None:
+    kept_in = check_store(store)
+    check_one_budget(kept_in, maxbytes)
+    if kept_in is None and maxbytes is None:
         raise TypeError('staged fills a budget: give one, such as maxbytes="4 GiB"')
-    if version is not None and store is None and not shared:
+    if version is not None and kept_in is None and not shared:
         raise TypeError("version distinguishes values in a shared store: give store= or shared=True with it")
     budget = None if maxbytes is None else parse_size(maxbytes)
     if shared and budget is not None:
         identity = identify(stages, batched, version)[0]
-        store, budget = SharedStore.open(None, identity.hex()[:16], budget), None
-    cached: Any = StagedCall(stages, batched, budget, store, count, cost, version)
+        kept_in, budget = SharedStore.open(None, identity.hex()[:16], budget), None
+    cached: Any = StagedCall(stages, batched, budget, kept_in, count, cost, version)
     return cached  # type: ignore[no-any-return]
 
 

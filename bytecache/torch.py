@@ -26,7 +26,7 @@ from .loading.sampler import EpochSampler, Key, SharedOrder
 from .loading.samples import SampleError, SampleLoader, check_skipped, log_skipped
 from .loading.targets import as_targets
 from .loading.tensors import BatchDecoder, Decoded, TypedPictures, as_tensors, take_tensors
-from .stores.base import Store
+from .stores.tiered.store import Stores
 
 __all__ = ["CacheReport", "EpochSampler", "ImageDataset", "SampleError", "collate"]
 
@@ -55,9 +55,9 @@ class ImageDataset(Dataset[Any]):
     pixels are those without it. `load` is called on threads; what it returns must not change later, and its arrays
     become read-only. shared: whether all processes of the run have one cache. By default they do, unless the system has
     no shared stores or the paths cannot be their keys: then, as with False, each process has one, worker processes too.
-    Without workers that is right, and its hits cost less. store: a store that has the budget, instead of `maxbytes`.
-    batched: `load` takes a list of paths, see :func:`bytecache.fill_once`. verbose: print the plan after the first
-    epoch.
+    Without workers that is right, and its hits cost less. store: a store that has the budget, or a list of stores,
+    instead of `maxbytes`. batched: `load` takes a list of paths, see :func:`bytecache.fill_once`. verbose: print the
+    plan after the first epoch.
     masks: the position in that tuple, or several, of pictures whose pixels are class numbers, which are kept as the
     file has them (palette indices, or gray of up to 16 bits): resized to the nearest pixel in the image's box, padded
     with 0, turned as the image is unless they have the sides of the upright one.
@@ -90,7 +90,7 @@ class ImageDataset(Dataset[Any]):
 
     def __init__(
         self, paths: Any, targets: Any = None, *, load: Callable[[Any], Any],
-        maxbytes: int | str | None = None, store: Store | None = None, shared: bool | None = None,
+        maxbytes: int | str | None = None, store: Stores | None = None, shared: bool | None = None,
         batched: bool = False,
         size: tuple[int, int] | None = None, resize: str = "stretch", pad_value: int | tuple[int, int, int] = 0,
         crop_scale: tuple[float, float] = CROP_SCALE, crop_ratio: tuple[float, float] = CROP_RATIO,

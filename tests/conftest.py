@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("contracts", "helpers")  # before either is imported
+pytest.register_assert_rewrite("bytecache.conformance", "contracts", "helpers")  # before either is imported
 
 from helpers.internals import leasing_threads, waiting_threads  # noqa: E402
 from helpers.processes import Children, open_files  # noqa: E402
@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A job that a shell started in the background ignores SIGINT, and so would the Ctrl-C that the tests send.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "foreign_threads: uses a library that keeps threads or files of its own")
+    config.addinivalue_line("markers", "exhaustive: tries the same code hundreds of times; runs on one Python alone")
 
 
 @pytest.fixture(autouse=True)

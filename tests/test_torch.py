@@ -31,7 +31,7 @@ from torch.utils.data import (  # noqa: E402
     random_split,
 )  # fmt: skip
 
-from bytecache.loading.tensors import decode_threads  # noqa: E402
+from bytecache.system.threads import processors  # noqa: E402
 from bytecache.torch import CacheReport, EpochSampler, ImageDataset, SampleError, collate  # noqa: E402
 
 # torch's queues keep threads and descriptors open until their loader is collected.
@@ -591,7 +591,7 @@ def test_unequal_images_reach_a_collate_function_of_ones_own(files):
 
 def record_threads(worker):
     """Store the number of threads on the worker's own copy of the dataset; a worker_init_fn."""
-    get_worker_info().dataset.threads = decode_threads()
+    get_worker_info().dataset.threads = processors()
 
 
 class Threads(ImageDataset):

@@ -137,9 +137,10 @@ def test_a_batched_function_reads_the_misses_of_a_batch_in_one_call(tmp_path):
     assert sorted(calls) == [4, 5, 5, 5, 5]
 
 
-def test_a_store_that_is_kept_has_the_samples_of_an_earlier_dataset(tmp_path, stores):
-    """Also for other paths among them: a sample's key is its path."""
-    paths, store = write_samples(tmp_path), stores()
+@pytest.mark.parametrize("several", [False, True])
+def test_a_store_that_is_kept_has_the_samples_of_an_earlier_dataset(tmp_path, stores, several):
+    """Also for other paths among them: a sample's key is its path. And in a list of stores."""
+    paths, store = write_samples(tmp_path), [stores(), stores()] if several else stores()
     first = ImageDataset(paths, load=Load(), store=store, **SIZE)
     pixels = [first[n] for n in range(N)]
     second = ImageDataset(paths[::2], load=Load(), store=store, **SIZE)

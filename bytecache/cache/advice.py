@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
 
 from ..stores.base import MISSING, Partition, Snapshot
 from ..system.caller import warn_caller
+from ..system.threads import dataloader_worker
 from .instances import is_of_instance
 
 _SAMPLE, _AGAIN = 64, 16  # calls that are remembered; the fewest that must come again
@@ -131,9 +131,7 @@ class Advice:
         return None
 
     def _look_at_process(self) -> None:
-        if self._partition.has_leases or "torch.utils.data" not in sys.modules:
-            return
-        worker = sys.modules["torch.utils.data"].get_worker_info()
+        worker = None if self._partition.has_leases else dataloader_worker()
         if worker is not None and worker.num_workers > 1 and worker.id == 0:
             remedy = 'fill_once(shared=True, maxbytes="...") gives them one'
             self._tell("workers", f"each of the {worker.num_workers} workers fills a cache of its own: {remedy}")

@@ -19,7 +19,7 @@ from .flights.batch import read_batch
 from .read_through import ReadThrough
 from .stats import CacheStats
 
-_DEFAULT_READ_THREADS = min(32, cpu_count() + 4)  # reading waits more than it computes
+READ_THREADS = min(32, cpu_count() + 4)  # reading waits more than it computes
 _BATCH_SIZE, _BATCH_THREADS = 64, 2  # of warm, for batched functions
 
 
@@ -61,7 +61,7 @@ class BulkReader:
         every exception is in its key's position instead. With ``copy=False`` bytes in a shared store come as read-only
         memoryviews of its memory.
         """
-        threads = check_threads(threads, _DEFAULT_READ_THREADS)
+        threads = check_threads(threads, READ_THREADS)
         keys = list(keys)
         failures: dict[int, Exception] = {}  # by position, what the user's key= raised
         results: list[Any] = []
@@ -184,7 +184,7 @@ class BulkReader:
         if batch_size is not None and not batched:
             raise TypeError("batch_size is for functions with batched=True, which take several keys")
         size = check_int(batch_size, "batch_size", 1) if batch_size is not None else _BATCH_SIZE if batched else 1
-        threads = check_threads(threads, _BATCH_THREADS if batched else _DEFAULT_READ_THREADS)
+        threads = check_threads(threads, _BATCH_THREADS if batched else READ_THREADS)
         failed: list[tuple[Any, str]] = []
         with progress_bar("warm", length_hint(keys) or None, progress) as advance:
 

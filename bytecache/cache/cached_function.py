@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
+from .metrics import Metric
 from .stats import CacheInfo, CacheStats
 
 P = ParamSpec("P")
@@ -60,6 +61,15 @@ class CachedFunction(Protocol[P, R]):
 
     def cache_stats(self, scope: str = "process") -> CacheStats:
         """Return all counters, see CacheStats; of this process, or ("all") of all that share the values."""
+
+    def metrics(self, scope: str = "process", *, name: str | None = None) -> tuple[Metric, ...]:
+        """Return all counters as metrics with the names, types and units of OpenMetrics, see :mod:`bytecache.metrics`.
+
+        Hits, misses, insertions, rejections, evictions, entries and bytes of each tier; runs, errors and seconds of the
+        function; of a staged cache runs, hits and seconds of each stage; of a store behind a network the state of each
+        server. Labels: ``function``, which is `name`, or else the module and name of the function; ``tier``, which is
+        "memory" or the class of a store, ``stage`` and ``server``. scope: as of cache_stats.
+        """
 
     def cache_clear(self) -> None:
         """Empty the cache and set its counters to zero."""

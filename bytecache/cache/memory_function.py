@@ -68,7 +68,7 @@ class MemoryFunction(CacheMethods):
         cache.follow_after_fork = weakref.WeakMethod(self._follow)
         self.run, self.load, self._key = cache.run, cache.load, key
         self.evicts, self._keep_alive, self.instances = evicts, keep_alive, Instances()
-        super().__init__(cache, _make_key_of(self.plain, typed, key), cache.miss, typed)
+        super().__init__(cache, make_key_of(self.plain, typed, key), cache.miss, typed)
 
     def key(self, args: tuple[Any, ...], kwds: dict[str, Any]) -> Hashable:
         """Return the key under which a call's result is stored."""
@@ -129,8 +129,7 @@ class MemoryFunction(CacheMethods):
             error = False
         finally:
             counters.load(perf_counter() - started, error)
-        with self.partition.lock:
-            counters.rejected += 1
+        counters.reject()
         return value
 
     def _load(self, cache_key: Hashable, key: Any) -> Any:
@@ -212,7 +211,7 @@ class MemoryFunction(CacheMethods):
         return MemoryFunction, self._arguments
 
 
-def _make_key_of(plain: type, typed: bool, key: Callable[..., Hashable] | None) -> Callable[[Any], Hashable]:
+def make_key_of(plain: type, typed: bool, key: Callable[..., Hashable] | None) -> Callable[[Any], Hashable]:
     """Return the function from one argument to the key under which the result of a call with it is stored."""
 
     def key_of(argument: Any) -> Hashable:

@@ -6,20 +6,23 @@ import sys
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from ..keys.fingerprint import function_name
+from ..stores.base import Store
 from .bulk import BulkReader
+from .metrics import Metric, metrics_of
 from .read_through import ReadThrough
 from .stats import CacheInfo, CacheStats
 
 METHODS = (
     "cache_info", "cache_stats", "cache_clear", "cache_parameters", "cache_contains", "cache_discard", "cache_keys",
-    "map", "warm",
+    "map", "metrics", "warm",
 )  # fmt: skip
 
 
 class CacheMethods(BulkReader):
     """The methods of CachedFunction, for one cache."""
 
-    __slots__ = ("_typed",)
+    __slots__ = ("_store", "_typed")
 
     def __init__(
         self,
@@ -27,11 +30,11 @@ class CacheMethods(BulkReader):
         key_of: Callable[[Any], Hashable],
         miss: Callable[..., Any],
         typed: bool,
-        *,
-        views: bool = False,
+        store: Store | None = None,
     ) -> None:
-        super().__init__(cache, key_of, miss, views=views)
-        self._typed = typed
+        """Take what the parts of BulkReader are. store: None for values in this process's memory."""
+        super().__init__(cache, key_of, miss, views=store is not None)
+        self._typed, self._store = typed, store
 
     def cache_info(self, scope: str = "process") -> CacheInfo:
         """Return functools' four fields; of this process, or ("all") of all that share the values."""
@@ -40,6 +43,12 @@ class CacheMethods(BulkReader):
     def cache_stats(self, scope: str = "process") -> CacheStats:
         """Return all counters, see CacheStats; of this process, or ("all") of all that share the values."""
         return self._cache.stats(scope)
+
+    def metrics(self, scope: str = "process", *, name: str | None = None) -> tuple[Metric, ...]:
+        """Return all counters under the names of OpenMetrics, see CachedFunction."""
+        store = "memory" if self._store is None else type(self._store).__name__
+        name = function_name(self._cache.batched or self._cache.function) if name is None else name
+        return metrics_of(name, store, self.cache_stats(scope))
 
     def cache_clear(self) -> None:
         """Empty the cache and set its counters to zero, for all processes that share the values."""
@@ -61,9 +70,16 @@ class CacheMethods(BulkReader):
         raise NotImplementedError
 
     def cache_parameters(self) -> dict[str, Any]:
-        """Return maxsize and typed, as in functools; maxbytes and largest, in bytes, if they are limits."""
+        """Return maxsize and typed, as in functools; maxbytes and largest, in bytes, if they are limits.
+
+        Of a store with a path also that.
+        """
         partition = self._cache.partition
-        limits = {} if partition.maxbytes is None else {"maxbytes": partition.maxbytes}
+        parameters: dict[str, Any] = {"maxsize": partition.maxsize, "typed": self._typed}
+        if partition.maxbytes is not None:
+            parameters["maxbytes"] = partition.maxbytes
         if partition.largest != sys.maxsize:
-            limits["largest"] = partition.largest
-        return {"maxsize": partition.maxsize, "typed": self._typed, **limits}
+            parameters["largest"] = partition.largest
+        if self._store is not None and self._store.path is not None:
+            parameters["path"] = str(self._store.path)
+        return parameters

@@ -16,7 +16,7 @@ from .flights.flight import Flight
 from .flights.leased_flight import LeasedFlight, run_with_lease
 from .flights.patience import Patience
 from .flights.singleflight import SingleFlight, run_alone
-from .stats import CacheInfo, CacheStats, check_scope
+from .stats import CacheInfo, CacheStats, ServerStats, check_scope, tier_stats
 
 
 class ReadThrough:
@@ -107,6 +107,8 @@ class ReadThrough:
             currbytes=currbytes,
             maxbytes=self.partition.maxbytes,
             warnings=len(self.advice.told),
+            tiers=tuple(tier_stats(*tier) for tier in self.partition.tiers(scope)),
+            servers=tuple(ServerStats(*server) for server in self.partition.servers().items()),
         )
 
     def clear(self) -> None:

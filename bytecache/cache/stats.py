@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from ..stores.base import Counts
+from ..stores.base import Counts, Snapshot
 
 
 class CacheInfo(NamedTuple):
@@ -37,6 +37,47 @@ class StageStats:
 
 
 @dataclass(frozen=True)
+class TierStats:
+    """One of several stores behind a cached function, which are asked in order.
+
+    name: of its class. hits: calls that it answered; of the first tier also those that another call did. misses: calls
+    for which the next tier was asked, or the function run. stored, evicted: values that were stored in it, copies of
+    what a lower tier has among them, and removed. rejected: values for which it had no room, also if another tier did.
+    currsize, currbytes, maxbytes: what is in it now, and its limit. lookup_s: seconds of look-ups, if it is behind
+    a network, summed over threads; else 0.0, since they take too little to be measured.
+    """
+
+    name: str
+    hits: int
+    misses: int
+    stored: int
+    rejected: int
+    evicted: int
+    currsize: int
+    currbytes: int | None
+    maxbytes: int | None
+    lookup_s: float = 0.0
+
+    @property
+    def hit_rate(self) -> float:
+        """Hits per call that came to this tier, 0.0 before the first one."""
+        calls = self.hits + self.misses
+        return self.hits / calls if calls else 0.0
+
+
+@dataclass(frozen=True)
+class ServerStats:
+    """A server that values are on, or a node of a cluster. name: host and port, or the path of a socket.
+
+    state: of this process's circuit breaker, whatever the scope: "closed" while the server answers, "open" while it is
+    not asked, since it has failed three times in a row, "half-open" while one request finds out whether it is back.
+    """
+
+    name: str
+    state: str
+
+
+@dataclass(frozen=True)
 class CacheStats:
     """A snapshot of one cache; ``now - then`` gives what was counted between two snapshots.
 
@@ -48,8 +89,11 @@ class CacheStats:
     discarded, replaced by a newer version, or gone with their instance. load_s: seconds spent in the function, summed
     over threads. currsize and currbytes (None if sizes are not measured) are what is stored now, maxsize and maxbytes
     the limits (None: no limit), warnings how many reasons this process was told why the cache does not help; a
-    difference keeps these five from the later snapshot. stages: of a staged cache, each stage; a difference has the
-    difference of what was counted.
+    difference keeps these five from the later snapshot. stages: of a staged cache, each stage; tiers: of several
+    stores, each one, in the order in which they are asked; a difference has the difference of what was counted. Of
+    several stores stored, currsize and currbytes are sums: a value that two of them have counts twice. servers: of a
+    store behind a network, each server that this process has heard of, as it is now; a difference keeps the later ones.
+    lookup_s: seconds spent in look-ups in such a store, summed over threads.
     """
 
     hits: int
@@ -65,6 +109,9 @@ class CacheStats:
     load_s: float
     warnings: int = 0
     stages: tuple[StageStats, ...] = ()
+    tiers: tuple[TierStats, ...] = ()
+    servers: tuple[ServerStats, ...] = ()
+    lookup_s: float = 0.0
 
     @property
     def hit_rate(self) -> float:
@@ -78,13 +125,41 @@ class CacheStats:
         counted = {name: getattr(self, name) - getattr(then, name) for name in Counts._fields}
         if min(counted.values()) < 0:
             return self
-        stages = tuple(map(_since, self.stages, then.stages)) if len(self.stages) == len(then.stages) else self.stages
-        return replace(self, stages=stages, **counted)
+        stages = _all_since(self.stages, then.stages, ("runs", "hits", "errors", "cpu_s", "wait_s"))
+        tiers = _all_since(self.tiers, then.tiers, _COUNTED_OF_TIER)
+        return replace(self, stages=stages, tiers=tiers, **counted)
 
 
-def _since(now: StageStats, then: StageStats) -> StageStats:
-    counted = {name: getattr(now, name) - getattr(then, name) for name in ("runs", "hits", "errors", "cpu_s", "wait_s")}
-    return replace(now, **counted)
+T = TypeVar("T", StageStats, TierStats)
+_COUNTED_OF_TIER = ("hits", "misses", "stored", "rejected", "evicted", "lookup_s")
+
+
+def _all_since(now: tuple[T, ...], then: tuple[T, ...], names: tuple[str, ...]) -> tuple[T, ...]:
+    """Return each of the parts as it is now, but with what was counted since then under these names."""
+    if len(now) != len(then):
+        return now
+    pairs = [
+        (one, {name: getattr(one, name) - getattr(other, name) for name in names})
+        for one, other in zip(now, then, strict=True)
+    ]
+    return tuple(replace(one, **counted) for one, counted in pairs)
+
+
+def tier_stats(name: str, snapshot: Snapshot, maxbytes: int | None) -> TierStats:
+    """Return what a partition tells of one of its tiers."""
+    counts, currsize, currbytes = snapshot
+    return TierStats(
+        name=name,
+        hits=counts.hits,
+        misses=counts.misses,
+        stored=counts.stored,
+        rejected=counts.rejected,
+        evicted=counts.evicted,
+        currsize=currsize,
+        currbytes=currbytes,
+        maxbytes=maxbytes,
+        lookup_s=counts.lookup_s,
+    )
 
 
 def check_scope(scope: str) -> None:

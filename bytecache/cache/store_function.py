@@ -8,6 +8,7 @@ from typing import Any
 
 from ..keys.encoding import ENCODABLE, make_digests
 from ..stores.base import MISSING, Store
+from ..stores.tiered.store import is_same_store
 from ..system.function_like import PickledAsFunction, make_carrier, shows_annotations_of_function
 from .bound_methods import CachedDescriptor, InstanceCache, refusal
 from .cached_object import CachedObject, make_uncached, needs_object
@@ -26,8 +27,7 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
 
     # In __dict__ is only what a function has, which another decorator may copy.
     __slots__ = (
-        "_arguments", "_carrier", "_digest_of", "_get", "_store", "_unbound", "attribute",
-        "instances", "uncached",
+        "_arguments", "_carrier", "_digest_of", "_get", "_unbound", "attribute", "instances", "uncached",
     )  # fmt: skip
 
     __wrapped__: Callable[..., Any]
@@ -49,7 +49,6 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
         self._take_names(function)
         self._arguments = function, store, maxsize, typed, key, identity, once, batched, largest
         self._carrier = make_carrier(self.__module__, self.__qualname__, self._arguments)
-        self._store = store
         partition = store.partition(*identity, maxsize)
         partition.largest = largest
         # With functions, not methods of this object: without a cycle a store that is dropped is closed at once.
@@ -58,16 +57,12 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
         self._get, self.instances = partition.get, Instances()
         kind = CachedObject if needs_object(function) else make_wrapper
         self.uncached = make_uncached(function, self.__module__, self.__qualname__, kind, batched)
-        super().__init__(cache, digest_of_one, cache.miss, typed, views=True)
+        super().__init__(cache, digest_of_one, cache.miss, typed, store)
 
     def __call__(self, /, *args: Any, **kwds: Any) -> Any:
         digest = self._digest_of(args, kwds)
         value = self._get(digest)
         return self._miss(digest, args, kwds) if value is MISSING else value
-
-    def cache_parameters(self) -> dict[str, Any]:
-        path = self._store.path
-        return {**super().cache_parameters(), **({} if path is None else {"path": str(path)})}
 
     def _key_of_call(self, args: tuple[Any, ...], kwds: dict[str, Any]) -> Hashable:
         return self._digest_of(args, kwds)
@@ -97,7 +92,7 @@ class StoreFunction(PickledAsFunction, CachedDescriptor, CacheMethods):
     def _is_copy(self, arguments: tuple[Any, ...]) -> bool:
         _, store, maxsize, typed, _, *rest_of_mine = self._arguments
         _, other, *rest = arguments
-        return rest[:2] + rest[3:] == [maxsize, typed, *rest_of_mine] and store.__reduce__() == other.__reduce__()
+        return rest[:2] + rest[3:] == [maxsize, typed, *rest_of_mine] and is_same_store(store, other)
 
     def __repr__(self) -> str:
         return f"<{self.__module__}.{self.__qualname__} through {self._store!r}>"

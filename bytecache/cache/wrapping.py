@@ -15,6 +15,7 @@ from ..keys.fingerprint import fingerprint
 from ..planning.density import largest_admitted
 from ..stores.base import Store
 from ..stores.shared.store import SharedStore
+from ..stores.tiered.store import Stores, TieredStore
 from ..stores.values import sizeof as default_sizeof
 from ..system.arguments import check_maxsize
 from ..system.byte_sizes import parse_size
@@ -65,18 +66,14 @@ class Options:
             return sys.maxsize
         return largest_admitted(self.files + overhead, budget)
 
-    def use_store(self, store: Store | None, sizeof: Any, version: str | int | None) -> None:
+    def use_store(self, store: Stores | None, sizeof: Any, version: str | int | None) -> None:
         """Store values in `store`, or in a new shared store of this function if it is None."""
-        if store is not None and not isinstance(store, Store):
-            raise TypeError(f"store must be a bytecache.SharedStore or another store, or None, got {store!r}")
+        store = check_store(store)
         if sizeof is not None:
             raise TypeError(
                 "sizeof does not go with a shared store, which counts the bytes that it writes: leave it out"
             )
-        if store is not None and self.maxbytes is not None:
-            raise TypeError(
-                f"the budget is the store's: give maxbytes to it alone, got {self.maxbytes} together with {store!r}"
-            )
+        check_one_budget(store, self.maxbytes)
         if store is None and self.maxbytes is None:
             raise TypeError('shared=True needs a budget, such as maxbytes="8 GiB" or maxbytes="50%"')
         self.shared, self.store, self.version = True, store, version
@@ -115,6 +112,21 @@ def _wrap_in_memory(function: Callable[..., Any], maxsize: int | None, options: 
     return make_cached(
         MemoryFunction(function, options.evicts, *limits, options.typed, options.key, *flags, largest=largest)
     )
+
+
+def check_store(store: Any) -> Store | None:
+    """Return a store, several as one, or None; raise TypeError for anything else, see also TieredStore."""
+    if isinstance(store, (list, tuple)):
+        return TieredStore(store)
+    if store is None or isinstance(store, Store):
+        return store
+    raise TypeError(f"store must be a bytecache.SharedStore or another store, a list of such, or None, got {store!r}")
+
+
+def check_one_budget(store: Store | None, maxbytes: Any) -> None:
+    """Raise TypeError if there is a budget beside that of a store."""
+    if store is not None and maxbytes is not None:
+        raise TypeError(f"the budget is the store's: give maxbytes to it alone, got {maxbytes} together with {store!r}")
 
 
 def check_function(function: Any, what: str = "a function to decorate") -> None:

@@ -12,6 +12,10 @@ from ..planning.folder import IMAGE_PATTERNS
 T = TypeVar("T")
 
 
+class Refused(Exception):
+    """What was asked for cannot be done; the message says why, and the way out."""
+
+
 def argparse_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return `parse` as a type for argparse, which shows the messages of its errors."""
 

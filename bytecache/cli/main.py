@@ -10,15 +10,26 @@ from collections.abc import Callable, Sequence
 
 from .. import __version__
 from ..stores.shared.admin import StoreNotFound
+from .arguments import Refused
 from .check import add_check_arguments, check
 from .plan import add_plan_arguments, plan
 from .simulate import add_simulate_arguments, simulate
-from .store import add_clear_arguments, add_runs_arguments, add_store_arguments, clear, info, ls, sweep, verify
+from .store import (
+    add_clear_arguments,
+    add_info_arguments,
+    add_runs_arguments,
+    add_verify_arguments,
+    clear,
+    info,
+    ls,
+    sweep,
+    verify,
+)
 
 Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]
 COMMANDS: dict[str, Command] = {
-    "info": ("show what a store contains and how each process has used it", add_store_arguments, info),
-    "verify": ("read every entry of a store and check it against its checksum", add_store_arguments, verify),
+    "info": ("show what a store contains and how it was used", add_info_arguments, info),
+    "verify": ("read every entry of a store and check it against its checksum", add_verify_arguments, verify),
     "clear": ("remove the values and reset the counters of a store's functions", add_clear_arguments, clear),
     "ls": ("list the stores of runs, in use or left behind, on this machine", add_runs_arguments, ls),
     "sweep": ("remove the stores of runs of which no process is left", add_runs_arguments, sweep),
@@ -56,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
-        "bytecache", description="Inspect shared stores; predict hit rates and epochs; check images."
+        "bytecache", description="Inspect stores; predict hit rates and epochs; check images."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -74,7 +85,7 @@ def _run(argv: Sequence[str] | None) -> int:
         return COMMANDS[args.command][2](args)
     except BrokenPipeError:
         raise
-    except (StoreNotFound, OSError) as problem:
+    except (Refused, StoreNotFound, OSError) as problem:
         print(f"{parser.prog} {args.command}: {problem}", file=sys.stderr)
         return EXIT_USAGE
 

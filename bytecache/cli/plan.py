@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cache.staged.pipeline import READ_THREADS
+from ..cache.bulk import READ_THREADS
 from ..images.batch import decode_batch
 from ..images.formats import decode_image
 from ..planning.folder import IMAGE_PATTERNS, paths_and_sizes

@@ -1,4 +1,4 @@
-"""The commands on a shared store: info, verify, clear; and on the stores of runs: ls, sweep."""
+"""The commands on a store: info, verify, clear, of which remote has those for URLs; and on those of runs: ls, sweep."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ import argparse
 
 from ..stores.shared import admin, run_folder
 from ..stores.shared.reports import ClearReport, CounterReport, FunctionReport, StoreReport
+from ..stores.tiered.reports import TieredReport, join_tiers
 from ..system.text import format_age, format_bytes, format_date, format_table, plural, print_report
+from . import remote
+from .arguments import Refused
 
 MAX_PROCESSES_SHOWN = 12  # of a function; --json has all
 EXIT_DAMAGED = 1
 
 
-def add_store_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of a command on a store."""
+def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``verify``."""
     parser.add_argument("path", metavar="PATH", help="folder of a shared store")
+    parser.add_argument("--json", action="store_true", help="print all fields as JSON")
+
+
+def add_info_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``info``."""
+    remote.add_store_argument(parser)
     parser.add_argument("--json", action="store_true", help="print all fields as JSON")
 
 
 def add_clear_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``clear``."""
-    add_store_arguments(parser)
+    add_info_arguments(parser)
     parser.add_argument("--function", metavar="NAME", help="only the functions of this name, as info shows it")
     parser.add_argument(
         "--stale",
@@ -32,6 +41,8 @@ def add_clear_arguments(parser: argparse.ArgumentParser) -> None:
 
 def info(args: argparse.Namespace) -> int:
     """Print what a store contains and how it was used; return the exit status."""
+    if remote.is_url(args):
+        return remote.info(args)
     report = admin.describe(args.path)
     print_report(report, format_info(report), args.json)
     return 0
@@ -39,6 +50,11 @@ def info(args: argparse.Namespace) -> int:
 
 def verify(args: argparse.Namespace) -> int:
     """Read every entry of a store and print what is damaged; return the exit status, EXIT_DAMAGED if anything is."""
+    if remote.is_url(args):
+        raise Refused(
+            "verify reads the files of a shared store, got a URL: each entry of a server is checked against its "
+            "checksum whenever it is read, and a damaged one is a miss"
+        )
     report = admin.verify(args.path)
     damaged = [(entry["function"], entry["entry"] or "all", entry["problem"]) for entry in report["damaged"]]
     lines = [f"read {plural(report['entries'], 'entry', 'entries')}, {format_bytes(report['read_bytes'])}: "]
@@ -53,6 +69,8 @@ def verify(args: argparse.Namespace) -> int:
 
 def clear(args: argparse.Namespace) -> int:
     """Remove the values of all functions of a store, or of some, and print how many; return the exit status."""
+    if remote.is_url(args):
+        return remote.clear(args)
     report = admin.clear(args.path, args.function, args.stale)
     functions, freed = plural(report["functions"], "function"), format_bytes(report["freed_bytes"])
     print_report(report, [f"cleared {format_values(report)} of {functions}, freed {freed}"], args.json)
@@ -99,12 +117,12 @@ def format_info(report: StoreReport) -> list[str]:
         f"  created     {format_age(report['age_s'])} ago, {format_date(report['created'])}",
         f"  filesystem  {filesystem}, {format_bytes(report['free_bytes'])} free",
     ]
-    for function in report["functions"]:
+    for function in join_tiers(report["functions"]):
         lines += ["", *format_function(function)]
     return lines
 
 
-def format_function(function: FunctionReport) -> list[str]:
+def format_function(function: TieredReport) -> list[str]:
     """Return a function's report as text: the last processes that called it one by one, and all together."""
     lines = [f"{function['name']}: {format_values(function)}, {'in use' if function['in_use'] else 'not in use'}"]
     if function["problem"]:
@@ -120,6 +138,12 @@ def format_function(function: FunctionReport) -> list[str]:
     if len(called) > MAX_PROCESSES_SHOWN:
         earlier = plural(len(called) - MAX_PROCESSES_SHOWN, "earlier process", "earlier processes")
         lines.append(f"  and {earlier} (--json)")
+    if function["tiers"]:
+        tiers = [
+            (tier["name"], f"{tier['hits']:,}", f"{tier['misses']:,}", f"{tier['hit_rate']:.3f}")
+            for tier in function["tiers"]
+        ]
+        lines += ["", *(f"  {line}" for line in format_table(("tier", "hits", "misses", "hit rate"), tiers))]
     return lines
 
 

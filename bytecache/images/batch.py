@@ -12,7 +12,7 @@ from ..system.arguments import check_threads
 from ..system.threads import cpu_count, run_on_threads
 from .arrays import Array, Image, check_out
 from .crops import Box, Fit, Placement, check_crops, make_fit
-from .formats import ImageDecoder, ImageSpec
+from .formats import ImageDecoder, ImageSpec, decoded
 from .jpeg import MAX_PIXELS
 from .resize import resize as resize_box
 from .segments import JpegData, JpegError
@@ -118,15 +118,19 @@ def decode_into(
     if placement is None or placement.box == (0, 0, *out.shape[:2]) == (0, 0, *spec.size):
         decoder.decode(data, spec, out)
     else:
-        place(decoder.decode(data, spec), placement, out)
+        with decoded(decoder, data, spec) as (image, pixels):
+            place(image, placement, out, pixels)
 
 
-def place(image: Array, placement: Placement, out: Array) -> None:
-    """Resize the box of `image` into the target in `out`, both of shape (H, W, C), and pad the rest."""
+def place(image: Array, placement: Placement, out: Array, pixels: bytes | None = None) -> None:
+    """Resize the box of `image` into the target in `out`, both of shape (H, W, C), and pad the rest.
+
+    pixels: as for resize.
+    """
     top, left, height, width = placement.target
     if (height, width) != out.shape[:2]:
         out[...] = placement.pad_value
-    resize_box(image, out[top : top + height, left : left + width], placement.box)
+    resize_box(image, out[top : top + height, left : left + width], placement.box, pixels)
 
 
 def map_indexed(

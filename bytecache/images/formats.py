@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 from .arrays import Image
@@ -11,6 +14,7 @@ from .jpeg import MAX_PIXELS, JpegDecoder, JpegSpec, check_pixels, decode_with
 from .magic import identify
 from .pillow import PillowSpec, decode_other, read_spec
 from .repair import Note, Remark
+from .resize import scratch
 from .segments import START, JpegData, JpegError, as_bytes
 
 ImageSpec: TypeAlias = JpegSpec | PillowSpec
@@ -58,6 +62,14 @@ class ImageDecoder:
         if note is not None:
             note(Remark(spec.kind, by_pillow=True))
         return apply_orientation(convert_colors(image, self.colorspace), spec.orientation, out)
+
+
+@contextmanager
+def decoded(decoder: ImageDecoder, data: JpegData, spec: ImageSpec) -> Iterator[tuple[Image, bytes]]:
+    """Lend an image that is decoded to be resized, uint8 (\\*spec.size, channels), and its bytes, for ``resize``."""
+    shape = (*spec.size, decoder.channels)
+    with scratch(math.prod(shape)) as memory:
+        yield decoder.decode(data, spec, memory.array(shape)), memory.pixels
 
 
 def decode_image(

@@ -8,7 +8,7 @@ import simplejpeg
 from ..system.arguments import as_int
 from .arrays import Image
 from .exif import orientation_segment
-from .formats import ImageDecoder, ImageSpec
+from .formats import ImageDecoder, ImageSpec, decoded
 from .jpeg import JpegSpec
 from .resize import resize
 from .segments import JpegData, as_bytes
@@ -50,7 +50,8 @@ def shrink_jpeg(data: JpegData, *, max_side: int, quality: int = 90, strict: boo
 def _resized(data: JpegData, spec: ImageSpec, strict: bool, size: list[int]) -> Image:
     decoder = ImageDecoder("GRAY" if spec.gray else "RGB", strict=strict)
     small, scaled = np.empty((*size, decoder.channels), np.uint8), spec.scaled(*size)
-    resize(decoder.decode(data, scaled), small, scaled.scaled_box((0, 0, *spec.size)))
+    with decoded(decoder, data, scaled) as (image, pixels):
+        resize(image, small, scaled.scaled_box((0, 0, *spec.size)), pixels)
     return small
 
 

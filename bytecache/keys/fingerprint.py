@@ -43,13 +43,13 @@ def fingerprint(function: Any, version: str | int | None, batched: bool = False)
         raise TypeError(f"version must be a str, an int or None, got {version!r}")
     fingerprinter = _Fingerprinter(with_code=version is None)
     parts = [encode_key(version), *fingerprinter.describe(function), *([b"batched"] if batched else [])]
-    return _digest(parts), _name(function)
+    return _digest(parts), function_name(function)
 
 
-def _name(value: Any) -> str:
+def function_name(value: Any) -> str:
     """Return the module and qualified name of a function or class, or of an object's class."""
     if isinstance(value, functools.partial):
-        return _name(value.func)
+        return function_name(value.func)
     owner = value if hasattr(value, "__qualname__") else type(value)
     module = getattr(owner, "__module__", "") or ""
     if module in MAIN_NAMES:
@@ -97,7 +97,7 @@ class _Fingerprinter:
 
     def _components(self, value: Any) -> tuple[list[bytes], tuple[Any, ...]]:
         """Return a function, class or object's own bytes, and the values that it consists of."""
-        name = [_name(value).encode()]
+        name = [function_name(value).encode()]
         if isinstance(value, type):
             return name, ()
         if hasattr(value, "cache_info") and hasattr(value, "__wrapped__"):  # a cached function, without its cache

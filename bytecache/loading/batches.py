@@ -11,7 +11,7 @@ import numpy as np
 
 from ..images.arrays import Array
 from ..images.crops import CROP_RATIO, CROP_SCALE, draws_of_samples, make_fit
-from ..stores.base import Store
+from ..stores.tiered.store import Stores
 from ..system.arguments import check_int
 from .augmentation import Augmentation
 from .batch_writer import BatchWriter
@@ -50,7 +50,7 @@ class BatchLoader:
         batch_size: int,
         load: Callable[[Any], Any],
         maxbytes: int | str | None = None,
-        store: Store | None = None,
+        store: Stores | None = None,
         shared: bool | None = None,
         batched: bool = False,
         size: tuple[int, int] | None = None,

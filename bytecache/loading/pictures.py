@@ -137,10 +137,16 @@ def fit_pictures(
         if spec.mask or (p > 0 and _proportional(spec, image)):
             placement = fit.place(image.shape[0], image.shape[1], crops[0].get(i))
             return _placed(spec, fit, _scaled(placement, image, spec))
-        return _placed(spec, fit, fit.place(spec.shape[0], spec.shape[1], crops[p].get(i)))
+        return fit_picture(spec, fit, crops[p].get(i))
 
     items = [{i: (p, i) for i in column if i not in failed} for p, column in enumerate(columns)]
     return [map_indexed(fitted, column, failed) for column in items]
+
+
+def fit_picture(spec: SampleSpec, fit: Fit, crop: Box | None = None) -> SampleSpec:
+    """Return the spec of an image once resized; raise ValueError if it has not the shape of one."""
+    check_shape(spec)
+    return _placed(spec, fit, fit.place(spec.shape[0], spec.shape[1], crop))
 
 
 def _random_boxes(specs: Mapping[int, SampleSpec], fit: Fit, draws: Array) -> dict[int, Box]:

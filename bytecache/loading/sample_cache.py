@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..cache.staged.function import StagedCall, identify
-from ..cache.wrapping import check_function
+from ..cache.wrapping import check_function, check_one_budget, check_store
 from ..images.crops import Fit
 from ..keys.encoding import encode_key
 from ..stores.base import Store
 from ..stores.shared.store import SharedStore
+from ..stores.tiered.store import Stores
 from ..system.byte_sizes import parse_size
 from .samples import SampleLoader
 
@@ -31,7 +32,7 @@ class CacheOptions(NamedTuple):
     """
 
     maxbytes: int | str | None = None
-    store: Store | None = None
+    store: Stores | None = None
     shared: bool | None = None
     batched: bool = False
 
@@ -53,7 +54,7 @@ def with_cache(samples: SampleLoader, paths: Sequence[Any], options: CacheOption
         )
     # What is drawn anew for each epoch is cut out of the file, of which only a part is decoded, often scaled down.
     stages = (load,) if samples.crops_at_random else (load, DecodeStage(samples.fit, samples.masks, samples.options))
-    store, budget = options.store, None
+    store, budget = check_store(options.store), None
     if options.maxbytes is not None:
         budget = parse_size(options.maxbytes)
         store = None if options.shared is False else _open_store(stages, paths, options, budget)
@@ -70,10 +71,7 @@ def _asks_for_cache(options: CacheOptions) -> bool:
                 f"them, or let load have them, got shared={shared!r}, batched={batched!r}"
             )
         return False
-    if store is not None and not isinstance(store, Store):
-        raise TypeError(f"store must be a bytecache.SharedStore or another store, or None, got {store!r}")
-    if store is not None and maxbytes is not None:
-        raise TypeError(f"the budget is the store's: give maxbytes to it alone, got {maxbytes} together with {store!r}")
+    check_one_budget(check_store(store), maxbytes)
     return True
 
 
@@ -110,6 +108,8 @@ class DecodeStage:
         self._samples = SampleLoader(bytes, fit, masks, **options)
 
     def __call__(self, sample: Any) -> Any:
+        if not isinstance(sample, tuple) and not self._samples.masks:  # the usual sample, which needs no dicts by index
+            return self._samples.decode_image(sample)
         failed: dict[int, Exception] = {}
         columns = self._samples.pictures({0: sample}, failed)
         specs = self._samples.specs(columns, failed)

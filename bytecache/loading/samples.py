@@ -15,7 +15,7 @@ import numpy as np
 from ..images.arrays import Array
 from ..images.batch import decode_on_threads, map_indexed
 from ..images.crops import Fit
-from .pictures import PictureDecoder, SampleSpec, check_masks, check_shape, fit_pictures, split_pictures
+from .pictures import PictureDecoder, SampleSpec, check_masks, check_shape, fit_picture, fit_pictures, split_pictures
 
 logger = logging.getLogger("bytecache")
 
@@ -115,6 +115,11 @@ class SampleLoader:
         if self.fit is not None and specs[0]:
             specs = fit_pictures(specs, self.fit, draws, failed)
         return [{i: spec for i, spec in column.items() if i not in failed} for column in specs]
+
+    def decode_image(self, picture: Any) -> Array:
+        """Return a sample's only picture, an image that is not cropped at random, decoded and resized."""
+        spec = self._decoder.spec(picture)
+        return self._decoder.decode(picture, spec if self.fit is None else fit_picture(spec, self.fit))
 
     def decode_one(self, picture: Any, spec: SampleSpec, out: Array | None = None) -> Array:
         """Return the decoded and resized picture, in `out` if that has the spec's shape and dtype.

@@ -15,7 +15,7 @@ from torch.utils.data import get_worker_info
 
 from ..images.arrays import Array, is_numeric
 from ..images.crops import DRAWS
-from ..system.threads import cpu_count
+from ..system.threads import processors
 from .buffers import BufferPool
 from .prefetching.read_ahead import ReadAhead
 from .sampler import Key
@@ -37,7 +37,8 @@ class BatchDecoder:
         self._samples = samples
         self._buffers: dict[int, BufferPool] = defaultdict(BufferPool)  # for each picture of a sample
         read = partial(_read, samples, paths)
-        self._reads: ReadAhead[Key] = ReadAhead(read, read_ahead, 1 if worker is None else worker.num_workers)
+        workers = 1 if worker is None else worker.num_workers
+        self._reads: ReadAhead[Key] = ReadAhead(read, read_ahead, workers, samples.function)
 
     def prepare(self, key: Key, following: Iterator[Key] | None = None) -> Callable[[], Decoded]:
         """Return a function that reads and decodes these samples, and begins to read those that follow."""
@@ -50,7 +51,7 @@ class BatchDecoder:
     def _decode(self, key: Key, following: Iterator[Key] | None, draws: Array | None) -> Decoded:
         samples, failed = self._reads.take(key, following)
         try:
-            columns = self._samples.decode_all(samples, failed, self._borrow, decode_threads(), draws)
+            columns = self._samples.decode_all(samples, failed, self._borrow, processors(), draws)
         finally:
             samples.clear()
         tensors = [_pictures_as_tensors(*column) for column in columns]
@@ -63,12 +64,6 @@ class BatchDecoder:
 
 def _read(samples: SampleLoader, paths: Sequence[Any], key: Key) -> Loaded:
     return samples.load([paths[i] for i in key])
-
-
-def decode_threads() -> int:
-    """Return how many threads decode: in a worker process, its share of the processors."""
-    worker = get_worker_info()
-    return cpu_count() if worker is None else max(1, cpu_count() // worker.num_workers)
 
 
 def _pictures_as_tensors(pictures: dict[int, Array], batch: Array | None) -> dict[int, Tensor]:

@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
-# Seconds of one stage by the bytes of what it returns, or the same for every item.
-Cost: TypeAlias = float | Callable[[float], float]
 
 _GROUPS, _WIDEST = 8, 2  # of measurements, whose medians stand for them; how many times as large the last one may be
 _OUTLIERS = 0.05  # of the measurements: the first of a kind, pauses of a machine
@@ -59,7 +57,7 @@ def _groups(nbytes: Floats) -> list[Any]:
     twice as many bytes.
     """
     order = np.argsort(nbytes, kind="stable")
-    most, groups, start = max(2, -(-len(order) // _GROUPS)), [], 0
+    most, groups, start = max(min(2, len(order) - 1), -(-len(order) // _GROUPS)), [], 0
     for end in range(1, len(order) + 1):
         is_last = end == len(order)
         if is_last or end - start == most or nbytes[order[end]] > _WIDEST * nbytes[order[start]]:

@@ -153,7 +153,7 @@ _STAGE_COLUMNS = ("stage", "CPU", "waiting", "bytes each", "kept after it", "of 
 
 
 def _describe_limit(limit: str, concurrency: Concurrency) -> str:
-    processors, reads, overlapped = concurrency
+    processors, reads, overlapped, _ = concurrency
     if not overlapped:
         at_a_time = (
             ""

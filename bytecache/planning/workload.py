@@ -29,12 +29,14 @@ class Concurrency(NamedTuple):
     """How much of an epoch's work is done at a time.
 
     reads: how many first stages run at a time; processors: how many of the later ones. overlapped: how much of the
-    shorter of both the longer one hides, 0 to 1: at 1 an epoch takes the longer one, at 0 their sum.
+    shorter of both the longer one hides, 0 to 1: at 1 an epoch takes the longer one, at 0 their sum. beside_s: seconds
+    per item beside that, in which nothing runs: what also an item costs that is kept.
     """
 
     processors: float = 1.0
     reads: float = 1.0
     overlapped: float = 0.0
+    beside_s: float = 0.0
 
 
 class Prices(NamedTuple):
@@ -46,6 +48,13 @@ class Prices(NamedTuple):
     computing: float
     reading: float
     price: float
+
+
+class Below(NamedTuple):
+    """A tier below others. above: the bytes of room in these; get_s: the seconds in which a byte of it is got."""
+
+    above: float
+    get_s: float
 
 
 class Best(NamedTuple):
@@ -121,13 +130,20 @@ class Workload:
         """Return the bytes of all items after a stage."""
         return float(self.sizes[:, stage].sum()) * self.scale
 
-    def prices(self, budget: float) -> Prices:
-        """Return by what is decided where an item is kept, if so many bytes are there for all items, told apart."""
+    def prices(self, budget: float, below: Sequence[Below] = ()) -> Prices:
+        """Return by what is decided where an item is kept, if so many bytes are there for all items, told apart.
+
+        below: the tiers under the first, which are slower from one to the next. What is kept takes the fastest bytes
+        first, whichever items have them, so only the bytes of all count, and one price is right for all tiers: that
+        at which what is worth keeping meets room that is worth using, a supply whose cost rises from tier to tier.
+        """
         sizes = self._sizes_up_to(budget)
         computing, reading = self._weights(sizes, budget / self.scale)
         lots = np.arange(len(sizes)) * _GOLDEN % 1.0  # spread evenly
         savings = (computing * self._computing_saved + reading * self._reading_saved) * apart(lots)[:, None]
-        return Prices(computing, reading, price_of(sizes, savings, budget / self.scale))
+        prices = [price_of(sizes, savings, budget / self.scale)]
+        prices += [min(tier.get_s, price_of(sizes, savings, tier.above / self.scale)) for tier in below if tier.get_s]
+        return Prices(computing, reading, max(prices))
 
     def best(self, budget: float) -> Best:
         """Return the best packing of a budget in bytes.
@@ -136,7 +152,7 @@ class Workload:
         does the bound; the packing is that by the weights in between.
         """
         share, sizes = budget / self.scale, self._sizes_up_to(budget)
-        processors, reads, overlapped = self.concurrency
+        processors, reads, overlapped, beside_s = self.concurrency
         serial = self._computing_saved / processors + self._reading_saved / reads
         packing, price, limit = pack(sizes, serial, share), 0.0, "both"
         total = self._computing.sum() / processors + self._reading.sum() / reads
@@ -147,7 +163,8 @@ class Workload:
             scale = packed.weight * processors + (1 - packed.weight) * reads
             price = overlapped * packed.packing.price / scale
             stage = min(stage, packed.packing.stage, key=lambda stage: self.epoch_s(stage))
-        return Best(stage, (1 - overlapped) * packing.price + price, bound_s * self.scale, limit)
+        bound_s = bound_s * self.scale + beside_s * self.items
+        return Best(stage, (1 - overlapped) * packing.price + price, bound_s, limit)
 
     def _sizes_up_to(self, budget: float) -> Floats:
         """Return the bytes after each stage, inf where an item alone exceeds the budget."""
@@ -155,7 +172,7 @@ class Workload:
 
     def _weights(self, sizes: Floats, share: float) -> tuple[float, float]:
         """Return what a second of computing and one of reading count: as seconds of an epoch, up to a factor."""
-        processors, reads, overlapped = self.concurrency
+        processors, reads, overlapped, _ = self.concurrency
         if not overlapped:
             return 1 / processors, 1 / reads
         packed = self._pack_overlap(sizes, share)
@@ -165,14 +182,14 @@ class Workload:
         return part / processors, (1 - part) / reads
 
     def _pack_overlap(self, sizes: Floats, share: float) -> OverlapPacking:
-        processors, reads, _ = self.concurrency
+        processors, reads, *_ = self.concurrency
         times = self._computing, self._reading
         return pack_overlap(sizes, *times, share, processors=processors, reads_in_flight=reads)
 
     def _seconds(self, computing: float, reading: float) -> float:
-        processors, reads, overlapped = self.concurrency
+        processors, reads, overlapped, beside_s = self.concurrency
         shorter, longer = sorted((computing / processors, reading / reads))
-        return self.scale * (longer + (1 - overlapped) * shorter)
+        return self.scale * (longer + (1 - overlapped) * shorter) + self.items * beside_s
 
 
 def split(cpu: Floats, wait: Floats) -> tuple[Floats, Floats]:

@@ -1,8 +1,8 @@
 """The contract between a cache and the stores that keep its values.
 
 A store keeps the values of many functions, a partition those of one. To add a store, write both as subclasses of
-:class:`Store` and :class:`Partition`: ``fill_once(store=...)`` takes it, and tests/contracts has the tests that it
-must pass.
+:class:`Store` and :class:`Partition`: ``fill_once(store=...)`` takes it, and :mod:`bytecache.testing` has the tests
+that it must pass.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .counts import Counters as Counters, Counts as Counts, Snapshot as Snapshot
 
 MISSING: Any = object()  # what a look-up returns for a key without a value; None is a value
 
@@ -26,54 +28,6 @@ class PutResult(NamedTuple):
 
     value: Any
     stored: bool | None
-
-
-class Counts(NamedTuple):
-    """What happened to one function's calls; see :class:`bytecache.CacheStats` for the meaning of each counter."""
-
-    hits: int = 0
-    misses: int = 0
-    errors: int = 0
-    stored: int = 0
-    rejected: int = 0
-    evicted: int = 0
-    load_s: float = 0.0
-
-
-class Snapshot(NamedTuple):
-    """The state of a partition at one moment: its counts, its entries, and their bytes (None: not measured)."""
-
-    counts: Counts
-    currsize: int
-    currbytes: int | None
-
-
-class Counters(ABC):
-    """Counts the calls of one function; safe for threads, and re-entrant for signal handlers.
-
-    The cache counts misses, loads, and the calls that another one answered. A partition counts what it finds, stores,
-    rejects and evicts.
-    """
-
-    @abstractmethod
-    def hit(self, n: int = 1) -> None:
-        """Count calls that were answered without running the function."""
-
-    @abstractmethod
-    def miss(self, n: int = 1) -> None:
-        """Count calls that run the function, or have it run for several of them."""
-
-    @abstractmethod
-    def reject(self, n: int = 1) -> None:
-        """Count values that were not stored, by somebody who decides that instead of the partition."""
-
-    @abstractmethod
-    def load(self, seconds: float, errors: int = 0) -> None:
-        """Count a run of the function that has ended, with an exception for so many of the calls it was for."""
-
-    @abstractmethod
-    def snapshot(self, scope: str) -> Counts:
-        """Return the counts of this process ("process"), or of all that share the partition ("all")."""
 
 
 class Lease(ABC):
@@ -135,6 +89,15 @@ class Partition(ABC):
         @property
         def generation(self) -> int:
             """A number that is the same in all processes, and never comes back after a clear."""
+
+        @property
+        def cleared(self) -> int | None:
+            """A number that only a clear changes, where ``generation`` also changes if values are lost.
+
+            None while it is not known. Where machines share a store, it is how a clear reaches the tiers above it.
+            """
+    else:
+        cleared = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -199,10 +162,28 @@ class Partition(ABC):
         """
         return None
 
+    def leases(self, keys: Sequence[Any], generation: int) -> Mapping[Any, Lease | None]:
+        """Return what :meth:`lease` returns for each key; by default one by one.
+
+        A batch acquires all of them before it releases any, so a store may acquire, and release, them together.
+        """
+        return {key: self.lease(key, generation) for key in keys}
+
     def snapshot(self, scope: str) -> Snapshot:
         """Return counts, entries and bytes, all of one moment; scope: "process" or "all", for the counts."""
         with self.lock:
             return Snapshot(self.counters.snapshot(scope), self.__len__(), self.currbytes)
+
+    def tiers(self, scope: str) -> Sequence[tuple[str, Snapshot, int | None]]:
+        """Return name, state and budget of each store behind the partition, if it has several; scope as above."""
+        return ()
+
+    def servers(self) -> Mapping[str, str]:
+        """Return for each server that the values are on, by name, "closed" if it is asked, "open", or "half-open".
+
+        These are the states of a circuit breaker, told without a request; a store without servers has none.
+        """
+        return {}
 
     @abstractmethod
     def clear(self) -> None:
@@ -210,6 +191,17 @@ class Partition(ABC):
 
     def after_fork_in_child(self) -> None:  # noqa: B027
         """Make good in a forked child what threads that it does not have were doing; see ``locked_before_fork``."""
+
+
+def put_alone(partition: Partition, key: Any, value: Any, generation: int) -> PutResult:
+    """Return what ``put`` returns, or raise what it raises, by the ``put_many`` of a partition that has its own."""
+    (result,) = partition.put_many([(key, value)], generation)
+    try:
+        if isinstance(result, Exception):
+            raise result
+        return result
+    finally:
+        del result  # the exception's traceback keeps this frame alive
 
 
 class Store(ABC):

@@ -27,7 +27,7 @@ class MemoryCounters(Counters):
         self.not_hits = 0  # how many numbers were drawn for anything but a hit, less the hits counted by number
         self._not_misses = 0
         self._errors = self.stored = self.rejected = self.evicted = self.currsize = self.currbytes = 0
-        self._load_s = 0.0
+        self._load_s = self._lookup_s = 0.0
 
     def hit(self, n: int = 1) -> None:
         with self.lock:
@@ -49,6 +49,10 @@ class MemoryCounters(Counters):
             self._errors += errors
             self._load_s += seconds
 
+    def lookup(self, seconds: float) -> None:
+        with self.lock:
+            self._lookup_s += seconds
+
     def snapshot(self, scope: str = "process") -> Counts:
         return self.state().counts
 
@@ -62,10 +66,11 @@ class MemoryCounters(Counters):
             for miss in self._miss_numbers:  # noqa: B007
                 break
             hits, misses = hit + 1 - self.not_hits, miss + 1 - self._not_misses
-            errors, load_s = self._errors, self._load_s
+            errors, load_s, lookup_s = self._errors, self._load_s, self._lookup_s
             stored, rejected, evicted = self.stored, self.rejected, self.evicted
             currsize, currbytes = self.currsize, self.currbytes
-        return Snapshot(Counts(hits, misses, errors, stored, rejected, evicted, load_s), currsize, currbytes)
+        counts = Counts(hits, misses, errors, stored, rejected, evicted, load_s, lookup_s)
+        return Snapshot(counts, currsize, currbytes)
 
     def reset(self) -> None:
         """Set all counters to zero."""

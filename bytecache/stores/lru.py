@@ -49,8 +49,7 @@ class LRUPartition(MemoryPartition):
         if key in contents.entries:  # a call inside this one stored it: functools keeps that
             return PutResult(value, None)
         if entry.nbytes > self._most_bytes:
-            with self.lock:
-                counters.rejected += 1
+            counters.reject()
             return PutResult(value, False)
         make_read_only(value)
         if contents.entries.setdefault(key, entry) is not entry:

@@ -87,8 +87,7 @@ class FillOncePartition(MemoryPartition):
                 contents.sizes.pop(key, None)
                 make_writable(frozen)
         if not claim.counted:
-            with self.lock:
-                counters.rejected += 1
+            counters.reject()
         elif identity is not None:
             contents.latest[identity] = key
         return claim.counted is True

@@ -98,9 +98,7 @@ class MemoryPartition(Partition):
         if self._most:
             return super().put_many(items, generation)
         results: list[PutResult | Exception] = [PutResult(value, False) for _, value in items]  # not even looked at
-        n = len(results)  # nothing is called under the lock
-        with self.lock:
-            self.counters.rejected += n
+        self.counters.reject(len(results))
         return results
 
     def clear(self) -> None:

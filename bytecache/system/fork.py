@@ -7,6 +7,7 @@ order in which they are released.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from functools import partial
 
@@ -16,6 +17,7 @@ _ORDER = (
     "leases",  # nor another thread that has a lease
     "caches",  # no cache is half way through a change while its memory is copied
     "stores",  # no store is half opened; a child opens its files again
+    "remote stores",  # a child does not ask servers on the connections of its parent
     "connections",  # a child does not speak on those of its parent
     "collection",  # nor a thread for which the collector waits
 )
@@ -34,6 +36,14 @@ def at_fork(
         raise ValueError(f"name must be one of {_ORDER}, got {name!r}")
     hooks = {"before": before, "after_in_parent": after_in_parent, "after_in_child": after_in_child}
     _hooks.update({(name, when): hook for when, hook in hooks.items() if hook is not None})
+
+
+def lock_of_child(lock: threading.RLock) -> threading.RLock:
+    """Return a lock in a forked child: a new one if another thread of the parent had it, which is not here."""
+    if lock.acquire(blocking=False):
+        lock.release()
+        return lock
+    return threading.RLock()
 
 
 def _run(name: str, when: str) -> None:

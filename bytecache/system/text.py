@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
@@ -79,6 +80,16 @@ def format_age(seconds: float) -> str:
 def plural(count: int, one: str, many: str = "") -> str:
     """Return a number and what it counts."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def numbered(names: Iterable[str]) -> list[str]:
+    """Return names that differ: those that were there before with a number, from 2 on."""
+    seen = Counter[str]()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(f"{name} {seen[name]}" if seen[name] > 1 else name)
+    return found
 
 
 def format_patterns(patterns: Collection[str]) -> str:

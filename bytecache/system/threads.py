@@ -33,6 +33,18 @@ def cpu_count() -> int:
     return os.cpu_count() or 1
 
 
+def dataloader_worker() -> Any:
+    """Return what torch says of this process if it is a worker of a DataLoader; else None, without importing torch."""
+    torch = sys.modules.get("torch.utils.data")
+    return None if torch is None else torch.get_worker_info()
+
+
+def processors() -> int:
+    """Return on how many processors this process is to compute: in a worker of a DataLoader, on its share."""
+    worker = dataloader_worker()
+    return cpu_count() if worker is None else max(1, cpu_count() // worker.num_workers)
+
+
 def run_on_threads(work: Callable[[T], None], items: Iterable[T], threads: int) -> None:
     """Call ``work(item)`` once for each item, on the calling thread and ``threads - 1`` helpers.
 

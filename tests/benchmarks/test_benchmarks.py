@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,11 +18,14 @@ SMALLEST = {
     "gpu": ["--device", "cpu", "--mb", "2", "--batch", "8", "--epochs", "2"],
     "epochs": ["--mb", "2", "--all", "--cases", "warm", "--loaders", "DataLoader", "bytecache ImageDataset"],
     "hit": ["--rounds", "1"],
+    "hosts_scale": ["--items", "512", "--hosts", "2", "8", "--epochs", "3"],
     "http_client": ["--files", "40", "--rounds", "1"],
     "hit_rate": ["--items", "200"],
     "mixed_files": ["--files", "10", "--rounds", "1", "--latency-ms", "0"],
     "placement": ["--items", "20", "--epochs", "2", "--read-ms", "0.1", "--budgets", "0.5"],
     "memory": ["--values", "500", "--maxbytes", "2 MB"],
+    "remote": ["--rounds", "1", "--values", "20"],
+    "remote_faults": ["--images", "200", "--step-ms", "0", "--bit-flips", "128", "--faults", "killed"],
     "scale": ["--entries", "1000"],
     "shared": ["--values", "100", "--rounds", "1", "--stores", "10"],
     "shared_memory": ["--values", "100"],
@@ -96,11 +100,22 @@ def test_a_script_runs(script: str, tmp_path: Path) -> None:
     run = python("-m", f"benchmarks.{script}", *SMALLEST[script], "--json", out)
     assert run.returncode == 0, run.stderr
     assert "nan" not in run.stdout
-    assert json.loads(out.read_text(encoding="utf-8"))["about"]["python"] == platform.python_version()
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert report["about"]["python"] == platform.python_version()
+    if script == "remote_faults" and not report["no_server"]:
+        assert_right(report)
     if importlib.util.find_spec("matplotlib"):
         drawn = python("-c", DRAW, script, out, tmp_path)
         assert drawn.returncode == 0, drawn.stderr
         assert (tmp_path / f"{script}.png").exists()
+
+
+def assert_right(report: Any) -> None:
+    """Raise AssertionError if a server that was killed in an epoch, or a flipped bit, has made a value wrong."""
+    for fault, misses in (("none", 0), ("killed", 136)):
+        epoch = report["faults"][fault]
+        assert (epoch["wrong"], epoch["errors"], epoch["misses"], epoch["hits"]) == (0, 0, misses, 200 - misses)
+    assert report["flips"] == {"missing": 128, "right": 0, "wrong": 0}
 
 
 def test_loaders_run_over_http(tmp_path: Path) -> None:

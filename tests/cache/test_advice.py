@@ -36,6 +36,7 @@ def told() -> Iterator[Callable[[], list[str]]]:
         yield lambda: [str(warning.message) for warning in caught]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("n", [10, 63, 64, 65, 200, 3000])
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 1.0, None])
 @pytest.mark.parametrize("decorator", [fill_once, lru_cache])

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from helpers.threads import start
 from bytecache import SharedStore, fill_once
 from bytecache.cli import store as store_commands
 from bytecache.cli.main import main
-from bytecache.stores.shared import admin
+from bytecache.stores.shared import admin, run_folder
 from bytecache.stores.shared.counters import CounterRow
 from bytecache.stores.shared.locks import OFD_LOCKS_AVAILABLE
 
@@ -453,8 +454,10 @@ def test_the_console_script_leads_to_main() -> None:
 # The stores of runs
 
 FILL = """
-import sys, time
+import pathlib, sys, time
 from bytecache import fill_once
+from bytecache.stores.shared import run_folder
+run_folder._MEMORY = pathlib.Path(sys.argv[1])
 f = fill_once(shared=True, maxbytes="4 MB")(lambda key: bytes(100_000))
 [f(key) for key in range(10)]
 print(f._store.path, flush=True)
@@ -462,10 +465,12 @@ time.sleep(60)
 """
 
 
-def fill() -> tuple[subprocess.Popen[str], Path]:
-    """Start a run that fills a store; return its process and the store's folder."""
+def fill(memory: Path) -> tuple[subprocess.Popen[str], Path]:
+    """Start a run that fills a store, with a folder in place of /dev/shm; return its process and the store's folder."""
     environment = {name: value for name, value in os.environ.items() if name != "BYTECACHE_RUN"}
-    process = subprocess.Popen([sys.executable, "-c", FILL], stdout=subprocess.PIPE, text=True, env=environment)
+    environment["TMPDIR"] = str(memory)
+    command = [sys.executable, "-c", FILL, str(memory)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     return process, Path(process.stdout.readline().strip())
 
@@ -477,9 +482,9 @@ def end(process: subprocess.Popen[str], number: int) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_run_that_is_told_to_end_gives_its_memory_back(number: int) -> None:
+def test_a_run_that_is_told_to_end_gives_its_memory_back(number: int, tmp_path: Path) -> None:
     """It still ends by that signal; a batch system or a container sends it."""
-    process, folder = fill()
+    process, folder = fill(tmp_path)
     assert folder.is_dir()
     assert end(process, number) == -number
     assert not folder.exists()
@@ -501,11 +506,15 @@ def test_a_handler_that_the_program_has_set_is_left_alone() -> None:
     subprocess.run([sys.executable, "-c", textwrap.dedent(source)], check=True, timeout=60)
 
 
-def test_ls_lists_runs_and_sweep_removes_the_dead(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ls_lists_runs_and_sweep_removes_the_dead(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A run that was killed leaves its store, which both commands show; one in use stays."""
-    live, in_use = fill()
+    monkeypatch.setattr(run_folder, "_MEMORY", tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    live, in_use = fill(tmp_path)
     try:
-        killed, left = fill()
+        killed, left = fill(tmp_path)
         # A third run would sweep the dead one itself.
         end(killed, signal.SIGKILL)
         assert main(["ls", "--json"]) == 0

@@ -11,6 +11,7 @@ import functools
 import inspect
 import threading
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -220,7 +221,7 @@ class CallContract:
             f(0)
         f.cache_clear()
         zero = CacheStats(0, 0, 0, 0, 0, 0, 0, f.cache_info().maxsize, 0, 1000, 0.0)
-        assert f.cache_stats() == zero
+        assert replace(f.cache_stats(), tiers=()) == zero
         f(1), f(1)
         assert f.cache_info()[:2] == (1, 1)
         assert ran == [1, 2, 0, 1]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import select
 import signal
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from helpers.threads import PATIENCE_S
+
+from bytecache.conformance.running import in_child as in_child
 
 
 def open_files() -> set[tuple[str, str]]:
@@ -24,31 +24,6 @@ def open_files() -> set[tuple[str, str]]:
         except OSError:  # the descriptor that listed the folder
             pass
     return found
-
-
-def in_child(function: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """Return the result of a function that runs in a forked child; kill a child that hangs, and fail."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)  # Python 3.12: there are other threads
-        pid = os.fork()
-    if pid == 0:
-        try:
-            try:
-                result = function()
-            except BaseException as exc:
-                result = repr(exc)
-            os.write(writing, pickle.dumps(result))
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading, "rb") as answer:
-        done = select.select([answer], [], [], patience_s)[0]
-        if not done:
-            os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        assert done, "the child hangs"
-        return pickle.load(answer)
 
 
 class Children:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE_S = 20  # for what should happen at once; reached only by a failing test
+from bytecache.conformance.running import PATIENCE_S as PATIENCE_S, start as start, together as together
 
 
 def until(condition: Callable[[], Any]) -> None:
@@ -19,34 +19,17 @@ def until(condition: Callable[[], Any]) -> None:
         os.sched_yield()
 
 
-def start(function: Callable[[], Any]) -> Callable[[], Any]:
-    """Run a function in a thread; return a function that waits for its result or the exception it raised."""
-    outcome: list[Any] = []
+class Busy:
+    """A block that threads enter; `most` is how many were in it at a time."""
 
-    def run() -> None:
-        try:
-            outcome.append(function())
-        except BaseException as exc:
-            outcome.append(exc)
+    def __init__(self) -> None:
+        self._lock, self._now, self.most = threading.Lock(), 0, 0
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    def __enter__(self) -> None:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
 
-    def end() -> Any:
-        thread.join(PATIENCE_S)
-        assert not thread.is_alive(), "the thread hangs"
-        return outcome[0]
-
-    return end
-
-
-def together(*functions: Callable[[], Any]) -> list[Any]:
-    """Return the outcomes of functions that run in one thread each and start at once."""
-    barrier = threading.Barrier(len(functions))
-
-    def run(function: Callable[[], Any]) -> Any:
-        barrier.wait(PATIENCE_S)
-        return function()
-
-    ends = [start(lambda function=function: run(function)) for function in functions]
-    return [end() for end in ends]
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._now -= 1

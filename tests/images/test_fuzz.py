@@ -38,6 +38,7 @@ MAX_PIXELS = 1_000_000  # mutated headers may declare large sizes
 HAS_PIL = importlib.util.find_spec("PIL") is not None
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="resident memory is read from /proc")
 def test_mutants_give_an_image_or_an_error() -> None:
     """decode_image, strict or not, and decode_batch raise JpegError or return an image, and memory does not grow."""

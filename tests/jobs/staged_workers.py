@@ -33,6 +33,7 @@ def main() -> None:
         "memory": {"maxbytes": 100_000},
         "store": {"store": bytecache.SharedStore(folder, maxbytes=1 << 20)},
         "shared": {"shared": True, "maxbytes": 1 << 20},
+        "tiers": {"store": [bytecache.SharedStore(f"{folder} {n}", maxbytes=1 << n) for n in (6, 20)]},
     }
     for name, place in places.items():
         load = bytecache.staged(read, decode, items=10, cost=[1.0, 1.0], **place)

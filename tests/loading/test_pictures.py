@@ -198,6 +198,7 @@ def test_transform_comes_before_transforms():
         (np.ones((2, 2, 3)), {"masks": 1}, "a picture at each position of masks=.1,., got 1 in all"),
         ((np.ones((2, 2, 3)), b"no picture"), {"masks": 1}, "expected the bytes of an image"),
         ((np.ones((2, 2, 3)), np.ones((0, 2))), {"masks": 1}, "an array must have pixels"),
+        ((np.ones((2, 2, 3)), np.ones(3)), {"size": (2, 2)}, "an array must have the shape"),
     ],
 )
 def test_a_sample_that_cannot_be_made_names_the_reason(sample, options, reason):

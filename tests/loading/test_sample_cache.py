@@ -34,6 +34,29 @@ def test_the_second_stage_decodes_what_load_returns():
     assert second is array and stage((40, 60))(array) is array
 
 
+@pytest.mark.parametrize("size", [None, (20, 30), (40, 60)], ids=str)
+@pytest.mark.parametrize(
+    "sample",
+    [jpeg_of(1), b"nothing", 17, *(np.zeros(shape, np.uint8) for shape in [(40, 60, 3), (9, 9, 3), (9, 9, 4), (9,)])],
+    ids=lambda sample: str(getattr(sample, "shape", type(sample).__name__)),
+)
+def test_a_picture_alone_is_what_it_is_in_a_tuple(sample, size):
+    """Decoded, resized, as it is, or refused in the same words."""
+
+    def outcome(sample):
+        try:
+            return stage(size)(sample)
+        except (TypeError, ValueError) as exc:
+            return type(exc), str(exc)
+
+    alone, of_tuple = outcome(sample), outcome((sample,))
+    if isinstance(alone, np.ndarray):
+        assert len(of_tuple) == 1
+        np.testing.assert_array_equal(of_tuple[0], alone, strict=True)
+    else:
+        assert of_tuple == alone
+
+
 def test_the_second_stage_raises_what_decoding_raises():
     """The exception names no stage."""
     with pytest.raises(bytecache.JpegError):

@@ -13,7 +13,7 @@ from bytecache.planning.plan import Plan, make_plan
 from bytecache.planning.workload import Concurrency, Workload
 
 ONE, TOGETHER = Concurrency(), Concurrency(2, 6, 1.0)
-MODES = {"one": ONE, "serial": Concurrency(2, 6), "together": TOGETHER}
+MODES = {"one": ONE, "serial": Concurrency(2, 6), "together": TOGETHER, "beside": Concurrency(2, 6, 1.0, 2e-5)}
 exact_modes = pytest.mark.parametrize("concurrency", [*MODES.values()], ids=[*MODES])
 MODES["partly"] = Concurrency(2, 6, 0.6)  # the bound lies between two others, and may not be reached
 modes = pytest.mark.parametrize("concurrency", [*MODES.values()], ids=[*MODES])
@@ -40,9 +40,9 @@ def count_epoch(workload: Workload, stage: np.ndarray) -> float:
     for item, at in enumerate(stage.tolist()):
         computing += sum(seconds[item, max(1, at + 1) :].tolist())
         reading += sum(seconds[item, at + 1 : 1].tolist())
-    processors, reads, overlapped = workload.concurrency
+    processors, reads, overlapped, beside_s = workload.concurrency
     both = computing / processors, reading / reads
-    return workload.scale * (overlapped * max(both) + (1 - overlapped) * sum(both))
+    return workload.scale * (overlapped * max(both) + (1 - overlapped) * sum(both)) + beside_s * workload.items
 
 
 def kept_of(workload: Workload, stage: np.ndarray) -> list[tuple[int, int]]:
@@ -169,8 +169,9 @@ def test_a_budget_for_all_items(concurrency: Concurrency, known: bool) -> None:
     workload = make_workload(concurrency)
     plan = make_plan(workload, NAMES, whole(workload, 1) * 2 if known else None)
     assert (plan.stages[1].items, plan.price, plan.share) == (10_000, 0.0, 1.0)
-    assert plan.epoch_s == pytest.approx(0, abs=1e-9)
-    assert "keep all items after decode: 0 s per epoch instead of " in plan.advice()
+    assert plan.epoch_s == pytest.approx(10_000 * concurrency.beside_s, abs=1e-9)
+    epoch = "200 ms" if concurrency.beside_s else "0 s"
+    assert f"keep all items after decode: {epoch} per epoch instead of " in plan.advice()
     assert "more memory saves nothing" in str(plan)
     assert ("memory without a limit" in str(plan)) is not known
 
@@ -265,7 +266,7 @@ def test_json_has_every_field() -> None:
     fields = json.loads(json.dumps(plan.to_dict()))
     assert set(fields) == {*Plan.__dataclass_fields__} - {"workload"}
     assert fields["stages"][0]["name"] == "read" and fields["maxbytes"] == 2**28
-    assert fields["concurrency"] == {"processors": 2, "reads": 6, "overlapped": True}
+    assert fields["concurrency"] == {"processors": 2, "reads": 6, "overlapped": True, "beside_s": 0.0}
 
 
 def test_a_staged_function_has_a_plan() -> None:

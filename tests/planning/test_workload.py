@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from bytecache.planning.knapsack import pack, stage_at
-from bytecache.planning.workload import Concurrency, Workload, apart, split
+from bytecache.planning.workload import Below, Concurrency, Workload, apart, split
 
 RNG = np.random.default_rng(0)
 SIZES = np.column_stack([RNG.lognormal(8, 0.6, 500), RNG.lognormal(10, 0.6, 500)]).round()
@@ -103,3 +105,45 @@ def test_kept_items_are_taken_for_those_of_the_best_packing() -> None:
     assert workload().kept_s([(0, 0.0), (0, 0.0)], best.stage) == pytest.approx(workload().epoch_s())
     everything = workload().best(1e12).stage
     assert workload().kept_s([(0, 0.0), (500, float(SIZES[:, 1].sum()))], everything) == pytest.approx(0.0, abs=1e-9)
+
+
+def tiers_and_items(seed: int, tiers: int) -> tuple[Workload, list[float], list[float], np.ndarray, np.ndarray]:
+    """Return few items, the room and the seconds per byte of each tier, and sizes and savings of the items."""
+    rng = np.random.default_rng(seed)
+    items = 5 if tiers == 2 else 4
+    sizes = np.cumsum(rng.integers(1, 40, (items, 2)), axis=1).astype(float)
+    seconds = rng.uniform(0.1, 3.0, (items, 2))
+    work = Workload(
+        sizes, np.where([False, True], seconds, 0.0), np.where([True, False], seconds, 0.0), items, Concurrency()
+    )
+    savings = seconds.cumsum(axis=1) * apart(np.arange(items) * (5**0.5 - 1) / 2 % 1.0)[:, None]
+    rooms = rng.integers(20, 90, tiers).astype(float).tolist()
+    return work, rooms, [0.0, *np.sort(rng.uniform(0.0, 0.1, tiers - 1)).tolist()], sizes, savings
+
+
+@pytest.mark.parametrize("tiers", [2, 3])
+@pytest.mark.parametrize("seed", range(12))
+def test_the_price_over_tiers_is_that_of_the_best_division_of_items_among_them(seed: int, tiers: int) -> None:
+    """No price gives a lower bound of what is saved, and the best of all divisions is within a step of it per tier."""
+    work, rooms, get_s, sizes, savings = tiers_and_items(seed, tiers)
+
+    def bound(price: float) -> float:
+        """Return what items and rooms are worth at a price, which no division exceeds (Lagrange)."""
+        rents = sum(room * max(0.0, price - seconds) for room, seconds in zip(rooms, get_s, strict=True))
+        return rents + float(np.maximum(0.0, (savings - price * sizes).max(axis=1)).sum())
+
+    below = [Below(sum(rooms[:number]), get_s[number]) for number in range(1, tiers)]
+    price = work.prices(sum(rooms), below).price
+    assert all(bound(price) <= bound(other) + 1e-9 for other in np.linspace(0.0, 1.0, 2001))
+    best, places = 0.0, [None, *itertools.product(range(2), range(tiers))]
+    for division in itertools.product(places, repeat=len(sizes)):
+        used, saved = [0.0] * tiers, 0.0
+        for item, place in enumerate(division):
+            if place is not None:
+                stage, tier = place
+                used[tier] += sizes[item, stage]
+                saved += savings[item, stage] - get_s[tier] * sizes[item, stage]
+        if saved > best and all(taken <= room for taken, room in zip(used, rooms, strict=True)):
+            best = saved
+    assert best <= bound(price) + 1e-9
+    assert best >= bound(price) - tiers * float(savings.max())

@@ -16,7 +16,14 @@ import bytecache
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-IMPORTED = {"http": "pycurl", "images": "PIL", "keras": "keras", "plot": "matplotlib", "torch": "torch"}  # by extra
+IMPORTED = {
+    "http": "pycurl",
+    "images": "PIL",
+    "keras": "keras",
+    "plot": "matplotlib",
+    "redis": "redis",
+    "torch": "torch",
+}  # by extra
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,13 @@ import re
 import shlex
 from functools import partial
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from helpers.http_server import Server
 from helpers.images import make_jpeg
+from helpers.servers import ENGINES, running
+from helpers.threads import until
 
 import bytecache
 
@@ -48,7 +51,7 @@ def test_the_staged_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     exec(example("bytecache.staged("), names)
     assert names["image"].shape == (32, 48, 3)
     assert [stage.runs for stage in names["load"].cache_stats().stages] == [3, 3]
-    assert "keep all items after decode_jpeg: 0 s per epoch" in capsys.readouterr().out
+    assert "keep all items after decode_jpeg: " in capsys.readouterr().out
 
 
 def test_the_shrinking_example_runs_as_it_stands(tmp_path):
@@ -144,6 +147,56 @@ def test_the_http_example_runs_as_it_stands():
     assert sorted(server.paths) == ["/train/a.jpg", "/train/b.jpg"]
 
 
+@pytest.mark.filterwarnings("ignore:.*cache of read does not help.*:RuntimeWarning")
+def test_the_example_for_many_machines_runs_as_it_stands(tmp_path):
+    """What one machine has read another finds on the server, which has it once."""
+    pytest.importorskip("redis", reason="RemoteStore needs the extra redis")
+    paths = [str(tmp_path / f"{n}.jpg") for n in range(5)]
+    for path in paths:
+        Path(path).write_bytes(b"JPEG")
+    with running("redis") as server:
+        text = example("bytecache.RemoteStore(").replace("redis://host1:6379", server.url).replace("8 GiB", "8 MiB")
+        for misses in (5, 0):  # of a first machine, and of another
+            names = {"paths": paths, "__name__": "example"}
+            exec(text, names)
+            assert names["images"] == [b"JPEG"] * 5
+            tiers = names["read"].cache_stats().tiers
+            assert [tier.name for tier in tiers] == ["SharedStore", "RemoteStore"]
+            assert tiers[-1].misses == misses and tiers[-1].currsize == 5
+            names["memory"].close(), names["cluster"].close()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_commands_that_start_a_cluster_start_one_with_users(engine, tmp_path, monkeypatch):
+    """A node with the options and users that are shown stores values for the one that trains, who may do no more."""
+    redis = pytest.importorskip("redis", reason="RemoteStore needs the extra redis")
+    users = "\n".join(line for line in README.splitlines() if line.startswith("user "))
+    (tmp_path / "users.acl").write_text(users + "\n")
+    passwords = re.findall(r">(\S+)", users)
+    command = next(block for block in blocks("sh") if "valkey-server" in block).splitlines()[0]
+    words = shlex.split(command)[1:]
+    options = {name[2:].replace("-", "_"): value for name, value in zip(words[::2], words[1::2], strict=True)}
+    del options["port"]
+    with running(engine, **{**options, "bind": "127.0.0.1", "aclfile": tmp_path / "users.acl"}) as server:
+        with server.client(username="default", password=passwords[0]) as client:
+            client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+            assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        monkeypatch.setenv("BYTECACHE_REMOTE_USER", "training")
+        monkeypatch.setenv("BYTECACHE_REMOTE_PASSWORD", passwords[1])
+        store = bytecache.RemoteStore(server.url, timeout_s=5)
+        read = bytecache.fill_once(store=store)(len)
+        assert read.map(["a", "bb"]) == read.map(["a", "bb"]) == [1, 2]
+        assert read.cache_discard("a") and read.cache_info("all")[:2] == (2, 2)
+        read.cache_clear()
+        assert not read.cache_contains("bb")
+        store.close()
+        with server.client(username="training", password=passwords[1]) as client:
+            for refused in ("FLUSHALL", "KEYS *", "CONFIG GET maxmemory", "GET another"):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    client.execute_command(*refused.split())
+
+
 def test_the_method_example_runs_as_it_stands(tmp_path):
     """Two readers of equal names read files of their own, and a second call hits."""
     names = {"bytecache": bytecache}
@@ -156,6 +209,25 @@ def test_the_method_example_runs_as_it_stands(tmp_path):
     assert [reader.read("x") for reader in readers * 2] == [b"a", b"b", b"a", b"b"]
     assert [reader.read.map(["x"]) for reader in readers] == [[b"a"], [b"b"]]
     assert names["Reader"].read.cache_info()[:2] == (4, 2)
+
+
+def test_the_example_of_metrics_runs_as_it_stands():
+    """A scrape has the counters of the moment in which it asks; the names in the text are among them."""
+    prometheus = pytest.importorskip("prometheus_client", reason="the example needs prometheus_client")
+    read = bytecache.fill_once(maxbytes=1000)(str.encode)
+    names = {"read": read}
+    exec(example("metrics import collector").replace("9100", "0"), names)
+    server = names["server"]
+    try:
+        read("a"), read("a")
+        with urlopen(f"http://127.0.0.1:{server.server_port}/metrics", timeout=60) as response:
+            assert b'bytecache_hits_total{function="train",tier="memory"} 1.0' in response.read()
+    finally:
+        prometheus.REGISTRY.unregister(names["registered"])
+        server.shutdown(), server.server_close(), names["thread"].join()
+    section = README[README.index("## Metrics") : README.index("## Recipes")]
+    named = {name.removesuffix("_total") for name in re.findall(r"\bbytecache_\w+", section)}
+    assert named - {metric.name for metric in read.metrics()} == {"bytecache_server_state"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -9,6 +9,7 @@ from typing_extensions import assert_type
 
 import bytecache
 from bytecache.http import HttpReader
+from bytecache.metrics import Collector, Metric, collector, openmetrics
 
 
 @bytecache.fill_once
@@ -28,6 +29,14 @@ def recent(n: int) -> float:
 
 @bytecache.fill_once(store=bytecache.SharedStore("/tmp/store", maxbytes="1 GiB"), key=bytecache.file_key, version=2)
 def shared(path: str) -> bytes:
+    return path.encode()
+
+
+tiers = [bytecache.SharedStore(maxbytes="1 GiB"), bytecache.SharedStore("/tmp/kept", maxbytes="4 GiB")]
+
+
+@bytecache.fill_once(store=tiers)
+def tiered(path: str) -> bytes:
     return path.encode()
 
 
@@ -74,6 +83,7 @@ class Subfolder(Folder):
 
 
 assert_type(bare("a"), bytes)
+assert_type(tiered("a"), bytes)
 assert_type(called("a", offset=3), bytes)
 assert_type(recent(3), float)
 assert_type(Folder().read("a"), bytes)
@@ -105,6 +115,13 @@ assert_type(bare.__name__ + bare.__qualname__ + bare.__module__, str)
 assert_type(bare.cache_info(), bytecache.CacheInfo)
 assert_type((bare.cache_stats() - bare.warm(["a"])).hit_rate, float)
 assert_type(bare.__wrapped__("a"), bytes)
+assert_type(bare.metrics(), tuple[Metric, ...])
+assert_type(Folder().read.metrics("all", name="train"), tuple[Metric, ...])
+assert_type([value for metric in tiered.metrics() for _, _, value in metric.samples], list[float])
+assert_type(openmetrics(bare.metrics() + tiered.metrics()), str)
+assert_type(collector({"train": bare, "method": Folder().read}, scope="process"), Collector)
+assert_type(collector(bytecache.staged(len, maxbytes=1)), Collector)
+assert_type(tiered.cache_stats().servers, tuple[bytecache.ServerStats, ...])
 assert_type(called.cache_contains("a", offset=3), bool)
 assert_type(shared.cache_discard("a"), bool)
 assert_type(recent.cache_keys(), list[Any])
@@ -114,6 +131,7 @@ assert_type(shared.cache_stats(scope="all").hits, int)
 assert_type(shared.map(["a"], copy=False), list[bytes])
 
 bare(1)  # type: ignore[arg-type]
+collector(len)  # type: ignore[arg-type]
 many(["a"])  # type: ignore[arg-type]
 squares("a")  # type: ignore[arg-type]
 Folder().parts(3)  # type: ignore[arg-type]

@@ -81,7 +81,7 @@ class _BatchFlight:
                 self._claim(key)
             if not self._cache.leased:
                 return self._lead(set())
-            leases = {key: partition.lease(key, self._generation) for key in self._flights}
+            leases = partition.leases(list(self._flights), self._generation)
             return run_with_free_leases({key: one for key, one in leases.items() if one is not None}, self._lead)
         except Exception as exc:  # of a key's __eq__, or of a lease
             self._land(dict.fromkeys(self._flights, exc))

@@ -2,69 +2,85 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+
 from ...planning.workload import Concurrency
 
-# Kinds: runs of the first stage, of the others, of any, and the calls that run them.
-_READING, _COMPUTING, _EITHER, _CALLS = range(4)
-_OF_READ, _OF_OTHERS, _OF_CALL = (_READING, _EITHER), (_COMPUTING, _EITHER), (_CALLS,)
-_RUNS = 128  # that tell what is usual now; those before count half, and so on
+_LAST = 512  # runs, and calls, that tell what is usual now
+_SHORTEST_S = 1e-9
+_Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 
 class Activity:
-    """Seconds of runs, and seconds during which there was any, of each kind. Its user has a lock: nothing is allocated
-    that the collector looks after.
+    """When the last runs of stages began and ended, and the calls that run them. Its user has a lock.
 
-    The mean number of runs at a time is the one divided by the other (Little, "A proof for the queuing formula
-    L = λW", Operations Research 9, 1961). Seconds of a call in which no stage runs count as if all went so much slower.
+    The mean number of runs at a time is the sum of their seconds divided by the seconds during which there was any
+    (Little, "A proof for the queuing formula L = λW", Operations Research 9, 1961). Seconds of calls in which no stage
+    runs are what the keys take beside their stages.
     """
 
     def __init__(self) -> None:
-        self._under_way, self._last, self._runs = [0] * 4, 0.0, 0
-        self._sums, self._spans = [0.0] * 4, [0.0] * 4
+        self._runs, self._calls = np.empty((_LAST, 3)), np.empty((_LAST, 3))  # stage or keys, began, ended
+        self._n_runs = self._n_calls = 0  # the last one is at this number less 1, modulo _LAST
+        self._is_first = True  # call
 
-    def begin_call(self, now: float) -> None:
-        """Take note of a call that begins. now: seconds of a clock."""
-        self._change(_OF_CALL, 1, now)
+    def add_run(self, stage: int, began: float, ended: float) -> None:
+        """Take note of a run. began, ended: seconds of a clock."""
+        self._runs[self._n_runs % _LAST] = stage, began, ended
+        self._n_runs += 1
 
-    def end_call(self, now: float) -> None:
-        """Take note of a call that ends."""
-        self._change(_OF_CALL, -1, now)
-
-    def begin(self, stage: int, now: float) -> None:
-        """Take note of a run that begins, within a call."""
-        self._change(_OF_OTHERS if stage else _OF_READ, 1, now)
-
-    def end(self, stage: int, now: float) -> None:
-        """Take note of a run that ends."""
-        self._change(_OF_OTHERS if stage else _OF_READ, -1, now)
-        self._runs += 1
-        if self._runs >= _RUNS:
-            self._runs //= 2
-            for kind in range(4):
-                self._sums[kind] /= 2
-                self._spans[kind] /= 2
-
-    def _change(self, kinds: tuple[int, ...], by: int, now: float) -> None:
-        self._go_on(now)
-        for kind in kinds:
-            self._under_way[kind] += by
-
-    def _go_on(self, now: float) -> None:
-        passed = max(0.0, now - self._last)  # another thread may have looked at the clock later, and come first
-        self._last = max(self._last, now)
-        for kind in range(4):
-            if self._under_way[kind]:
-                self._sums[kind] += self._under_way[kind] * passed
-                self._spans[kind] += passed
+    def add_call(self, keys: int, began: float, ended: float) -> None:
+        """Take note of a call for so many keys; of none if it is a part of another one."""
+        if not keys:
+            return
+        if self._is_first:  # it starts threads, and what else is made on use
+            self._is_first = False
+        else:
+            self._calls[self._n_calls % _LAST] = keys, began, ended
+            self._n_calls += 1
 
     def concurrency(self) -> Concurrency:
-        """Return how much is done at a time while there is a call."""
-        reading, computing, either, calls = self._spans
-        shorter, longer = sorted((reading, computing))
-        hidden = (shorter + longer - either) / shorter if shorter else 0.0
-        pace = min(1.0, either / calls) if calls and either else 1.0
-        reads, processors = (
-            pace * (total / span if span else 1.0)
-            for total, span in zip(self._sums, (reading, computing), strict=False)
+        """Return how much is done at a time, and what a key takes beside that."""
+        stages, runs = _columns(self._runs[: self._n_runs])
+        known_from = runs[:, 1].min() if len(runs) == _LAST else -math.inf  # earlier runs may be forgotten
+        runs = np.maximum(runs, known_from)
+        reading, computing = runs[stages == 0], runs[stages > 0]
+        either_s = _covered(runs)
+        shorter, longer = sorted((_covered(reading), _covered(computing)))
+        hidden = (shorter + longer - either_s) / shorter if shorter else 0.0
+        keys, calls = _columns(self._calls[: self._n_calls])
+        keys, calls = keys[calls[:, 1] > known_from], calls[calls[:, 1] > known_from]
+        known = np.maximum(calls, known_from)
+        keys = (keys * _lengths(known) / np.maximum(_lengths(calls), _SHORTEST_S)).sum()
+        beside = (_covered(np.concatenate([runs, known])) - either_s) / keys if keys else 0.0
+        return Concurrency(
+            _at_a_time(computing), _at_a_time(reading), min(1.0, max(0.0, hidden)), max(0.0, float(beside))
         )
-        return Concurrency(processors, reads, min(1.0, max(0.0, hidden)))
+
+
+def _columns(noted: _Floats) -> tuple[_Floats, _Floats]:
+    """Return the numbers in front, (n,), and from when to when, (n, 2)."""
+    return noted[:, 0], noted[:, 1:]
+
+
+def _lengths(intervals: _Floats) -> _Floats:
+    lengths: _Floats = intervals[:, 1] - intervals[:, 0]
+    return lengths
+
+
+def _at_a_time(intervals: _Floats) -> float:
+    covered = _covered(intervals)
+    return float(_lengths(intervals).sum()) / covered if covered else 1.0
+
+
+def _covered(intervals: _Floats) -> float:
+    """Return the length of what the intervals, from and to, (n, 2), cover together."""
+    if not len(intervals):
+        return 0.0
+    began, ended = intervals[np.argsort(intervals[:, 0])].T
+    until = np.maximum.accumulate(ended)
+    pauses = np.maximum(0.0, began[1:] - until[:-1]).sum()
+    return float(until[-1] - began[0] - pauses)

@@ -10,7 +10,6 @@ from hashlib import blake2b
 from typing import Any, TypeAlias
 from weakref import WeakMethod
 
-from ...keys.call_key import make_key
 from ...keys.encoding import make_digests
 from ...keys.fingerprint import fingerprint
 from ...planning.cost_model import check_costs
@@ -20,8 +19,10 @@ from ...stores.base import MISSING, Store
 from ...stores.memory import FillOncePartition
 from ...stores.values import sizeof
 from ...system.arguments import check_threads
+from ..bulk import READ_THREADS
 from ..cached_object import make_uncached
 from ..hit_path import make_wrapper
+from ..memory_function import make_key_of
 from ..methods import METHODS, CacheMethods
 from ..read_through import ReadThrough
 from ..stats import CacheStats, StageStats
@@ -30,7 +31,7 @@ from .chain import Chain
 from .measurements import Measurements
 from .memory_partition import StagedMemoryPartition
 from .partition import StagedPartition, StagedStorePartition
-from .pipeline import READ_THREADS, Pipeline
+from .pipeline import Pipeline
 from .placement import Placement
 from .residents import Residents
 from .seen import Seen
@@ -55,7 +56,7 @@ class StagedCall(functools.partial[Any]):
         chain = methods.chain
         self.__name__, self.__qualname__, self.__module__ = chain.__name__, chain.__qualname__, chain.__module__
         self.__wrapped__, self.uncached, self._arguments = chain, methods.uncached, arguments
-        for name in (*METHODS, "plan"):
+        for name in (*METHODS, "batches_ahead", "plan"):
             setattr(self, name, getattr(methods, name))
         return self
 
@@ -105,14 +106,14 @@ class StagedMethods(CacheMethods):
             partition, key_of, exchange = _store_parts(store, chain, *identify(stages, batched, version))
         self._partition, seen = partition, Seen()
         mine = seen if store is None else None
-        self._placement = Placement(self._measured, items, partition.usage, partition.makes_room, mine, exchange)
+        self._placement = Placement(self._measured, items, partition, mine, exchange)
         choose = partial(self._placement.choose, has_room=self._partition.has_room)
         self._pipeline = Pipeline(stages, batched, key_of, self._partition.levels, self._measured, seen, choose)
-        self._pipeline.__qualname__ = chain.__qualname__
+        self._pipeline.__module__, self._pipeline.__qualname__ = chain.__module__, chain.__qualname__
         cache = ReadThrough(self._pipeline, self._partition, batched=True)
         cache.advice.items = items or 0
         cache.follow_after_fork = WeakMethod(self._after_fork_in_child)
-        super().__init__(cache, key_of, cache.miss, False, views=store is not None)
+        super().__init__(cache, key_of, cache.miss, False, store)
         self.uncached = make_uncached(chain, chain.__module__, chain.__qualname__, make_wrapper, batched)
         make_call = _memory_call if store is None else _store_call
         self.call = make_call(self._partition.last, key_of, cache.miss)
@@ -120,6 +121,7 @@ class StagedMethods(CacheMethods):
 
     def _after_fork_in_child(self) -> None:
         self._placement.after_fork_in_child()
+        self._pipeline.after_fork_in_child()
 
     def map(
         self, keys: Iterable[Any], threads: int | None = None, *, return_exceptions: bool = False, copy: bool = True
@@ -129,7 +131,8 @@ class StagedMethods(CacheMethods):
         threads: on how many the stages run, of which as many compute as there are processors; None: on as many as it
         takes to keep these busy while others read.
         """
-        with self._pipeline.limited(_checked(threads)):
+        threads, keys = _checked(threads), list(keys)
+        with self._pipeline.limited(threads), self._pipeline.mapping(len(keys)):
             return super().map(keys, threads, return_exceptions=return_exceptions, copy=copy)
 
     def warm(
@@ -156,21 +159,25 @@ class StagedMethods(CacheMethods):
         snapshots = [level.snapshot(scope) for level in self._partition.levels]
         failed = sum(snapshot.counts.errors for snapshot in snapshots[:-1])  # before the last stage could run
         stages = []
-        for k, (name, (counts, currsize, currbytes)) in enumerate(zip(self.chain.names, snapshots, strict=True)):
-            is_last = k == len(snapshots) - 1
+        for name, snapshot, cpu_s, wait_s in zip(self.chain.names, snapshots, *self._measured.seconds(), strict=True):
+            counts, before = snapshot.counts, failed if snapshot is snapshots[-1] else 0
             stages.append(
                 StageStats(
                     name=name,
-                    runs=counts.misses - failed if is_last else counts.misses,
+                    runs=counts.misses - before,
                     hits=counts.hits,
-                    errors=counts.errors - failed if is_last else counts.errors,
-                    cpu_s=self._measured.cpu_s[k],
-                    wait_s=self._measured.wait_s[k],
-                    currsize=currsize,
-                    currbytes=currbytes,
+                    errors=counts.errors - before,
+                    cpu_s=cpu_s,
+                    wait_s=wait_s,
+                    currsize=snapshot.currsize,
+                    currbytes=snapshot.currbytes,
                 )
             )
         return replace(stats, stages=tuple(stages))
+
+    def batches_ahead(self, n: int) -> int:
+        """Return how many batches of n keys must be under way beyond one for the processors not to wait for reads."""
+        return self._pipeline.batches_ahead(n)
 
     def plan(self) -> Plan:
         """Return what is kept and what that saves, see Plan; raise RuntimeError before a first item was measured."""
@@ -216,7 +223,7 @@ Parts: TypeAlias = tuple[StagedPartition, Callable[[Any], Hashable], Callable[[M
 def _memory_parts(stages: int, maxbytes: int | None) -> Parts:
     first = FillOncePartition(None, maxbytes, sizeof)
     levels = [first, *(FillOncePartition(None, maxbytes, sizeof, beside=first) for _ in range(1, stages))]
-    return StagedMemoryPartition(levels, Residents(levels)), _key_in_memory, None
+    return StagedMemoryPartition(levels, Residents(levels)), make_key_of(str, False, None), None
 
 
 def _store_parts(store: Store, chain: Chain, identity: bytes, name: str) -> Parts:
@@ -225,10 +232,6 @@ def _store_parts(store: Store, chain: Chain, identity: bytes, name: str) -> Part
     identities = [identity[:-1] + bytes([identity[-1] ^ (number + 1)]) for number in range(len(names))]
     *levels, board = [store.partition(one, name, None) for one, name in zip(identities, names, strict=True)]
     return StagedStorePartition(levels, store), key_of, Board(board).exchange
-
-
-def _key_in_memory(argument: Any) -> Hashable:
-    return argument if type(argument) is str else make_key((argument,), {}, False)
 
 
 def _memory_call(last: Any, key_of: Callable[[Any], Hashable], miss: Callable[..., Any]) -> Callable[[Any], Any]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...planning.cost_model import Floats, StageCost, fit_costs, pace, touched
 from ...planning.workload import Concurrency
+from ...system.collection import no_collection
 from .activity import Activity
 
 _SAMPLE = 4096  # items whose sizes are kept
@@ -22,6 +23,7 @@ _RECENT = 64  # runs of a stage that tell how fast it is now
 _FEWEST = 8  # of these; one alone may be cold
 _SHORTEST_S = 1e-6
 _TOLD = 256  # items that other processes are told of
+_SUMMED_UP = 128  # runs, that are added to the sums together
 
 
 class Measurements:
@@ -41,42 +43,58 @@ class Measurements:
         self._random = random.Random(0)
         self._recent: list[deque[tuple[float, float, float]]] = [deque(maxlen=_RECENT) for _ in range(stages)]
         self._lock = threading.RLock()  # guards the sums, the activity and the items
-        self.cpu_s, self.wait_s = [0.0] * stages, [0.0] * stages
+        self._cpu_s, self._wait_s = [0.0] * stages, [0.0] * stages
+        # Stage, began, ended and CPU time of runs that are not in the sums. What adds one is a single call in C, which
+        # needs no lock: threads that wait for one lose more time than it takes to measure.
+        self._runs: deque[tuple[int, float, float, float]] = deque()
         self._cold = [True] * stages  # whether a stage has not run yet: its first run opens connections, imports, ...
         self._activity = Activity()
 
     @contextmanager
-    def during_call(self) -> Iterator[None]:
-        """Take note of a call, from its begin to its end; if costs are given, its time says nothing of them."""
+    def during_call(self, keys: int) -> Iterator[None]:
+        """Take note of a call for so many keys; if costs are given, its time says nothing of them."""
         if self._given is not None:
             yield
             return
-        with self._lock:
-            self._activity.begin_call(perf_counter())
+        began = perf_counter()
         try:
             yield
         finally:
             with self._lock:
-                self._activity.end_call(perf_counter())
+                self._activity.add_call(keys, began, perf_counter())
 
     def call(self, stage: int, function: Callable[[Any], Any], argument: Any) -> tuple[Any, float, float]:
         """Return what ``function(argument)`` returns, and the seconds of CPU time and of waiting that it took.
 
         It is a run of the stage, for one item or several.
         """
-        cpu_s, started = thread_time(), perf_counter()
-        with self._lock:
-            self._activity.begin(stage, started)
+        cpu_s, began = thread_time(), perf_counter()
         try:
             value = function(argument)
         finally:
             ended, cpu_s = perf_counter(), thread_time() - cpu_s
-            wait_s = max(0.0, ended - started - cpu_s)
-            with self._lock:
-                self._activity.end(stage, ended)
-                self.cpu_s[stage] += cpu_s
-                self.wait_s[stage] += wait_s
-        return value, cpu_s, wait_s
+            self._runs.append((stage, began, ended, cpu_s))
+            if len(self._runs) >= _SUMMED_UP:
+                self._sum_up()
+        return value, cpu_s, _waited(began, ended, cpu_s)
+
+    def seconds(self) -> tuple[list[float], list[float]]:
+        """Return the seconds of CPU time, and those of waiting, that all runs of each stage have taken."""
+        self._sum_up()
+        with self._lock:
+            return self._cpu_s.copy(), self._wait_s.copy()
+
+    def _sum_up(self) -> None:
+        with no_collection, self._lock:  # a signal's handler may still come here a second time
+            while self._runs:
+                try:
+                    stage, began, ended, cpu_s = self._runs.popleft()
+                except IndexError:
+                    return
+                wait_s = _waited(began, ended, cpu_s)
+                self._cpu_s[stage] += cpu_s
+                self._wait_s[stage] += wait_s
+                self._activity.add_run(stage, began, ended)
 
     def waiting_share(self) -> float:
         """Return how long most reads wait, as a multiple of what else an item takes; 0.0 if that is not known yet."""
@@ -146,6 +164,7 @@ class Measurements:
 
     def concurrency(self) -> Concurrency:
         """Return how much is done at a time."""
+        self._sum_up()
         with self._lock:
             return self._activity.concurrency()
 
@@ -169,7 +188,12 @@ class Measurements:
     def after_fork_in_child(self) -> None:
         """Take a lock that no thread has; those that ran a stage are not here."""
         self._lock = threading.RLock()
+        self._sum_up()
         self._activity = Activity()
+
+
+def _waited(began: float, ended: float, cpu_s: float) -> float:
+    return max(0.0, ended - began - cpu_s)
 
 
 class Costs:

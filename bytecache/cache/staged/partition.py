@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ...stores.base import Counters, Counts, Lease, Partition, PutResult, Snapshot, Store
+from ...planning.workload import Below
+from ...stores.base import Counters, Counts, Lease, Partition, PutResult, Snapshot, Store, put_alone
+from ...stores.tiered.partition import TieredPartition
+from ...stores.tiered.store import TieredStore
+from .get_costs import GetCosts
 from .pipeline import Run
 from .residents import Kept
 from .rule import Rule
@@ -15,7 +19,7 @@ class Usage(NamedTuple):
     """What a cache has done, in all processes, and has room for.
 
     reads: runs of the first stage. calls: all of them. again: runs that went on from a value of an earlier stage.
-    stored, rejected: how many values were. used, left: bytes.
+    stored, rejected: how many values were. used, left: bytes. below: tiers under the first; None: not measured yet.
     """
 
     reads: int
@@ -25,6 +29,7 @@ class Usage(NamedTuple):
     rejected: int
     used: float
     left: float
+    below: Sequence[Below] | None = ()
 
 
 class StagedPartition(Partition):
@@ -78,10 +83,7 @@ class StagedPartition(Partition):
         return self.last.get_many(keys, copy)
 
     def put(self, key: Any, value: Run, generation: int) -> PutResult:
-        (result,) = self.put_many([(key, value)], generation)
-        if isinstance(result, Exception):
-            raise result
-        return result
+        return put_alone(self, key, value, generation)
 
     def put_many(self, items: Iterable[tuple[Any, Run]], generation: int) -> list[PutResult | Exception]:
         """Store each item after the stage that its Run says, and remove it after the one before."""
@@ -133,10 +135,13 @@ class StagedPartition(Partition):
 
     def usage(self) -> Usage:
         """Return what was done since the last clear, and how many bytes are used and left."""
-        counts, _, used = self.snapshot("all")
-        again = sum(level.snapshot("all").counts.hits for level in self.levels[:-1])
-        calls = counts.hits + counts.misses
-        return Usage(counts.misses, calls, again, counts.stored, counts.rejected, used or 0, self.left)
+        levels = [level.snapshot("all") for level in self.levels]
+        counts, calls = _together(levels), levels[-1].counts.hits + levels[-1].counts.misses
+        again = counts.hits - levels[-1].counts.hits
+        return Usage(counts.misses, calls, again, counts.stored, counts.rejected, self.currbytes or 0, self.left)
+
+    def use_price(self, price: float) -> None:  # noqa: B027
+        """Take note of the seconds that a byte of what is kept must save by now."""
 
     def kept(self) -> Kept | None:
         """Return the bytes after each stage of what is kept, and the stage, if each item of it is known."""
@@ -152,19 +157,22 @@ class StagedPartition(Partition):
         return self.last.lease(key, generation)
 
     def snapshot(self, scope: str) -> Snapshot:
-        *before, last = [level.snapshot(scope) for level in self.levels]
-        again = sum(level.counts.hits for level in before)
-        counts = Counts(
-            hits=last.counts.hits + again,
-            misses=last.counts.misses - again,
-            errors=last.counts.errors,
-            stored=sum(level.counts.stored for level in (*before, last)),
-            rejected=sum(level.counts.rejected for level in (*before, last)),
-            evicted=sum(level.counts.evicted for level in (*before, last)),
-            load_s=last.counts.load_s,
-        )
-        levels = (*before, last)
-        return Snapshot(counts, sum(level.currsize for level in levels), sum(level.currbytes or 0 for level in levels))
+        levels = [level.snapshot(scope) for level in self.levels]
+        currsize, currbytes = sum(level.currsize for level in levels), sum(level.currbytes or 0 for level in levels)
+        return Snapshot(_together(levels), currsize, currbytes)
+
+    def tiers(self, scope: str) -> list[tuple[str, Snapshot, int | None]]:
+        """Return those of all stages together; values of earlier stages that a call went on from are hits too."""
+        levels, left = [level.tiers(scope) for level in self.levels], self.snapshot(scope).counts.misses
+        found = []
+        for tiers in reversed(list(zip(*levels, strict=True))):
+            name, state, maxbytes = _tier_together(tiers)
+            found.append((name, state._replace(counts=state.counts._replace(misses=left)), maxbytes))
+            left += state.counts.hits
+        return found[::-1]
+
+    def servers(self) -> Mapping[str, str]:
+        return self.last.servers()
 
     def clear(self) -> None:
         for level in reversed(self.levels):
@@ -176,17 +184,74 @@ class StagedPartition(Partition):
         self.lock = self.last.lock
 
 
+def _together(levels: Sequence[Snapshot]) -> Counts:
+    """Return the counts of calls: those of the last level, but for its misses that went on from an earlier one."""
+    *before, last = (level.counts for level in levels)
+    again = sum(counts.hits for counts in before)
+    return Counts(
+        hits=last.hits + again,
+        misses=last.misses - again,
+        errors=last.errors,
+        stored=sum(level.counts.stored for level in levels),
+        rejected=sum(level.counts.rejected for level in levels),
+        evicted=sum(level.counts.evicted for level in levels),
+        load_s=last.load_s,
+        lookup_s=sum(level.counts.lookup_s for level in levels),
+    )
+
+
+def _tier_together(levels: Sequence[tuple[str, Snapshot, int | None]]) -> tuple[str, Snapshot, int | None]:
+    """Return one tier's name and budget, and its states at all stages together, as far as tiers have them."""
+    (name, _, maxbytes), states = levels[-1], [state for _, state, _ in levels]
+    counts = _together(states)._replace(errors=0, load_s=0.0)
+    return (
+        name,
+        Snapshot(counts, sum(one.currsize for one in states), sum(one.currbytes or 0 for one in states)),
+        maxbytes,
+    )
+
+
 class StagedStorePartition(StagedPartition):
     """The same in a store, where nothing is evicted, and what is replaced keeps its room until that begins anew."""
 
     def __init__(self, levels: Sequence[Partition], store: Store) -> None:
         super().__init__(levels)
-        self._store = store
+        self._stores = store.stores if isinstance(store, TieredStore) else (store,)
+        self._lowest = len(self._stores) - 1  # of the tiers that take values
+        self._costs = GetCosts(len(self._stores))
+
+    def put_level(
+        self, stage: int, runs: list[tuple[Any, Run]], generations: Sequence[int]
+    ) -> list[PutResult | Exception]:
+        results = super().put_level(stage, runs, generations)
+        level = self.levels[stage]
+        if isinstance(level, TieredPartition):
+            pairs = zip(runs, results, strict=True)
+            stored = [one for one, result in pairs if not isinstance(result, Exception) and result.stored]
+            self._costs.note(level.levels, [(key, run.sizes[stage - max(run.at, 0)]) for key, run in stored])
+        return results
 
     def has_room(self, nbytes: float, freed: float, density: float, rule: Rule) -> bool:
         return nbytes <= self.left
 
     @property
     def left(self) -> float:
-        most, used = self._store.maxbytes, self._store.currbytes
-        return float("inf") if most is None or used is None else most - used
+        rooms = [(store.maxbytes, store.currbytes) for store in self._stores[: self._lowest + 1]]
+        return sum(float("inf") if most is None or used is None else most - used for most, used in rooms)
+
+    def usage(self) -> Usage:
+        """Return the same, and the tiers under the first."""
+        below, above = list[Below](), 0.0
+        for store, get_s in zip(self._stores, self._costs.per_byte(), strict=True):
+            below.append(Below(above, get_s))
+            above += float("inf") if store.maxbytes is None else store.maxbytes
+        return super().usage()._replace(below=None if self._costs.is_measuring else below[1:])
+
+    def use_price(self, price: float) -> None:
+        """Have no value go to a tier from which to get a byte takes longer than it saves."""
+        costs = self._costs.per_byte()
+        worth_it = [number for number, get_s in enumerate(costs) if not 0 < price < get_s]
+        self._lowest = max(worth_it, default=0)
+        for level in self.levels:
+            if isinstance(level, TieredPartition):
+                level.lowest = self._lowest

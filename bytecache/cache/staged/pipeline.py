@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import sys
+import math
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from ...stores.base import MISSING, Partition
 from ...stores.values import check_reusable, make_read_only, sizeof
-from ...system.threads import cpu_count, run_on_threads
+from ...system.threads import processors, run_on_threads
 from ..batched_function import call_with_batch
+from ..bulk import READ_THREADS
 from .measurements import Measurements
+from .places import Places
 from .seen import Seen, lot_of
 
-READ_THREADS = min(32, cpu_count() + 4)  # reading waits more than it computes
 Choose = Callable[[Sequence[float], int, int], int]
 
 
@@ -50,6 +51,13 @@ class Run:
         self.wait_s.append(wait_s)
 
 
+class _OfThread(threading.local):
+    """most: the threads that were asked for. is_mapping: whether a call is a part of one for more keys."""
+
+    most: int | None = None
+    is_mapping = False
+
+
 class Pipeline:
     """Runs stages for many keys, as a batched function whose values are of the type Run. Safe for threads.
 
@@ -73,25 +81,52 @@ class Pipeline:
     ) -> None:
         self._stages, self._batched, self._key_of = stages, batched, key_of
         self._levels, self._measured, self._seen, self._choose = levels, measured, seen, choose
-        self._of_thread = threading.local()
+        self._of_thread = _OfThread()
+        self._made_places: Places | None = None
+
+    @property
+    def _places(self) -> Places:
+        # Made on use: a worker of a DataLoader does not know its share of the processors before it runs.
+        if self._made_places is None:
+            self._made_places = Places(processors())
+        return self._made_places
+
+    def after_fork_in_child(self) -> None:
+        """Forget the places, of which threads of the parent may have some."""
+        self._made_places = None
 
     @contextmanager
     def limited(self, threads: int | None) -> Iterator[None]:
         """Have the calls that this thread makes in the block run stages on so many threads; None: as outside of it."""
-        before = self._asked_threads()
+        before = self._of_thread.most
         self._of_thread.most = before if threads is None else threads
         try:
             yield
         finally:
             self._of_thread.most = before
 
-    def _asked_threads(self) -> int | None:
-        asked: int | None = getattr(self._of_thread, "most", None)
-        return asked
+    @contextmanager
+    def mapping(self, keys: int) -> Iterator[None]:
+        """Have the calls that this thread makes in the block be parts of one for so many keys, some of them kept."""
+        before, self._of_thread.is_mapping = self._of_thread.is_mapping, True
+        try:
+            with self._measured.during_call(0 if before else keys):
+                yield
+        finally:
+            self._of_thread.is_mapping = before
+
+    def batches_ahead(self, n: int) -> int:
+        """Return how many calls for n keys each must be under way beyond one for the processors not to wait for reads.
+
+        By Little's law: as many as wait while another one is computed, and that one. What is read one by one waits
+        within a call already, up to so many at a time.
+        """
+        waiting = self._places.processors * self._measured.waiting_share()
+        return 1 + (math.ceil(waiting) if self._batched else round(waiting / max(1, min(n, READ_THREADS))))
 
     def __call__(self, keys: list[Any]) -> list[Any]:
         """Return the Run of each key, or the exception that one of its stages has raised."""
-        with self._measured.during_call():
+        with self._measured.during_call(0 if self._of_thread.is_mapping else len(keys)):
             return self._run_all(keys)
 
     def _run_all(self, keys: list[Any]) -> list[Any]:
@@ -163,25 +198,31 @@ class Pipeline:
         keep these busy, since others would be in their way.
         """
         runs = [n for n, run in enumerate(results) if isinstance(run, Run)]
-        computing = processors()
-        most = self._asked_threads()
-        if most is None:
-            most = max(computing, min(READ_THREADS, int(computing * (1 + self._measured.waiting_share()))))
-        threads = min(most, len(runs), max(unread, computing))
-        slot = threading.Semaphore(computing) if threads > computing else nullcontext()
+        computing = self._places.processors
+        asked, threads = self._of_thread.most, min(len(runs), max(unread, computing))
+        if asked is not None:
+            threads = min(threads, asked)
+        elif threads > computing:
+            useful = int(computing * (1 + self._measured.waiting_share()))
+            threads = min(threads, max(computing, min(READ_THREADS, useful)))
 
         def work(n: int) -> None:
             try:
                 if not results[n].next:
                     self._run(results[n])
-                with slot:
+                if threads > computing:
+                    with self._places.taken():
+                        values = self._finish(results[n])
+                else:
                     values = self._finish(results[n])
                 self._settle(results[n], values)
             except Exception as exc:
                 results[n] = exc
 
-        if threads > 1:
+        if threads > computing:
             run_on_threads(work, runs, threads)
+        elif threads > 1:
+            self._places.run(work, runs, threads)
         else:
             for n in runs:
                 work(n)
@@ -214,10 +255,3 @@ class Pipeline:
         self._measured.note(run.at, run.sizes, run.cpu_s, run.wait_s)
         run.stage = self._choose(run.sizes, run.at, run.lot)
         run.kept = values[run.stage - max(run.at, 0)] if run.stage > run.at else None
-
-
-def processors() -> int:
-    """Return how many stages this process is to compute at a time: in a worker of a DataLoader, its share."""
-    torch = sys.modules.get("torch.utils.data")
-    worker = None if torch is None else torch.get_worker_info()
-    return cpu_count() if worker is None else max(1, cpu_count() // worker.num_workers)

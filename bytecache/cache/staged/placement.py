@@ -11,9 +11,9 @@ from time import perf_counter
 import numpy as np
 
 from ...planning.cost_model import Floats
-from ...planning.workload import Workload
+from ...planning.workload import Below, Workload
 from .measurements import Costs, Measurements
-from .partition import Usage
+from .partition import StagedPartition, Usage
 from .rule import HasRoom, Rule
 from .seen import Seen
 
@@ -38,22 +38,23 @@ class Placement:
     too much is no harm. But more than the densest stage of an item is kept only if the others surely need no room for
     theirs, since what makes room is missing until it comes again.
 
-    items: how many there are; None: as many as have come when some come again. usage: returns what the cache has done.
-    makes_room: see StagedPartition. seen: the items that were read, if all are by this process. exchange: tells other
-    processes what was measured, and asks what they have.
+    Several tiers have one price, see Workload.prices; until it is known what the lower ones take, each item is kept
+    after its densest stage.
+
+    items: how many there are; None: as many as have come when some come again. partition: what the cache has done, and
+    whether what is worth less makes room. seen: the items that were read, if all are by this process. exchange: tells
+    other processes what was measured, and asks what they have.
     """
 
     def __init__(
         self,
         measured: Measurements,
         items: int | None,
-        usage: Callable[[], Usage],
-        makes_room: bool = False,
+        partition: StagedPartition,
         seen: Seen | None = None,
         exchange: Callable[[Measurements], None] | None = None,
     ) -> None:
-        self._measured, self._usage, self._seen, self._exchange = measured, usage, seen, exchange
-        self._makes_room = makes_room
+        self._measured, self._partition, self._seen, self._exchange = measured, partition, seen, exchange
         self.items, self._is_given = items, items is not None
         self.rule: Rule | None = None
         self._runs, self._next = 0, 1
@@ -92,7 +93,7 @@ class Placement:
         if not self._measured.items:  # all that this process was asked for had been kept
             self._next = 2 * self._runs
             return
-        costs, usage = self._measured.costs(), self._usage()
+        costs, usage = self._measured.costs(), self._partition.usage()
         if not self._is_given:
             self.items = self._items_seen(usage)
         filling = self.items is None or usage.calls < self.items
@@ -100,35 +101,42 @@ class Placement:
         self._next = self._runs + int(min(self._runs, most))
         self._pause = _PAUSE_FILLING if filling else _PAUSE_LATER
         self._measured.sampling = self.items is None or usage.stored + usage.rejected < self.items
-        if self.items is None:
+        if self.items is None or usage.below is None:
             self.rule = Rule(costs, None)
             return
         workload = self.workload(costs, self.items, _PRICED)
-        budget, sure = self._budgets(workload, usage)
-        prices = workload.prices(budget)
+        budget, sure, there = self._budgets(workload, usage)
+        prices = workload.prices(budget, _tiers_within(there, usage, usage.below))
+        self._partition.use_price(prices.price)
         self.rule = Rule(costs, prices, workload.prices(sure).price if sure < budget else 0.0)
 
-    def _budgets(self, workload: Workload, usage: Usage) -> tuple[float, float]:
-        """Return the bytes by which to set the price, as if they were there for all items, and those to count on."""
+    def _budgets(self, workload: Workload, usage: Usage) -> tuple[float, float, float]:
+        """Return the bytes by which to set the price, as if they were there for all items, those to count on, and how
+        many of the first are there: what earlier prices have left unused is not.
+        """
         items, whole = workload.items, usage.used + usage.left
         to_come = max(1, items - usage.reads)
         rest, is_filling = usage.left / to_come * items, usage.calls < items
         if to_come < max(_FEWEST_TO_COME, items * _SHARE_TO_COME):
             rest = 0.0
-        if is_filling and self._makes_room:
+        if is_filling and self._partition.makes_room:
             error = _caution(workload) * _error(workload.sizes[:, 0], to_come)
             sure = max(whole * max(_LEAST, 1 - error / items), rest * max(_LEAST, 1 - error / to_come))
-            return max(whole, rest), sure
-        budget = rest if is_filling and rest else self._whole(items, usage)
-        return budget, budget
+            return max(whole, rest), sure, max(whole, rest)
+        if is_filling and rest:
+            return rest, rest, rest
+        budget = whole + self._unused(items, usage)
+        return budget, budget, whole
 
-    def _whole(self, items: int, usage: Usage) -> float:
-        """Return the bytes of the budget, and as many more as prices have left unused."""
+    def _unused(self, items: int, usage: Usage) -> float:
+        """Return how many bytes of the budget prices have left unused, in all epochs since the last clear."""
         epoch, whole = usage.calls // items, usage.used + usage.left
-        if epoch > max(self._epoch, 1) and usage.left > _LEFT_OVER * whole:
+        if epoch < self._epoch:
+            self._extra = 0.0
+        elif epoch > max(self._epoch, 1) and usage.left > _LEFT_OVER * whole:
             self._extra += usage.left
         self._epoch = epoch
-        return whole + self._extra
+        return self._extra
 
     def _items_seen(self, usage: Usage) -> int | None:
         """Return the number of items of an epoch if some have come again, or that was known before; None if not."""
@@ -141,6 +149,13 @@ class Placement:
         """Return an epoch over so many items, like those that were measured, or like `most` of these."""
         sizes = self._measured.sizes(*most)
         return Workload(sizes, *costs.of_sample(sizes), items, self._measured.concurrency())
+
+
+def _tiers_within(budget: float, usage: Usage, below: Sequence[Below]) -> list[Below]:
+    """Return tiers as they are if all together are so many bytes."""
+    whole = usage.used + usage.left
+    factor = budget / whole if 0 < whole < math.inf else 1.0
+    return [tier._replace(above=factor * tier.above) for tier in below]
 
 
 def _caution(workload: Workload) -> float:

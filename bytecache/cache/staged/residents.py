@@ -14,7 +14,6 @@ from ...stores.memory import FillOncePartition
 from .rule import Rule
 
 Kept: TypeAlias = tuple[Floats, Stages]  # bytes after each stage, (items, stages), and the stage of each item
-_HYSTERESIS = 0.9  # what is kept makes room only if it saves less than this share of what comes
 _FEWEST, _MOST = 64, 1 / 8  # of the items, and of their bytes, that may make room before the next rule
 
 
@@ -29,7 +28,7 @@ class Residents:
         self._format = struct.Struct(f"<{len(levels)}f")
         self._sizes: dict[Hashable, bytes] = {}  # after each stage, as floats of four bytes
         self._rule: Rule | None = None  # by which the victims were chosen
-        # (level, key, bytes, seconds per byte), the last of which is worth least.
+        # (level, key, bytes, seconds per byte that are asked for them); the last one is worth least.
         self._victims: list[tuple[int, Hashable, float, float]] = []
 
     def sizes_of(self, key: Hashable) -> Sequence[float] | None:
@@ -43,10 +42,15 @@ class Residents:
 
     def kept(self) -> Kept:
         """Return the items that are kept."""
-        items = [(n, self._sizes.get(key)) for n, level in enumerate(self._levels) for key in level.keys()]
-        known = [(n, packed) for n, packed in items if packed is not None]  # not those that come or go just now
-        sizes = np.frombuffer(b"".join([packed for _, packed in known]), np.float32)
-        return sizes.reshape(-1, len(self._levels)).astype(np.float64), np.array([n for n, _ in known], np.intp)
+        return self._known()[1:]
+
+    def _known(self) -> tuple[list[tuple[int, Hashable]], Floats, Stages]:
+        """Return (stage, key) of the items that are kept, but for those that come or go just now, and as Kept."""
+        items = [(n, key, self._sizes.get(key)) for n, level in enumerate(self._levels) for key in level.keys()]
+        known = [(n, key, packed) for n, key, packed in items if packed is not None]
+        sizes = np.frombuffer(b"".join([packed for *_, packed in known]), np.float32)
+        stages = np.array([n for n, *_ in known], np.intp)
+        return [(n, key) for n, key, _ in known], sizes.reshape(-1, len(self._levels)).astype(np.float64), stages
 
     def forget(self, key: Hashable) -> None:
         """Forget an item that is kept no more."""
@@ -67,8 +71,8 @@ class Residents:
         if rule is not self._rule:
             self._rule = rule
             self._choose_victims(rule)
-        for level, key, size, worth in reversed(self._victims):
-            if worth >= _HYSTERESIS * density:
+        for level, key, size, asked in reversed(self._victims):
+            if asked >= density:
                 return False
             if key in self._levels[level]:
                 free += size
@@ -87,13 +91,9 @@ class Residents:
                 self.forget(key)
 
     def _choose_victims(self, rule: Rule) -> None:
-        items = [(n, key) for n, level in enumerate(self._levels) for key in level.keys()]
-        unknown = self._format.pack(*[0.0] * len(self._levels))  # being stored or removed by another thread
-        packed = b"".join([self._sizes.get(key, unknown) for _, key in items])
-        sizes = np.frombuffer(packed, np.float32).reshape(-1, len(self._levels)).astype(np.float64)
-        stage = np.array([n for n, _ in items], np.intp)
-        worth, taken = rule.worth(sizes, stage), sizes[np.arange(len(items)), stage]
-        order = np.argsort(worth, kind="stable")
+        items, sizes, stage = self._known()
+        asked, taken = rule.asked_for_room(sizes, stage), sizes[np.arange(len(items)), stage]
+        order = np.argsort(asked, kind="stable")
         count = max(_FEWEST, int(np.searchsorted(taken[order].cumsum(), _MOST * taken.sum())))
         chosen = order[:count][::-1].tolist()
-        self._victims = [(*items[i], float(taken[i]), float(worth[i])) for i in chosen if taken[i]]
+        self._victims = [(*items[i], float(taken[i]), float(asked[i])) for i in chosen]

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...planning.cost_model import Floats
-from ...planning.knapsack import Stages, stage_at
+from ...planning.knapsack import Stages, at_stage, stage_at
 from ...planning.steps import hull
 from ...planning.workload import Prices, apart, split
 from .measurements import Costs
 
+_EPOCHS = 8  # after which it must have paid that an item has made room
 HasRoom = Callable[[float, float, float, "Rule"], bool]
 
 
@@ -78,9 +79,24 @@ class Rule:
         """
         if self._prices is None:
             return np.full(len(sizes), np.inf)
-        computing, reading = split(*self._costs.of_sample(sizes))
-        savings = self._prices.computing * computing + self._prices.reading * reading
-        steps = hull(sizes, savings.cumsum(axis=1))
+        steps = hull(sizes, self._saved(sizes, self._prices))
         reached = (steps.after == stage[:, None]) & (steps.density > -np.inf)
         density: Floats = np.where(reached, steps.density, 0.0).max(axis=1)  # what no step leads to saves nothing
         return density
+
+    def asked_for_room(self, sizes: Floats, stage: Stages) -> Floats:
+        """Return the seconds per byte that what takes the room of each kept item must save, float (items,).
+
+        More than the last step saves: an item that makes room is gone as a whole, and has to be read again once.
+        """
+        worth = self.worth(sizes, stage)
+        if self._prices is None:
+            return worth
+        once = at_stage(self._saved(sizes, self._prices), stage) / np.maximum(at_stage(sizes, stage), 1.0)
+        return worth + once / _EPOCHS
+
+    def _saved(self, sizes: Floats, prices: Prices) -> Floats:
+        """Return the weighted seconds that items save if they are kept after each stage, (items, stages)."""
+        computing, reading = split(*self._costs.of_sample(sizes))
+        saved: Floats = (prices.computing * computing + prices.reading * reading).cumsum(axis=1)
+        return saved

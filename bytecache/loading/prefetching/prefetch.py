@@ -119,7 +119,7 @@ class _Worker:
 
     def __init__(self, loader: BatchLoader, workers: int, read_ahead: int | None) -> None:
         self.loader, self._workers = loader, workers
-        self._reads = ReadAhead(loader.read, read_ahead, workers)
+        self._reads = ReadAhead(loader.read, read_ahead, workers, loader.function)
 
     def load(self, epoch: int, position: int, in_order: bool) -> Batch:
         """Return the batch. in_order: whether the next ones follow in the order of their positions."""

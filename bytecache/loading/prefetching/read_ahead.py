@@ -32,13 +32,19 @@ class ReadAhead(Generic[K]):
     read: from a batch's key to its samples; must not refer to the object that has this one. batches: how many may be
     under way beyond the one that is read; None for what keeps the reads ahead of the worker, by their measured time,
     within 16 batches and 256 MiB, of which the worker has a share, one of `workers`; more than two within an eighth of
-    the free memory, too.
+    the free memory, too. function: what `read` calls; if it has ``batches_ahead``, that says how many are enough.
     For the batches of one worker in their order, from any thread; a forked child starts afresh.
     """
 
-    def __init__(self, read: Callable[[K], Loaded], batches: int | None, workers: int = 1) -> None:
+    def __init__(
+        self,
+        read: Callable[[K], Loaded],
+        batches: int | None,
+        workers: int = 1,
+        function: Any = None,
+    ) -> None:
         self._read = read
-        self._pace = Pace(batches, _MAX_BYTES, workers)
+        self._pace = Pace(batches, _MAX_BYTES, workers, getattr(function, "batches_ahead", None))
         self._ahead: Ahead[K, Loaded] = Ahead(_MAX_BATCHES if batches is None else batches)
 
     def take(self, key: K, following: Iterable[K] | None = None) -> Loaded:
@@ -66,7 +72,7 @@ def check_read_ahead(read_ahead: int | None, is_cached: bool) -> int | None:
 def _read(read: Callable[[K], Loaded], key: K, pace: Pace) -> Loaded:
     started = time.perf_counter()
     loaded = read(key)
-    pace.record_read(time.perf_counter() - started, sum(map(_nbytes, loaded[0].values())))
+    pace.record_read(time.perf_counter() - started, sum(map(_nbytes, loaded[0].values())), len(loaded[0]))
     return loaded
 
 
@@ -81,12 +87,15 @@ def _nbytes(value: Any) -> int:
 class Pace:
     """How many batches to read ahead: as many as a worker makes in the time that the reads of one take.
 
-    At most as many as max_bytes has room for, and if there are more than two the free memory too, shared by `workers`.
+    Or as many as `enough` says, from the samples of a batch. At most as many as max_bytes has room for, and if there
+    are more than two the free memory too, shared by `workers`.
     """
 
-    def __init__(self, batches: int | None, max_bytes: int, workers: int = 1) -> None:
-        self._batches, self._max_bytes, self._workers = batches, max_bytes, workers
-        self._reads: list[tuple[float, int]] = []  # of the last batches: seconds, bytes
+    def __init__(
+        self, batches: int | None, max_bytes: int, workers: int = 1, enough: Callable[[int], int] | None = None
+    ) -> None:
+        self._batches, self._max_bytes, self._workers, self._enough = batches, max_bytes, workers, enough
+        self._reads: list[tuple[float, int, int]] = []  # of the last batches: seconds, bytes, samples
         self._work_s: list[float] = []  # of the last ones: from a batch's samples to the next request
         self._ended = 0.0
         self._count = self._room = 0
@@ -104,23 +113,24 @@ class Pace:
         """Note that the worker has the samples of a batch."""
         self._ended = time.perf_counter()
 
-    def record_read(self, read_s: float, nbytes: int) -> None:
+    def record_read(self, read_s: float, nbytes: int, samples: int) -> None:
         """Note how long the reads of a batch took, and what they returned."""
         # A new list, as other threads read this one; that one of two that end at once is lost does no harm.
-        self._reads = [*self._reads[1 - _MEASURED :], (read_s, nbytes)]
+        self._reads = [*self._reads[1 - _MEASURED :], (read_s, nbytes, samples)]
 
     def _measured(self) -> int:
         reads = self._reads
         if not reads or not self._work_s:
             return 0
-        in_a_read = median(read_s for read_s, _ in reads) / max(median(self._work_s), 1e-6)
+        in_a_read = median(read_s for read_s, *_ in reads) / max(median(self._work_s), 1e-6)
         if in_a_read < _WORTH_IT:
             return 0
         if not self._room or self._count % _MEASURED == 0:
             self._room = _free_bytes() // _SHARE_OF_FREE // self._workers
-        batch_bytes = max(fmean(nbytes for _, nbytes in reads), 1)
+        batch_bytes = max(fmean(nbytes for _, nbytes, _ in reads), 1)
         fitting = max(_FEW, int(self._room / batch_bytes)), int(self._max_bytes / self._workers / batch_bytes)
-        return min(math.ceil(in_a_read) + 1, _MAX_BATCHES, *fitting)
+        wanted = math.ceil(in_a_read) + 1 if self._enough is None else self._enough(reads[-1][2])
+        return min(wanted, _MAX_BATCHES, *fitting)
 
 
 def _free_bytes() -> int:

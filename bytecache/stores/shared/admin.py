@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from ...system.filesystem import disk_bytes, filesystem_type, resolve_folder
+from ..tiered.rows import row_ids
 from .counters import CounterRow, counts_of
 from .handle import StoreHandle
 from .header import StoreHeader
 from .holders import is_in_use
 from .locks import check_available
-from .reports import ClearReport, CounterReport, DamagedEntry, FunctionReport, StoreReport, VerifyReport
+from .reports import ClearReport, DamagedEntry, FunctionReport, StoreReport, VerifyReport, report_counts
 from .segments.segment import Segment
 
 
@@ -86,13 +88,16 @@ def clear(path: str | os.PathLike[str], function: str | None = None, stale: bool
     """
     with _open_unattached(path) as files:
         functions = _functions(files)
+        rows = {key: [row for row in row_ids(key) if row in functions] for key in functions}  # of its other tiers
+        for row in itertools.chain.from_iterable(rows.values()):
+            del functions[row]
         of_name = functions if function is None else _of_name(functions, function, files.folder)
         chosen = {key: of_name[key] for key in _stale(files, functions) if key in of_name} if stale else of_name
         before = disk_bytes(files.folder)
         if function is None and not stale:
             files.clear()
         else:
-            files.remove(list(chosen))
+            files.remove([*chosen, *(row for key in chosen for row in rows[key])])
         freed = before - disk_bytes(files.folder)
     return {
         "path": str(files.folder),
@@ -178,14 +183,19 @@ def _describe_function(files: StoreHandle, row: int) -> FunctionReport:
     header = files.header
     counter_rows = files.counters.rows(header, row)
     return {
-        "name": files.header.function_name(row),
+        "id": header.function_id(row).hex(),
+        "name": header.function_name(row),
         "in_use": _is_in_use(files, counter_rows),
         "entries": entries,
         "currbytes": header.used_bytes_of(row),
-        **_counters(counter_rows.sum(axis=0)),
+        **report_counts(counts_of(counter_rows.sum(axis=0))),
         "problem": problem,
         "processes": [
-            {"pid": int(one[CounterRow.PID]), "started": _date(int(one[CounterRow.STARTED_NS])), **_counters(one)}
+            {
+                "pid": int(one[CounterRow.PID]),
+                "started": _date(int(one[CounterRow.STARTED_NS])),
+                **report_counts(counts_of(one)),
+            }
             for one in counter_rows
         ],
     }
@@ -195,22 +205,6 @@ def _is_in_use(files: StoreHandle, counter_rows: Any) -> bool:
     status = os.stat(files.folder)
     last_use = {int(row[CounterRow.PID]): int(row[CounterRow.STARTED_NS]) / 1e9 for row in counter_rows}
     return any(is_in_use(files.folder, status, pid, since_s) for pid, since_s in reversed(last_use.items()))
-
-
-def _counters(counter_row: Any) -> CounterReport:
-    """Return the counters of a counter row by name."""
-    counts = counts_of(counter_row)
-    calls = counts.hits + counts.misses
-    return {
-        "hits": counts.hits,
-        "misses": counts.misses,
-        "errors": counts.errors,
-        "stored": counts.stored,
-        "rejected": counts.rejected,
-        "evicted": counts.evicted,
-        "hit_rate": counts.hits / calls if calls else 0.0,
-        "load_s": counts.load_s,
-    }
 
 
 def _open_segment(files: StoreHandle, row: int) -> Segment | None:

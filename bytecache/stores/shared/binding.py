@@ -40,15 +40,18 @@ class Binding(NamedTuple):
         return (self.handle, self.function_row, self.counters[CounterRow.COUNTED_SINCE]) == (handle, row, since)
 
 
-def bind_locked(handle: StoreHandle, function_id: bytes, name: str, before: Binding | None = None) -> Binding:
+def bind_locked(
+    handle: StoreHandle, function_id: bytes, name: str, before: Binding | None = None, keeps_values: bool = True
+) -> Binding:
     """Return access to the function's values, with files and a row for it that are created if there are none.
 
-    before: this process's binding so far, whose counters go on if the function was not cleared.
+    before: this process's binding so far, whose counters go on if the function was not cleared. keeps_values: whether
+    it is worth a warning if there is no room for any.
     """
     handle.check_names_locked()
     header, row = handle.header, handle.header.find_function(function_id)
     if row is None:
-        if header.used_bytes > 0.99 * header.maxbytes:
+        if keeps_values and header.used_bytes > 0.99 * header.maxbytes:
             handle.warn_full_of_others(name)
         row = header.add_function_locked(function_id, name)
     segment: Segment | None = None

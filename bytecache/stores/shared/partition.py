@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...system.collection import no_collection
+from ...system.fork import lock_of_child
 from ..base import MISSING, Counters, Partition, PutResult, Snapshot
 from ..codec import BYTES, MEMORYVIEW, encode
 from .binding import Binding, bind_locked, bind_readonly, replace_if_damaged_locked, unbacked
@@ -56,6 +57,11 @@ class SharedPartition(Partition):
     @property
     def generation(self) -> int:
         return self.bound().generation
+
+    @property
+    def cleared(self) -> int | None:
+        binding = self.bound()
+        return None if binding.segment is None else int(binding.counters[CounterRow.COUNTED_SINCE])
 
     def __len__(self) -> int:
         segment = self.bound().segment
@@ -190,7 +196,8 @@ class SharedPartition(Partition):
             if handle.readonly:
                 return bind_readonly(handle, self._function_id, self._binding)
             try:
-                work = partial(bind_locked, handle, self._function_id, self._name, self._binding)
+                names = self._function_id, self._name, self._binding
+                work = partial(bind_locked, handle, *names, keeps_values=self.maxsize is None or self.maxsize > 1)
                 return handle.with_writer_lock(work)
             except HandleClosed:
                 continue
@@ -232,10 +239,7 @@ class SharedPartition(Partition):
             self._key_locks.close_in_child()
         self._binding = self._key_locks = None
         self._bind_lock = threading.RLock()
-        if self.lock.acquire(blocking=False):
-            self.lock.release()
-        else:  # a partition behind another one, whose lock no cache took before the fork
-            self.lock = threading.RLock()
+        self.lock = lock_of_child(self.lock)  # a partition behind another one, whose lock no cache took before the fork
 
 
 def _result(binding: Binding, item: Item, stored: bool | None) -> PutResult:

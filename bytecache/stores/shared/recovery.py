@@ -23,6 +23,7 @@ _STORE_FILES = re.compile(rf"{HEAD}|{FILE_PATTERN.pattern}")
 _RESTORING = f"{HEAD}.restore.part"  # locked by the process that makes a header in the place of a lost one
 # A folder with nothing else in it counts as empty.
 _IGNORED = re.compile(r".*\.part|aside[0-9]+|format[0-9]+|lost\+found")
+_UNFINISHED = re.compile(rf"{HEAD}.*\.part")  # files of a store without a path, which has no folders
 _EXPLANATIONS = {
     errno.ENODEV: "its file system cannot map files into memory, as a FUSE pool without a page cache: give a path on a "
     "local disk or in /dev/shm",
@@ -111,9 +112,13 @@ def open_to_group(folder: Path) -> None:
 
 
 def initialize(folder: Path, maxbytes: int) -> None:
-    """Make the folder an empty store, whatever a killed run has left in it."""
+    """Make a run's folder an empty store, whatever a killed run has left in it; raise OSError for anything else."""
+    foreign = _foreign(folder, _UNFINISHED)
+    if foreign:
+        reason = f"it is for this run's store, and contains {foreign[0]!r}: move that away, or give path="
+        raise FileExistsError(errno.EEXIST, reason, str(folder))
     for leftover in folder.iterdir():
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        leftover.unlink()
     StoreHeader.create(folder, maxbytes)
 
 
@@ -140,9 +145,9 @@ def recover(folder: Path, maxbytes: int) -> None:
     if not present:
         StoreHeader.create(folder, maxbytes)
         return
-    if StoreHeader.format_of(folder) is None and not all(_is_of_store(folder / name) for name in present):
+    if StoreHeader.format_of(folder) is None and (foreign := _foreign(folder)):
         raise ValueError(
-            f"path must be a new or empty folder, or that of a shared store; {folder} contains {min(present)!r}"
+            f"path must be a new or empty folder, or that of a shared store; {folder} contains {foreign[0]!r}"
         )
     try:
         _adopt(folder, maxbytes)
@@ -230,13 +235,23 @@ def _quarantine(folder: Path) -> Path:
 def is_store(folder: Path) -> bool:
     """Return whether there is nothing in a folder but what a shared store has there, and something of that."""
     try:
-        names = os.listdir(folder)
+        return not _foreign(folder) and any(not _IGNORED.fullmatch(name) for name in os.listdir(folder))
     except OSError:
         return False
-    present = [folder / name for name in names if not _IGNORED.fullmatch(name)]
-    return bool(present) and all(map(_is_of_store, present))
 
 
-def _is_of_store(path: Path) -> bool:
-    """Return whether a file, not a folder, has the name of one that a shared store has."""
-    return _STORE_FILES.fullmatch(path.name) is not None and not path.is_dir()
+def is_left_by_run(folder: Path) -> bool:
+    """Return whether there is nothing in a folder but what a run leaves in its store's; False if it cannot be read."""
+    try:
+        return not _foreign(folder, _UNFINISHED)
+    except OSError:
+        return False
+
+
+def _foreign(folder: Path, ignored: re.Pattern[str] = _IGNORED) -> list[str]:
+    """Return the names, in order, of what no shared store has in its folder."""
+    return [
+        name
+        for name in sorted(os.listdir(folder))
+        if not ignored.fullmatch(name) and (not _STORE_FILES.fullmatch(name) or (folder / name).is_dir())
+    ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from ..counts import Counts
+
 
 class CounterReport(TypedDict):
     """Counters under the names that CacheStats has for them."""
@@ -18,6 +20,20 @@ class CounterReport(TypedDict):
     load_s: float
 
 
+def report_counts(counts: Counts) -> CounterReport:
+    """Return counters by name."""
+    return {
+        "hits": counts.hits,
+        "misses": counts.misses,
+        "errors": counts.errors,
+        "stored": counts.stored,
+        "rejected": counts.rejected,
+        "evicted": counts.evicted,
+        "hit_rate": counts.hit_rate,
+        "load_s": counts.load_s,
+    }
+
+
 class ProcessReport(CounterReport):
     """One process that used a function."""
 
@@ -28,10 +44,12 @@ class ProcessReport(CounterReport):
 class FunctionReport(CounterReport):
     """One function's values, and its counters over all processes.
 
-    A function whose code has changed is another one of the same name. in_use: whether a running process has called it
-    and has the store open; those of other containers cannot be seen. problem: why its files cannot be read.
+    A function whose code has changed is another one of the same name. id: what stands for it and its code, in
+    hexadecimal. in_use: whether a running process has called it and has the store open; those of other containers
+    cannot be seen. problem: why its files cannot be read.
     """
 
+    id: str
     name: str
     in_use: bool
     entries: int

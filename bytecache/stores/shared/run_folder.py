@@ -16,11 +16,13 @@ from ...system.filesystem import RESERVED_FRACTION, SHARED_MEMORY, disk_bytes, f
 from ...system.launcher import batch_job, launched_group
 from .attachment import Attachment, exclusive, is_attached, remove_dangling, remove_if_orphaned
 from .locks import check_available
+from .recovery import is_left_by_run
 from .reports import RunStoreReport, RunStoresReport, SweepReport
 
 RUN_VARIABLE = "BYTECACHE_RUN"
 _MEMORY = SHARED_MEMORY
 _PREFIX = "bytecache"
+_NAME = re.compile(rf"{_PREFIX}-[0-9]+-[0-9A-Za-z]{{1,64}}-[0-9a-f]{{16}}")  # user, run, store
 _MADE_HERE = re.compile("[0-9a-f]{16}j([0-9a-f]{8})")  # a name of a run, with a part for the batch job
 
 
@@ -53,7 +55,7 @@ def attach_run_folder(name: str, maxbytes: int, attach: Callable[[Path], Attachm
 
     If it does not exist yet, it goes into memory, or into the temporary directory with a RuntimeWarning if fewer than
     `maxbytes` bytes are free in memory above the reserve. Folders of killed runs are removed first. Raise OSError if
-    neither can be written to, PermissionError if the folder belongs to another user.
+    neither can be written to, PermissionError if the folder belongs to another user. name: 16 hexadecimal digits.
     """
     folder = f"{_PREFIX}-{os.geteuid()}-{run_id()}-{name}"
     parents = [parent for parent in (_MEMORY, Path(tempfile.gettempdir())) if _usable(parent)]
@@ -81,12 +83,11 @@ def attach_run_folder(name: str, maxbytes: int, attach: Callable[[Path], Attachm
 
 def _remove_leftover(path: Path) -> None:
     """Remove a folder that no process uses, or a link to one, which may be in another temporary directory."""
-    if path.is_symlink():
-        if path.resolve().name == path.name:
-            remove_if_orphaned(path.resolve())
-            remove_dangling(path)
-    else:
-        remove_if_orphaned(path)
+    folder = path.resolve()
+    if folder.name == path.name:
+        if _is_run_folder(folder):
+            remove_if_orphaned(folder)
+        remove_dangling(path)
 
 
 def list_runs() -> RunStoresReport:
@@ -131,7 +132,14 @@ def _user_name(uid: int) -> str:
 def _run_folders() -> list[Path]:
     parents = dict.fromkeys((_MEMORY, Path(tempfile.gettempdir())))
     found = [path for parent in parents for path in sorted(parent.glob(f"{_PREFIX}-*-*"))]
-    return [path for path in found if path.is_dir() and not path.is_symlink()]
+    return [path for path in found if _is_run_folder(path)]
+
+
+def _is_run_folder(path: Path) -> bool:
+    """Return whether a run has made this folder: one that only begins like it, or holds anything else, is not ours."""
+    if not _NAME.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+        return False
+    return is_left_by_run(path) or not os.access(path, os.R_OK | os.X_OK)  # as another user's
 
 
 def _usable(parent: Path) -> bool:

@@ -49,7 +49,8 @@ def store_all(binding: Binding, items: Sequence[Item], stored: list[bool | None]
     while pending:
         for position in list(pending):
             if segment is None or _is_refused(binding, segment, items[position], maxsize):
-                stored[position] = False
+                has_value = segment is not None and items[position].key in segment
+                stored[position] = None if has_value else False
                 pending.remove(position)
         if not pending or segment is None:
             return

@@ -46,7 +46,12 @@ def a_generator(key: str) -> Any:
         ((read,), {"shared": True}, TypeError, "staged fills a budget"),
         ((read,), {"maxbytes": 0}, ValueError, "maxbytes must be a positive int"),
         ((read,), {"maxbytes": "lots"}, ValueError, "maxbytes must be a positive int"),
-        ((read,), {"store": 5}, TypeError, "store must be a bytecache.SharedStore or another store, or None, got 5"),
+        (
+            (read,),
+            {"store": 5},
+            TypeError,
+            "store must be a bytecache.SharedStore or another store, a list of such, or None, got 5",
+        ),
         ((read,), {"maxbytes": 9, "version": 1}, TypeError, "version distinguishes values in a shared store"),
         ((read,), {"maxbytes": 9, "items": 0}, ValueError, "items must be an int of 1 or more"),
         ((read,), {"maxbytes": 9, "items": []}, ValueError, "items must be an int of 1 or more"),
@@ -157,7 +162,7 @@ def test_workers_of_every_start_method(method: str, tmp_path: Path) -> None:
     for values, *_, items, name in found.values():
         assert (values, items, name) == ([1, 2, 1, 2, 3, 4, 5], 10, "staged(read, decode)")
     assert found["memory"][1] == [2, 5]
-    for kind in "store", "shared":
+    for kind in "store", "shared", "tiers":
         own, everybody = found[kind][1:3]
         assert everybody == [9, 5] and own in ([7, 0], [9, 5])  # a forked child goes on counting in its own row
 

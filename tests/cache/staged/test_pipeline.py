@@ -20,11 +20,11 @@ import pytest
 from helpers.flights import Gate
 from helpers.internals import assert_at_rest
 from helpers.processes import in_child
-from helpers.threads import PATIENCE_S, start
+from helpers.threads import PATIENCE_S, Busy, start
 
 import bytecache
-from bytecache.cache.staged.pipeline import processors
-from bytecache.system.threads import cpu_count
+from bytecache.cache.staged import pipeline
+from bytecache.system.threads import cpu_count, processors
 
 
 @pytest.fixture(params=["memory", "store"])
@@ -138,22 +138,33 @@ def test_map_reads_while_it_computes() -> None:
     assert bytecache.staged(read, compute, maxbytes=1000).map([0, 1], threads=2) == [0, 1]
 
 
-def test_no_more_compute_than_there_are_processors() -> None:
-    """Though more threads read, so that what a stage takes is not the time that it waits for a processor."""
-    lock, now, most = threading.Lock(), 0, 0
+def test_hardly_more_compute_than_there_are_processors() -> None:
+    """But one, though more threads read, so that what a stage takes is not the time that it waits for a processor."""
+    busy = Busy()
 
     def compute(key: int) -> int:
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
-        sum(range(20_000))
-        with lock:
-            now -= 1
+        with busy:
+            sum(range(20_000))
         return key
 
     bytecache.staged(lambda key: key, compute, maxbytes=100_000).map(range(200), threads=16)
-    assert 1 <= most <= cpu_count()
+    assert 1 <= busy.most <= cpu_count() + 1
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_no_more_threads_than_asked_for(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    """Whatever the number of processors."""
+    monkeypatch.setattr(pipeline, "processors", lambda: 8)
+    busy, ran = Busy(), set()
+
+    def compute(key: int) -> int:
+        with busy:
+            ran.add(threading.get_ident())
+            sum(range(20_000))
+        return key
+
+    bytecache.staged(lambda key: key, compute, maxbytes=100_000).map(range(100), threads=threads)
+    assert 1 <= busy.most <= threads and len(ran) <= threads
 
 
 WORKERS = """

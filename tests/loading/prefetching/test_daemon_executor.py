@@ -85,9 +85,11 @@ def test_a_child_waits_for_no_thread_of_its_parent() -> None:
 def test_an_exit_lets_running_calls_end_and_starts_no_others() -> None:
     """A call that hangs does not keep the interpreter."""
     script = (
-        "import time; from bytecache.loading.prefetching.daemon_executor import DaemonExecutor as E\n"
-        "short, hanging = E(1, 'a'), E(1, 'b')\n"
-        "short.submit(lambda: (time.sleep(0.3), print('ended', flush=True)))\n"
+        "import atexit, threading, time\n"
+        "from bytecache.loading.prefetching.daemon_executor import DaemonExecutor as E\n"
+        "short, hanging, began, ends = E(1, 'a'), E(1, 'b'), threading.Event(), threading.Event()\n"
+        "short.submit(lambda: (began.set(), ends.wait(), print('ended', flush=True)))\n"
+        "began.wait(); atexit.register(ends.set)\n"
         "short.submit(print, 'started', flush=True)\n"
         "hanging.submit(time.sleep, 1000)\n"
     )

@@ -61,7 +61,7 @@ def test_as_many_batches_as_keep_the_reads_ahead():
     def chosen(read_s, nbytes, max_bytes=1000, workers=1):
         pace = Pace(None, max_bytes, workers)
         pace.begin()
-        pace.record_read(read_s, nbytes)
+        pace.record_read(read_s, nbytes, 1)
         pace.end()
         return pace.begin()
 
@@ -74,16 +74,33 @@ def test_as_many_batches_as_keep_the_reads_ahead():
     assert chosen(1e6, 1 << 58, max_bytes=1 << 62) == 2  # no machine has so much memory
 
 
+def test_a_function_that_knows_says_how_many_batches_are_enough():
+    """Of so many samples; but none if reads take no time, and no more than there is room for."""
+
+    def chosen(read_s, batches, max_bytes=1000):
+        asked = []
+        pace = Pace(None, max_bytes, enough=lambda samples: asked.append(samples) or batches)
+        pace.begin()
+        pace.record_read(read_s, 100, 7)
+        pace.end()
+        return pace.begin(), asked
+
+    assert chosen(1e6, 3) == (3, [7])
+    assert chosen(1e6, 3, max_bytes=200) == (2, [7])
+    assert chosen(1e6, 99, max_bytes=10_000) == (16, [7])
+    assert chosen(0, 3) == (0, [])
+
+
 def test_one_slow_read_changes_nothing():
     """The median of the last reads counts, and old ones are forgotten."""
     pace = Pace(None, 1000)
     for read_s in (0, 0, 1e6, 0):
         pace.begin()
-        pace.record_read(read_s, 10)
+        pace.record_read(read_s, 10, 1)
         pace.end()
     assert pace.begin() == 0
     for _ in range(8):
-        pace.record_read(1e6, 10)
+        pace.record_read(1e6, 10, 1)
     assert pace.begin() == 16
 
 
@@ -97,7 +114,7 @@ def test_the_bytes_of_samples_of_any_kind_count(value, nbytes):
     for share, expected in ((nbytes, 1), (nbytes - 1, 0)):
         ahead = ReadAhead(lambda _: ({0: value}, {}), None, workers=(256 << 20) // share)
         ahead.take(0)
-        ahead._pace.record_read(1e6, nbytes)
+        ahead._pace.record_read(1e6, nbytes, 1)
         assert min(ahead._pace.begin(), 1) == expected
 
 

@@ -551,6 +551,7 @@ def flips() -> list[tuple[str, int, int]]:
     return [(name, byte, rng.choice([0x01, 0x02, 0x80, 0xFF])) for name, byte in offsets]
 
 
+@pytest.mark.exhaustive
 def test_no_flipped_byte_makes_a_wrong_value(template: Path, tmp_path: Path) -> None:
     """With one byte changed anywhere, every value is right and cached, whether the store is kept or renamed."""
     ends = {}

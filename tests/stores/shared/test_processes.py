@@ -179,6 +179,7 @@ def test_a_child_whose_parent_ended_before_its_call_makes_the_store_again(run_of
 # Processes that are killed
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "what", ["first value", "last value that fits", "value that needs a larger table", "clear", "discard"]
 )
@@ -287,6 +288,7 @@ class Worker:
         return reads
 
 
+@pytest.mark.exhaustive
 def test_300_kills_of_processes_that_fill_and_read(tmp_path: Path) -> None:
     """SIGKILL at random moments: others go on, every value is right, counters and budget hold, no lock stays."""
     rounds, count, drawn = 300, 4, random.Random(3)

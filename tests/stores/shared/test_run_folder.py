@@ -216,9 +216,9 @@ def test_processes_with_other_temporary_directories_meet(small: Path, no_run: An
     no_run.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        in_child(lambda: attach_run_folder("y", 100_000, attach_unprepared).folder.name)
+        in_child(lambda: attach_run_folder(f"{1:016x}", 100_000, attach_unprepared).folder.name)
     no_run.setattr(tempfile, "tempdir", str(tmp_path / "other"))
-    detach_all(attach_run_folder("z", 100, attach_unprepared))
+    detach_all(attach_run_folder(f"{2:016x}", 100, attach_unprepared))
     assert list(small.iterdir()) == list((tmp_path / "temp").iterdir()) == []
 
 
@@ -244,43 +244,73 @@ def test_nowhere_to_write_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_what_a_killed_run_left_is_removed(small: Path, no_run: Any) -> None:
     """The next run removes orphaned folders, in both parents; it leaves those in use and those of other users."""
-    temp, mine = Path(tempfile.gettempdir()), f"bytecache-{os.geteuid()}-"
-    other = attach_unprepared(small / f"{mine}used-x")
+    temp, mine, name = Path(tempfile.gettempdir()), f"bytecache-{os.geteuid()}-", f"{0:016x}"
+    other = attach_unprepared(small / f"{mine}used-{name}")
     for parent in small, temp:
-        (parent / f"{mine}old-x").mkdir()
-        (parent / f"{mine}old-x" / "head").write_bytes(b"x")
-        (parent / "bytecache-99999-old-x").mkdir()
+        (parent / f"{mine}old-{name}").mkdir()
+        (parent / f"{mine}old-{name}" / "head").write_bytes(b"x")
+        (parent / f"bytecache-99999-old-{name}").mkdir()
         (parent / f"{mine}file").write_bytes(b"")
     target = temp / "precious"
     target.mkdir()
-    (temp / f"{mine}link").symlink_to(target)
-    own = attach_run_folder("x", 100, attach_unprepared)
+    (temp / f"{mine}link-{name}").symlink_to(target)
+    own = attach_run_folder(name, 100, attach_unprepared)
     assert {path.name for path in small.iterdir()} == {
-        "bytecache-99999-old-x", f"{mine}file", other.folder.name, own.folder.name
+        f"bytecache-99999-old-{name}", f"{mine}file", other.folder.name, own.folder.name
     }  # fmt: skip
-    assert not (temp / f"{mine}old-x").exists() and target.exists()
+    assert not (temp / f"{mine}old-{name}").exists() and target.exists()
     detach_all(other, own)
 
 
+def test_folders_that_only_look_like_those_of_runs_are_left_alone(small: Path, no_run: Any) -> None:
+    """Neither a new run nor a sweep removes what a run has not made, whatever begins as its folders do."""
+    temp, uid, name = Path(tempfile.gettempdir()), os.geteuid(), f"{0:016x}"
+    kept = [
+        parent / folder / file
+        for parent in (small, temp)
+        for folder in ("bytecache-my-images", f"bytecache-{uid}-images", f"bytecache-{uid}-my-images")
+        for file in ("1.jpg", "head")
+    ]
+    kept += [temp / f"bytecache-{uid}-old-{name}" / "1.jpg", temp / f"bytecache-{uid}-old-{name}" / "head"]
+    kept += [temp / f"bytecache-{uid}-older-{name}" / "head" / "1.jpg"]
+    for path in kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    own = attach_run_folder(name, 100, attach_unprepared)
+    assert [run["path"] for run in run_folder.list_runs()["stores"]] == [str(own.folder)]
+    assert run_folder.sweep()["removed"] == []
+    assert [path for path in kept if not path.exists()] == []
+    detach_all(own)
+
+
+def test_the_folder_of_a_run_with_something_else_in_it_is_refused(small: Path, no_run: Any) -> None:
+    """And what is in it stays."""
+    path = small / f"bytecache-{os.geteuid()}-{run_id()}-{0:016x}" / "1.jpg"
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    with pytest.raises(FileExistsError, match="contains '1.jpg': move that away, or give path=.*bytecache-"):
+        SharedStore.open(None, f"{0:016x}", 1000)
+    assert path.exists()
+
+
 def script(tmp_path: Path, source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a program whose /dev/shm and temporary directory are folders in tmp_path."""
-    for name in "shm", "temp":
-        (tmp_path / name).mkdir(exist_ok=True)
+    """Run a program whose /dev/shm is a folder in tmp_path, with a temporary directory of its own."""
+    (tmp_path / "shm").mkdir(exist_ok=True)
     path = tmp_path / "program.py"
     path.write_text(
         "import os, sys, tempfile, warnings, pathlib\nfrom bytecache import SharedStore, fill_once\n"
         "from bytecache.stores.shared import run_folder\n"
-        f"run_folder._MEMORY = shm = pathlib.Path({str(tmp_path / 'shm')!r})\n"
-        f"tempfile.tempdir = {str(tmp_path / 'temp')!r}\n" + textwrap.dedent(source)
+        f"run_folder._MEMORY = shm = pathlib.Path({str(tmp_path / 'shm')!r})\n" + textwrap.dedent(source)
     )
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
-    return subprocess.run(
-        [sys.executable, "-W", "error", path, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        env=environment,
-    )
+    with tempfile.TemporaryDirectory() as temp:  # short: a socket's path has 107 bytes
+        return subprocess.run(
+            [sys.executable, "-W", "error", path, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            env={**environment, "TMPDIR": temp},
+        )
 
 
 def test_a_store_without_references_is_removed_at_once(tmp_path: Path) -> None:

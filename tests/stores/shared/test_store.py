@@ -413,7 +413,10 @@ def test_the_digest_of_a_call_is_the_same_in_another_interpreter(shared: Any) ->
     [
         ({"shared": True}, "shared=True needs a budget"),
         ({"shared": True, "maxbytes": 9, "sizeof": len}, "sizeof does not go with a shared store"),
-        ({"store": "a path"}, "store must be a bytecache.SharedStore or another store, or None, got 'a path'"),
+        (
+            {"store": "a path"},
+            "store must be a bytecache.SharedStore or another store, a list of such, or None, got 'a path'",
+        ),
         ({"version": 1}, "give store= or shared=True with it"),
         ({"shared": True, "maxbytes": 9, "version": 1.5}, "version must be a str, an int or None, got 1.5"),
     ],

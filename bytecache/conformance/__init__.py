@@ -1,0 +1,1 @@
+"""What every store must pass, fact by fact, as tests for pytest: :mod:`bytecache.testing` is the door."""
