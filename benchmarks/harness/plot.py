@@ -30,6 +30,7 @@ def plot_ranking(axes: Any, values: Mapping[str, float], label: str, text: Calla
     _color_labels(axes, list(values))
     axes.set(xscale="log", xlabel=label)
     axes.xaxis.set_major_formatter("{x:,g}")
+    axes.xaxis.set_minor_formatter("")  # they would overlap, and each dot has its value
     axes.grid(axis="both", **GRID)
     axes.set_axisbelow(True)
     axes.margins(x=0.16)
