@@ -30,8 +30,10 @@ demo: $(VENV)/.demo  ## draws 1,800 images, trains with no cache, LRU, fill_once
 	$(FISH) compare $(DEMO)/none $(DEMO)/lru $(DEMO)/fill_once $(DEMO)/auto --out $(DEMO)/compare.png
 	@seconds=$$(( $$(date +%s) - $(RUNS_BEGAN) )); echo "All of this took $$(( seconds / 60 )) min $$(( seconds % 60 )) s"
 
+# Two processes, each with a file at a time: most tests compute or wait on one processor. In the order of the files, which
+# begins with those that take longest.
 test: $(VENV)/.dev lint  ## ruff, mypy, import-linter, all tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
@@ -51,9 +53,11 @@ package: $(VENV)/.dev
 	mkdir -p build/sdist && tar -xzf build/dist/*.tar.gz -C build/sdist --strip-components=1
 
 # On the other installed Pythons, on the path or under pyenv: the wheel in an environment of its own, tested by what is
-# in the sdist. Then the same with the oldest versions of what it requires (matplotlib 3.7 calls what pyparsing 3.3
-# deprecates). Two at a time, the output of each in one piece.
-PYTHONS := 3.10 3.12 3.13
+# in the sdist. On the oldest Python, with the oldest versions of what it requires (matplotlib 3.7 calls what pyparsing
+# 3.3 deprecates). Without the tests that try the same code thousands of times or that are not of the wheel. Two at a
+# time, the output of each in one piece.
+PYTHONS := 3.12 3.13
+ON_OTHERS := -m pytest -q -m "not exhaustive" --ignore tests/benchmarks
 OLDEST := 3.10
 test-all: test test-recipes package
 	$(MAKE) -j2 --output-sync=target --no-print-directory $(addprefix test-wheel-,$(PYTHONS)) test-oldest
@@ -67,10 +71,10 @@ test-wheel-%:
 	echo "== the wheel and the sdist on Python $*"; \
 	env=$$PWD/.venv-$*; rm -rf $$env; \
 	"$$python" -m venv $$env && \
-	$$env/bin/pip install -q "$$(echo build/dist/*.whl)[http,images]" hypothesis pytest && \
+	$$env/bin/pip install -q "$$(echo build/dist/*.whl)[http,images,redis]" hypothesis pytest && \
 	(cd / && $$env/bin/bytecache --version) && \
 	rm -rf build/sdist-$* && cp -r build/sdist build/sdist-$* && \
-	cd build/sdist-$* && $$env/bin/python -m pytest -q
+	cd build/sdist-$* && $$env/bin/python $(ON_OTHERS)
 
 test-oldest:
 	@$(call find_python,$(OLDEST)); \
@@ -78,13 +82,13 @@ test-oldest:
 	env=$$PWD/.venv-oldest; rm -rf $$env; \
 	"$$python" -m venv $$env && \
 	$$env/bin/pip install -q build/dist/*.whl && \
-	$$env/bin/pip install -q $$($$env/bin/python tests/helpers/oldest.py http images plot keras | sed "s/tensorflow==/$(TENSORFLOW)==/") \
+	$$env/bin/pip install -q $$($$env/bin/python tests/helpers/oldest.py http images plot redis keras | sed "s/tensorflow==/$(TENSORFLOW)==/") \
 	  "pyparsing<3.3" hypothesis pytest && \
 	rm -rf build/sdist-oldest && cp -r build/sdist build/sdist-oldest && \
-	cd build/sdist-oldest && $$env/bin/python -m pytest -q --ignore tests/benchmarks
+	cd build/sdist-oldest && $$env/bin/python $(ON_OTHERS)
 
 # The measurements in both READMEs; bench-full: with more images, loaders and entries. SENECA=FOLDER: a checkout of it.
-BENCHMARKS := hit_rate placement mixed_files hit memory decode batches workers shared shared_memory scale threads http_client epochs gpu
+BENCHMARKS := hit_rate hosts_scale placement mixed_files hit memory decode batches workers shared shared_memory hosts remote remote_faults scale threads http_client epochs gpu
 RESULTS := benchmarks/results
 bench-full: EPOCHS := --mb 2000 --all
 bench-full: SCALE := --full
@@ -107,12 +111,12 @@ $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(VENV)/bin/pip pyproject.toml
-	$(RUN) -m pip install -q -e ".[http,images,plot]" tqdm tensorboard $(TENSORFLOW)
+	$(RUN) -m pip install -q -e ".[http,images,plot,redis]" tqdm tensorboard $(TENSORFLOW)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/bin/pip pyproject.toml
 	$(RUN) -m pip install -q $(WITH_GROUPS)
-	$(RUN) -m pip install -q -e ".[http,images,plot]" --group dev tensorboard $(TENSORFLOW) $(TORCH)
+	$(RUN) -m pip install -q -e ".[http,images,plot,redis]" --group dev tensorboard $(TENSORFLOW) $(TORCH)
 	touch $@
 
 $(VENV)/.recipes: $(VENV)/.dev
@@ -123,7 +127,7 @@ $(VENV)/.recipes: $(VENV)/.dev
 # stocaching requires older versions than it works with. nginx serves the files over HTTP; SPDL decodes with FFmpeg.
 $(VENV)/.bench: $(VENV)/bin/pip pyproject.toml
 	$(RUN) -m pip install -q $(WITH_GROUPS)
-	$(RUN) -m pip install -q -e ".[http,images,plot]" --group bench $(TENSORFLOW) $(TORCH)
+	$(RUN) -m pip install -q -e ".[http,images,plot,redis]" --group bench $(TENSORFLOW) $(TORCH)
 	-$(VENV)/bin/pip install -q --no-deps litdata mosaicml-streaming stocaching
 	-[ "$$(id -u)" = 0 ] || sudo=sudo; $$sudo apt-get update -q && \
 	  $$sudo apt-get install -q -y --no-install-recommends nginx-light ffmpeg

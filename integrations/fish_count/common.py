@@ -8,8 +8,9 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,19 @@ def check_options(args: argparse.Namespace, min_workers: int = 1) -> None:
         raise UserError(f"--latency-ms must be at least 0 and below 10000, got {args.latency_ms}")
     if args.latency_ms:
         require("bytecache.http")
+    if args.remote:
+        args.remote = open_remote(args)
     parse_size(args.size)
+
+
+def open_remote(args: argparse.Namespace) -> bytecache.RemoteStore:
+    """Return the store at --remote, which as a text has no password, unlike the URL."""
+    if args.cache != "fill_once":
+        raise UserError(f"--remote is for --cache fill_once, got --cache {args.cache}: leave one of them out")
+    try:
+        return bytecache.RemoteStore(args.remote)
+    except (ImportError, TypeError, ValueError) as error:
+        raise UserError(f"--remote: {error}") from None
 
 
 @contextmanager
@@ -143,11 +156,14 @@ def start_summary(
     print(
         f"{len(train.paths)} training images, {training_bytes:,} bytes; {len(val.paths)} for validation, "
         f"{len(test.paths)} for test; cache {args.cache}, {maxbytes:,} bytes = {share} of the training data"
+        + (f", over {args.remote}" if args.remote else "")
         + (f"; read {note}" if note else ""),
         flush=True,
     )
-    # What auto keeps follows from what reading and decoding cost, which is known later: its plan is printed then.
-    predicted = None if args.cache == "auto" else bytecache.predict_hit_rate(args.cache, fraction)
+    # What auto keeps follows from what reading and decoding cost, which is known later: its plan is printed then. How
+    # much other machines have room for nobody knows.
+    unknown = args.cache == "auto" or args.remote
+    predicted = None if unknown else bytecache.predict_hit_rate(args.cache, fraction)
     return {"maxbytes": maxbytes, "training_bytes": training_bytes, "predicted_hit_rate": predicted}
 
 
@@ -169,6 +185,17 @@ def epoch_line(epoch: int, epochs: int, logs: dict[str, float], predicted_hit_ra
         f"{logs['epoch_s']:5.1f} s: model {logs['model_s']:.1f}, reading {logs['reading_s']:.1f}, "
         f"decoding {logs['decoding_s']:.1f}"
     )
+
+
+def add_cache_stats(summary: dict[str, Any], hosts: Sequence[bytecache.CacheStats]) -> None:
+    """Write into the summary what the caches of all hosts did, and the hits of each tier, if there are several."""
+    first, *others = hosts
+    summary["cache_stats"], summary["other_hosts"] = asdict(first), [asdict(host) for host in others]
+    of_tiers = list(zip(*(host.tiers for host in hosts), strict=True))
+    summary["tier_hits"] = {tiers[0].name: sum(tier.hits for tier in tiers) for tiers in of_tiers}
+    if of_tiers:
+        found = ", ".join(f"{name} {hits:,}" for name, hits in summary["tier_hits"].items())
+        print(f"hits: {found}; misses, read from storage: {sum(host.misses for host in hosts):,}", flush=True)
 
 
 def write_results(

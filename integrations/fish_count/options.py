@@ -41,6 +41,8 @@ def _trainer_options(parser: argparse.ArgumentParser, caches: list[str], workers
     add("--cache", choices=caches, default="fill_once", help="how reads are cached (%(default)s)")
     add("--maxbytes", default="50%", metavar="SIZE",
         help='budget of the cache: "2 GiB", "50%%" of the available memory, "50%% of data" (%(default)s)')  # fmt: skip
+    add("--remote", metavar="URL",
+        help='keep what machines share in a Redis or Valkey server, or a cluster: "redis://host:6379"')  # fmt: skip
     add("--epochs", type=int, default=10, metavar="N", help="maximum number of epochs (%(default)s)")
     add("--batch-size", type=int, default=32, metavar="B", help="images per step (%(default)s)")
     add("--size", metavar="HxW", help="resize images to this height and width in pixels (default: as they are)")

@@ -33,6 +33,8 @@ def title(summary: dict[str, Any]) -> str:
     training_bytes, maxbytes = summary["training_bytes"], summary["maxbytes"]
     held, policy = summary["history"][-1]["currbytes"], summary["options"]["cache"]
     cache = f"{policy} with a budget of {maxbytes / 1e6:.3g} MB" if policy != "none" else "no cache"
+    if summary["tier_hits"]:
+        cache += " on each host, over servers that the hosts share"
     second = f"the cache held {held / 1e6:.3g} MB at the end, {held_share(summary):.0%} of the bytes"
     if policy == "auto":
         second = f"the cache held {held / 1e6:.3g} MB at the end, {kept_at_stages(summary)}"

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -93,6 +93,14 @@ class Storage(NamedTuple):
     def summary(self) -> dict[str, int]:
         """Return what the server has counted."""
         return self.traffic.summary() if self.traffic else {}
+
+
+def of_all_servers(summaries: Sequence[dict[str, int]]) -> dict[str, int]:
+    """Return what several servers have counted, each rank's own: all requests, and the most at once at one of them."""
+    if not any(summaries):
+        return {}
+    requests, most = ([one[name] for one in summaries] for name in ("requests", "most_at_once"))
+    return {"requests": sum(requests), "most_at_once": max(most)}
 
 
 @contextmanager

@@ -6,7 +6,6 @@ Read from ``run`` downward: the files, the cached read function, the data sets, 
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,11 @@ def run(args: argparse.Namespace) -> None:
         read_other = caches.counted(storage)  # has its own counters and takes none of the budget
         if args.on_error == "skip":
             record_skipped(args.out)
-        maxbytes = train_set.load.cache_stats().maxbytes or 0
-        summary = common.start_summary(args, (train, val, test), maxbytes, training_bytes)
+        summary = common.start_summary(args, (train, val, test), caches.budget(train_set.load), training_bytes)
         predicted = summary["predicted_hit_rate"]
         data = train_set, make_dataset(val, args, {"load": read_other})
         summary["history"] = fit(args, train, data, clock, size, predicted, history)
-        summary["cache_stats"] = asdict(train_set.load.cache_stats())
+        common.add_cache_stats(summary, [train_set.load.cache_stats()])
         summary["storage"] = storage.summary()
         evaluate(args, (train, test), read_other, summary)
 

@@ -3,22 +3,20 @@
     python -m integrations.fish_count train_torch --data fish --out run --workers 2
     torchrun --nproc-per-node 2 -m integrations.fish_count train_torch --data fish --out run
 
-Read from ``run`` downward: the files, the cached read function, the data set, the epochs, the report. All processes,
-workers and ranks alike, read through one cache. Each rank trains on its part of every batch; rank 0 validates, prints,
-and writes the files. Equal options give losses that are equal to the last bit, whatever the cache does.
+Read from ``run`` downward: the files, the cached read function, the data set, the epochs, the report. All processes of
+a host, workers and ranks alike, read through one cache, and with ``--remote`` those of all hosts. Each rank trains on
+its part of every batch; rank 0 validates, prints, and writes the files. Equal options give losses that are equal to the
+last bit, whatever the cache does.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-import gc
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -36,10 +34,19 @@ from .common import History
 from .data import Split, find_images, image_size, split_images
 from .errors import UserError
 from .model_torch import FishCount
+from .ranks import (
+    IS_FIRST_OF_HOST,
+    RANK,
+    WORLD,
+    end_process_group,
+    of_all_hosts,
+    of_all_ranks,
+    rank_0_decides,
+    rank_0_first,
+)
 from .seconds import EpochClock
 from .skipped import record_skipped
-
-RANK, WORLD = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # torchrun sets them
+from .storage import of_all_servers
 
 
 def run(args: argparse.Namespace) -> None:
@@ -76,7 +83,7 @@ def train(args: argparse.Namespace, stack: ExitStack) -> None:
         record_skipped(args.out)
     # Has its own counters and takes none of the budget.
     read_other = caches.counted(storage)
-    maxbytes = 0 if args.cache == "none" else read_train.cache_stats().maxbytes
+    maxbytes = 0 if args.cache == "none" else caches.budget(read_train)
     summary = common.start_summary(args, splits, maxbytes, training_bytes) if RANK == 0 else {}
     before = read_train.cache_stats(scope="all")  # a persistent store also counts earlier runs
 
@@ -84,10 +91,12 @@ def train(args: argparse.Namespace, stack: ExitStack) -> None:
     net = FishCount(float(train_split.counts.mean())).to(memory_format=torch.channels_last)
     data = train_set, make_dataset(val_split, args, size, load=read_other)
     fit(args, net, size, data, EpochClock(storage.now), history, summary)
+    of_ranks = of_all_ranks((IS_FIRST_OF_HOST, read_train.cache_stats(scope="all") - before, storage.summary()))
+    end_process_group()
     if RANK == 0:
+        common.add_cache_stats(summary, [stats for is_first, stats, _ in of_ranks if is_first])
+        summary["storage"] = of_all_servers([counted for *_, counted in of_ranks])
         summary["history"] = history
-        summary["cache_stats"] = asdict(read_train.cache_stats(scope="all") - before)
-        summary["storage"] = storage.summary()
         load(args.out / "model.pt", net=net)
         predictions, counts = predict(net, make_dataset(test_split, args, size, load=read_other), args.batch_size)
         common.write_results(
@@ -100,25 +109,6 @@ def make_deterministic(seed: int) -> None:
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
-
-
-@contextmanager
-def rank_0_first() -> Iterator[None]:
-    """Run the body on rank 0, then on the others: an error is reported by rank 0 alone, and torchrun stops them all."""
-    if RANK > 0:
-        join_process_group()  # waits for rank 0
-    yield
-    if RANK == 0 and WORLD > 1:
-        join_process_group()
-
-
-def join_process_group() -> None:
-    """Join the group of all ranks, and wait until they all have."""
-    # DistributedDataParallel would import it later, with the group as a default argument of its functions, which keeps
-    # the group alive; threads of a group that outlive the interpreter hang or abort it (pytorch issues 56297, 190489).
-    import torch.distributed.nn  # noqa: F401
-
-    dist.init_process_group("gloo")
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -170,9 +160,9 @@ def fit(
     for epoch in range(first_epoch, args.epochs):
         sampler.set_epoch(epoch)
         loss, mae = train_epoch(args, epoch, model, optimizer, loader, clock)
-        seconds = clock.end_epoch()
+        seconds, counted = clock.end_epoch(), of_all_hosts(report.end_epoch())
         if RANK == 0:
-            row = {"epoch": epoch, **report.end_epoch(), **seconds, "loss": loss, "mae": mae}
+            row = {"epoch": epoch, **counted, **seconds, "loss": loss, "mae": mae}
             row |= {"images_per_s": len(train_set) / seconds["epoch_s"], "latency_ms": args.latency_ms}
             row |= validate(net, val_set, args.batch_size)
             row |= {"val_misses": val_report.end_epoch()["misses"]}
@@ -182,10 +172,6 @@ def fit(
             print(common.epoch_line(epoch, args.epochs, row, predicted), flush=True)
         if rank_0_decides(epochs_since_best(history) >= common.PATIENCE):
             break
-    if WORLD > 1:
-        del model  # it also refers to the group, and is part of a cycle
-        gc.collect()  # now: a collection later would end the group's threads while they may wait for Python's lock
-        dist.destroy_process_group()
 
 
 def train_epoch(
@@ -228,14 +214,6 @@ def predict(net: FishCount, data: ImageDataset, batch_size: int) -> tuple[Tensor
     batches = [(net(images), counts) for images, counts in DataLoader(data, batch_size, collate_fn=collate)]
     predictions, counts = zip(*batches, strict=True)
     return torch.cat(predictions), torch.cat(counts)
-
-
-def rank_0_decides(value: bool) -> bool:
-    """Return rank 0's value on all ranks, which wait for it."""
-    decision = torch.tensor(value)
-    if WORLD > 1:
-        dist.broadcast(decision, 0)
-    return bool(decision)
 
 
 def start_worker(args: argparse.Namespace, worker: int) -> None:
