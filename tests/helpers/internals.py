@@ -137,9 +137,8 @@ def assert_sound(store: SharedStore) -> None:
         locks.close()
     header = store.handle().header
     for row in header.function_rows():
-        generation = header.generation_of(row)
-        if Segment.exists(store.path, generation):
-            segment = Segment(store.path, generation)
+        if header.index_inode(row):
+            segment = Segment(store.path, header.generation_of(row))
             alive = [number for number in range(1, segment.index.count + 1) if not segment.index.is_dead(number)]
             entries = [segment.index.entry(number) for number in alive]
             assert all(segment.verify(entry) and entry.digest in segment for entry in entries)

@@ -211,7 +211,7 @@ def _open_segment(files: StoreHandle, row: int) -> Segment | None:
     """Return a function's segment, None if it has no values; raise ValueError if its files are invalid."""
     while True:
         generation = files.header.generation_of(row)
-        if not Segment.exists(files.folder, generation):
+        if not files.header.index_inode(row):  # a file of it may be there, whose writer was killed
             return None
         try:
             work = partial(_open_checked, files, generation)

@@ -76,11 +76,6 @@ class Segment:
         stem = folder / str(generation)
         return HashIndex.create_locked(stem, create_file(Path(f"{stem}.arena"), b"", _arena_bytes(maxbytes)))
 
-    @staticmethod
-    def exists(folder: Path, generation: int) -> bool:
-        """Return whether the files of a generation were created in full."""
-        return (folder / f"{generation}.index").exists()
-
     def is_intact(self) -> bool:
         """Return whether the names still lead to the files, and all are whole."""
         inode, nbytes = inode_at(f"{self._stem}.arena")
