@@ -1,11 +1,11 @@
 """How long does an epoch of loading take, with each loader that people use, at the same memory?
 
-    python -m benchmarks.epochs [--mb N] [--epochs N] [--all] [--cases ...] [--json FILE]
+    python -m benchmarks.epochs [--mb N] [--epochs N] [--rounds N] [--all] [--cases ...] [--json FILE]
 
 JPEG files of 500 x 375, cropped from photographs, are read, decoded, resized to 224 x 224 and batched by 32, in three
 cases. Each loader runs in a process of its own, under a memory limit that counts what it uses after its libraries are
 imported; if a loader is not installed, the tables say so. Every epoch is checked: each file once, in a new order, and
-an image against its file.
+an image against its file. Loaders that differ by little need several rounds, in each of which they take turns.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.harness import cgroup
+from benchmarks.harness.measure import summary
 from benchmarks.harness.plot import plot_ranking
-from benchmarks.harness.report import Report, Table, main
+from benchmarks.harness.report import Report, Table, main, spread
 from benchmarks.loaders import CASES, LOADERS
 from benchmarks.runs.epoch_case import limit_bytes, run_loader, storage, why_not
 from benchmarks.workloads.data_set import Data, make_data
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the size of the data, the cases and the loaders."""
     parser.add_argument("--mb", type=int, default=500, metavar="N", help="MB of files (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=2, metavar="N", help="two or more (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=1, metavar="N", help="runs of each loader (default: %(default)s)")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="(default: all)")
     parser.add_argument("--all", action="store_true", help="also run loaders that differ little from others in a case")
     parser.add_argument("--loaders", nargs="+", metavar="TEXT", help="only those with one of these in their names")
@@ -58,11 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Run every loader in every case. Raises ValueError if there are fewer than two epochs."""
+    """Run every loader in every case. Raises ValueError if there are fewer than two epochs, or no round."""
     if options.epochs < 2:
         raise ValueError(
             f"--epochs must be two or more, one that fills the caches and one that uses them, got {options.epochs}"
         )
+    if options.rounds < 1:
+        raise ValueError(f"--rounds must be one or more, got {options.rounds}")
     named = [name for name in LOADERS if any(text in name for text in options.loaders or [""])]
     loaders = [name for name in named if any(LOADERS[name].runs(case, options.all) for case in options.cases)]
     missing = {name: LOADERS[name].absent() for name in loaders}
@@ -81,7 +85,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             continue
         with storage(case, data) as root:
             names = [name for name in loaders if LOADERS[name].runs(case, options.all)]
-            report["cases"][case] = [run_and_print(case, name, data, root, options.epochs) for name in names]
+            starts = [number % max(1, len(names)) for number in range(options.rounds)]
+            turns = [name for start in starts for name in names[start:] + names[:start]]
+            report["cases"][case] = [run_and_print(case, name, data, root, options.epochs) for name in turns]
     return report
 
 
@@ -95,17 +101,22 @@ def run_and_print(case: str, name: str, data: Data, root: str, epochs: int) -> d
 
 
 class Row:
-    """The run of one loader in one case, as a row of a table."""
+    """The runs of one loader in one case, one for each round, as a row of a table."""
 
-    def __init__(self, run: dict[str, Any], report: Report) -> None:
-        self.name, self.failed, self._run, self._report = run["loader"], run.get("failed"), run, report
+    def __init__(self, name: str, runs: list[dict[str, Any]], report: Report) -> None:
+        self.name, self._runs, self._report = name, runs, report
         self.ours = OURS in self.name
-        self.speeds = [report["files"] / epoch["s"] for epoch in run.get("epochs", [])]
+        self.failed = next((run["failed"] for run in runs if "failed" in run), None)
+
+    @property
+    def rounds(self) -> list[float]:
+        """Images per second of each round, the median of the epochs after the first."""
+        return [self._report["files"] / median(epoch["s"] for epoch in run["epochs"][1:]) for run in self._runs]
 
     @property
     def steady(self) -> float:
-        """Images per second, the median of the epochs after the first."""
-        return 0.0 if self.failed else median(self.speeds[1:])
+        """Images per second, the median of the rounds."""
+        return 0.0 if self.failed else median(self.rounds)
 
     def with_speed(self) -> str:
         """Return the name and the images per second in the later epochs."""
@@ -115,24 +126,33 @@ class Row:
         """Return the cells of the row."""
         if self.failed:
             return self.name, self.failed, *("" for _ in COLUMNS[2:])
-        read = median(epoch["storage_bytes"] for epoch in self._run["epochs"][1:]) / self._report["file_bytes"]
-        added = self._run["peak_added_bytes"]
-        memory = f"{self._run['libraries_bytes'] / 1e6:,.0f}" + (f" + {added / 1e6:,.0f}" if added else "")
+        first, later = (
+            [epoch for run in self._runs for epoch in run["epochs"][part]] for part in (slice(1), slice(1, None))
+        )
+        read = median(epoch["storage_bytes"] for epoch in later) / self._report["file_bytes"]
+        added = max(run["peak_added_bytes"] or 0 for run in self._runs)
+        memory = f"{self._runs[0]['libraries_bytes'] / 1e6:,.0f}" + (f" + {added / 1e6:,.0f}" if added else "")
         fraction = "-" if math.isnan(read) else f"{read:.2f}"
-        cpu = median(epoch.get("cpu_s", math.nan) for epoch in self._run["epochs"][1:]) / self._report["files"]
+        cpu = median(epoch.get("cpu_s", math.nan) for epoch in later) / self._report["files"]
         work = "-" if math.isnan(cpu) else f"{1000 * cpu:.2f}"
-        return self.name, f"{self.speeds[0]:,.0f}", f"{self.steady:,.0f}", work, fraction, memory
+        filling = self._report["files"] / median(epoch["s"] for epoch in first)
+        steady = f"{self.steady:,.0f}" if len(self._runs) == 1 else spread(summary(self.rounds), digits=4)
+        return self.name, f"{filling:,.0f}", steady, work, fraction, memory
 
 
 def rows(report: Report, case: str) -> list[Row]:
     """Return the loaders of a case, the fastest first."""
-    return sorted((Row(run, report) for run in report["cases"].get(case, [])), key=lambda row: -row.steady)
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for run in report["cases"].get(case, []):
+        runs.setdefault(run["loader"], []).append(run)
+    return sorted((Row(name, of_it, report) for name, of_it in runs.items()), key=lambda row: -row.steady)
 
 
 def later(report: Report) -> str:
-    """Return a name for the epochs after the first."""
-    epochs = report["options"]["epochs"]
-    return "epoch 2" if epochs == 2 else f"median of epochs 2 to {epochs}"
+    """Return a name for the epochs after the first, in all rounds."""
+    epochs, rounds = report["options"]["epochs"], report["options"].get("rounds", 1)
+    name = "epoch 2" if epochs == 2 else f"median of epochs 2 to {epochs}"
+    return name if rounds == 1 else f"{name}, {rounds} rounds"
 
 
 def tables(report: Report) -> Iterator[Table]:
@@ -150,7 +170,8 @@ def tables(report: Report) -> Iterator[Table]:
         (name, f"{cost['s']:.1f}", f"{cost['bytes'] / 1e6:,.0f}") for name, cost in report["converted"].items()
     ]
     title = "Conversion of the files, for loaders with a format of their own"
-    yield Table("converted", title, ("loader", "s", "MB"), converted)
+    if converted:
+        yield Table("converted", title, ("loader", "s", "MB"), converted)
     columns = (
         "storage, memory", "fastest of bytecache, images/s", "with the original images", "fastest other",
         "fastest other with parts of bytecache", "original images / other", "/ other with parts",
@@ -170,8 +191,14 @@ def best(report: Report, case: str) -> tuple[str, ...]:
     other = next((row for row in found if not row.ours and PARTS not in row.name), None)
     helped = next((row for row in found if PARTS in row.name), None)
     cells = ["-" if row is None else row.with_speed() for row in (ours, original, other, helped)]
-    ratios = [f"{original.steady / row.steady:.2f}" if original and row else "-" for row in (other, helped)]
+    ratios = [ratio(original, row) if original and row else "-" for row in (other, helped)]
     return SHORT[case], *cells, *ratios
+
+
+def ratio(row: Row, other: Row) -> str:
+    """Return how many times as fast a loader is, compared within each round."""
+    times = [one / another for one, another in zip(row.rounds, other.rounds, strict=True)]
+    return f"{times[0]:.2f}" if len(times) == 1 else spread(summary(times))
 
 
 def plot(report: Report, figure: Any) -> None:

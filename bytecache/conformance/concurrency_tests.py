@@ -35,7 +35,8 @@ class CounterTests(PartitionBase):
         for _ in range(2):
             counters.miss()
         counters.hit()
-        counters.hit(3)
+        counters.hit(5)
+        counters.hit(-2)
         counters.load(1.5)
         counters.load(0.25, errors=1)
         counts = counters.snapshot("process")

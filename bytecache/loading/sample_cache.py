@@ -109,7 +109,7 @@ class DecodeStage:
 
     def __call__(self, sample: Any) -> Any:
         if not isinstance(sample, tuple) and not self._samples.masks:  # the usual sample, which needs no dicts by index
-            return self._samples.decode_image(sample)
+            return self._samples.decode_alone(sample)
         failed: dict[int, Exception] = {}
         columns = self._samples.pictures({0: sample}, failed)
         specs = self._samples.specs(columns, failed)

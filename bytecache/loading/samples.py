@@ -116,7 +116,7 @@ class SampleLoader:
             specs = fit_pictures(specs, self.fit, draws, failed)
         return [{i: spec for i, spec in column.items() if i not in failed} for column in specs]
 
-    def decode_image(self, picture: Any) -> Array:
+    def decode_alone(self, picture: Any) -> Array:
         """Return a sample's only picture, an image that is not cropped at random, decoded and resized."""
         spec = self._decoder.spec(picture)
         return self._decoder.decode(picture, spec if self.fit is None else fit_picture(spec, self.fit))

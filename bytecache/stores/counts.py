@@ -42,7 +42,7 @@ class Counters(ABC):
 
     @abstractmethod
     def hit(self, n: int = 1) -> None:
-        """Count calls that were answered without running the function."""
+        """Count calls that were answered without running the function; n < 0: look-ups were not for a call."""
 
     @abstractmethod
     def miss(self, n: int = 1) -> None:

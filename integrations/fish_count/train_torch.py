@@ -114,6 +114,11 @@ def make_deterministic(seed: int) -> None:
 def check_options(args: argparse.Namespace) -> None:
     """Raise UserError if an option is not valid."""
     common.check_options(args, min_workers=0)
+    if WORLD > 1 and "LOCAL_RANK" not in os.environ:
+        raise UserError(
+            f"the launcher of {WORLD} ranks must set LOCAL_RANK, the number of a rank on its host, as torchrun does: "
+            "without it each rank counts the cache of its host"
+        )
     if args.batch_size % WORLD:
         raise UserError(f"--batch-size must be a multiple of the number of ranks, {WORLD}, got {args.batch_size}")
     if args.store and args.cache != "fill_once":

@@ -135,6 +135,22 @@ def test_loaders_run_over_http(tmp_path: Path) -> None:
         assert sent["DataLoader, simplejpeg, our resizer and reader"] == [report["file_bytes"]] * 2
 
 
+def test_loaders_take_turns(tmp_path: Path) -> None:
+    """Each round starts with another loader, and the tables say how far the rounds differ."""
+    for package in ("PIL", "torch"):
+        pytest.importorskip(package, reason=f"benchmarks.epochs needs {package}")
+    out = tmp_path / "report.json"
+    two = ["--loaders", "DataLoader, simplejpeg", "fill_once, decoded"]
+    run = python("-m", "benchmarks.epochs", "--mb", "2", "--cases", "warm", "--rounds", "2", *two, "--json", out)
+    assert run.returncode == 0, run.stderr
+    order = [one["loader"] for one in json.loads(out.read_text(encoding="utf-8"))["cases"]["warm"]]
+    first, second = order[: len(order) // 2], order[len(order) // 2 :]
+    assert len(first) >= 2 and second == first[1:] + first[:1]
+    rows = [line for line in run.stdout.splitlines() if line.startswith(tuple(f"{name} " for name in first))]
+    assert len(rows) == len(first) and all(" to " in row for row in rows)
+    assert "epoch 2, 2 rounds" in run.stdout
+
+
 def test_the_readmes_say_what_was_measured() -> None:
     """Each table is made from benchmarks/results, and each result has its table."""
     checked = python("-m", "benchmarks.publish", "--check")

@@ -235,8 +235,19 @@ def test_the_ranks_get_equal_parts_of_each_batch(data, tmp_path, monkeypatch, ca
     from integrations.fish_count import train_torch
 
     monkeypatch.setattr(train_torch, "WORLD", 3)
+    monkeypatch.setenv("LOCAL_RANK", "0")
     assert main(["train_torch", "--data", str(data), "--out", str(tmp_path / "run")]) == 2
     assert "--batch-size must be a multiple of the number of ranks, 3" in capsys.readouterr().err
+
+
+def test_a_launcher_must_say_which_rank_is_the_first_of_its_host(data, tmp_path, monkeypatch, capsys):
+    """Else the counters of a host's cache would be added once per rank."""
+    from integrations.fish_count import train_torch
+
+    monkeypatch.setattr(train_torch, "WORLD", 2)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert main(["train_torch", "--data", str(data), "--out", str(tmp_path / "run")]) == 2
+    assert "the launcher of 2 ranks must set LOCAL_RANK" in capsys.readouterr().err
 
 
 def test_the_untrained_network_predicts_the_mean():

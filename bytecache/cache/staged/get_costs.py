@@ -58,9 +58,13 @@ class GetCosts:
 
 
 def _probe(tier: Partition, keys: Sequence[bytes], found: list[float]) -> None:
+    generation, counters = tier.generation, tier.counters
     absent_s, _ = _get(tier, [bytes(255 - byte for byte in key) for key in keys])
     seconds, values = _get(tier, keys)
-    nbytes = sum(sizeof(value) for value in values if value is not MISSING)
+    values = [value for value in values if value is not MISSING]
+    if values and tier.generation == generation:  # else it was cleared, and its counters with it
+        counters.hit(-len(values))  # no call has asked for them
+    nbytes = sum(map(sizeof, values))
     if nbytes >= _PROBE_BYTES // 2:
         found.append(max(0.0, seconds - absent_s) / nbytes)
 

@@ -111,14 +111,15 @@ def _make(folder: Path) -> None:
         os.chown(folder, parent.st_uid, parent.st_gid, follow_symlinks=False)
 
 
-def remove_if_orphaned(folder: Path) -> None:
-    """Remove a folder of this user to which no process is attached."""
+def remove_if_orphaned(folder: Path, may_go: Callable[[Path], bool] = lambda folder: True) -> None:
+    """Remove a folder of this user to which no process is attached, if `may_go` says of what is in it that it may."""
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return
     try:
-        if os.fstat(fd).st_uid == os.geteuid() and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_still_at(folder, fd):
+        is_orphan = os.fstat(fd).st_uid == os.geteuid() and _lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if is_orphan and is_still_at(folder, fd) and may_go(folder):
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(fd)

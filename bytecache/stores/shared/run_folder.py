@@ -85,8 +85,7 @@ def _remove_leftover(path: Path) -> None:
     """Remove a folder that no process uses, or a link to one, which may be in another temporary directory."""
     folder = path.resolve()
     if folder.name == path.name:
-        if _is_run_folder(folder):
-            remove_if_orphaned(folder)
+        remove_if_orphaned(folder, _is_run_folder)
         remove_dangling(path)
 
 
@@ -115,7 +114,7 @@ def sweep() -> SweepReport:
     """Remove the stores of runs of which no process is left, as far as they belong to this user."""
     dead = [run for run in list_runs()["stores"] if run["live"] is False]
     for run in dead:
-        remove_if_orphaned(Path(run["path"]))
+        remove_if_orphaned(Path(run["path"]), _is_run_folder)
     removed = [run for run in dead if not os.path.exists(run["path"])]
     return {"removed": [run["path"] for run in removed], "freed_bytes": sum(run["nbytes"] for run in removed)}
 

@@ -20,7 +20,7 @@ from helpers.threads import PATIENCE_S, start, until
 
 from bytecache import SharedStore
 from bytecache.stores.shared import attachment
-from bytecache.stores.shared.attachment import Attachment, remove_if_orphaned
+from bytecache.stores.shared.attachment import Attachment, is_attached, remove_if_orphaned
 
 
 @pytest.fixture
@@ -143,6 +143,21 @@ def test_only_orphaned_folders_are_removed(folder: Path) -> None:
         remove_if_orphaned(path)
     assert folder.is_dir() and link.is_symlink() and file.exists()
     attached.detach()
+
+
+def test_what_is_in_an_orphaned_folder_is_looked_at_under_its_lock(folder: Path) -> None:
+    """Nothing comes between the look and the removal: whoever attaches waits for it, and gets a new folder."""
+    attach(folder, bool).detach()
+
+    def looked_at(path: Path) -> bool:
+        locked.append(is_attached(path))
+        return len(locked) == 2
+
+    locked: list[bool | None] = []
+    remove_if_orphaned(folder, looked_at)
+    assert folder.exists()
+    remove_if_orphaned(folder, looked_at)
+    assert locked == [True, True] and not folder.exists()
 
 
 REMOVE_AT_OPEN = """
