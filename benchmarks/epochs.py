@@ -19,7 +19,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.harness import cgroup
-from benchmarks.harness.measure import summary
+from benchmarks.harness.measure import summary, turns
 from benchmarks.harness.plot import plot_ranking
 from benchmarks.harness.report import Report, Table, main, spread
 from benchmarks.loaders import CASES, LOADERS
@@ -85,9 +85,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             continue
         with storage(case, data) as root:
             names = [name for name in loaders if LOADERS[name].runs(case, options.all)]
-            starts = [number % max(1, len(names)) for number in range(options.rounds)]
-            turns = [name for start in starts for name in names[start:] + names[:start]]
-            report["cases"][case] = [run_and_print(case, name, data, root, options.epochs) for name in turns]
+            order = [name for number in range(options.rounds) for name in turns(names, number)]
+            report["cases"][case] = [run_and_print(case, name, data, root, options.epochs) for name in order]
     return report
 
 

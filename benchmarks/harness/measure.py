@@ -9,9 +9,11 @@ import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import bytecache
+
+T = TypeVar("T")
 
 
 class Absent(Exception):
@@ -29,6 +31,12 @@ class Summary(NamedTuple):
         return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 
+def turns(names: Sequence[T], number: int) -> list[T]:
+    """Return the names in the order of a round: each round starts with a different one."""
+    first = number % max(1, len(names))
+    return [*names[first:], *names[:first]]
+
+
 def interleave(
     functions: Mapping[str, Callable[[], Any]],
     rounds: int,
@@ -42,8 +50,7 @@ def interleave(
     gc.disable()
     try:
         for number in range(-warmup, rounds):
-            first = number % len(names)
-            for name in names[first:] + names[:first]:
+            for name in turns(names, number):
                 start = clock()
                 functions[name]()
                 end = clock()

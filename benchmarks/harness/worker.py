@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+from benchmarks.harness.measure import turns
+
 PATIENCE_S = 3600
 
 
@@ -54,9 +56,8 @@ def ask_in_rounds(
     numbers = list(processes)
     answers: dict[Any, dict[int, list[Any]]] = {question: {number: [] for number in numbers} for question in questions}
     for round_number in range(-warmup, rounds):
-        first = round_number % len(numbers)
         for question in questions:
-            for number in numbers[first:] + numbers[:first]:
+            for number in turns(numbers, round_number):
                 answer = processes[number].ask(question)
                 if round_number >= 0:
                     answers[question][number].append(answer)

@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from ..counts import Counts
 from ..shared.reports import FunctionReport, ProcessReport
+from .counters import of_each
 from .rows import HITS_OF, row_ids
 
 
@@ -45,19 +46,19 @@ def _rows_of(function: FunctionReport, by_id: Mapping[str, FunctionReport]) -> l
 
 def _join(function: FunctionReport, rows: Sequence[FunctionReport]) -> TieredReport:
     names = ["this store", *(row["name"].rpartition(HITS_OF)[2] for row in rows)]
-    hits = [function["hits"], *(row["hits"] for row in rows)]
-    tiers: list[TierReport] = []
-    left = function["misses"]
-    for name, answered in zip(reversed(names), reversed(hits), strict=True):
-        rate = Counts(answered, left).hit_rate
-        tiers.append({"name": name, "hits": answered, "misses": left, "hit_rate": rate})
-        left += answered
+    below = [Counts(row["hits"]) for row in rows]
+    counts = of_each([Counts(function["hits"], function["misses"]), *below], below)
+    tiers: list[TierReport] = [
+        {"name": name, "hits": one.hits, "misses": one.misses, "hit_rate": one.hit_rate}
+        for name, one in zip(names, counts, strict=True)
+    ]
+    hits = sum(one.hits for one in counts)
     return {
         **function,
-        "hits": sum(hits),
-        "hit_rate": Counts(sum(hits), function["misses"]).hit_rate,
+        "hits": hits,
+        "hit_rate": Counts(hits, function["misses"]).hit_rate,
         "processes": _join_processes(function, rows),
-        "tiers": tiers[::-1] if rows else [],
+        "tiers": tiers if rows else [],
     }
 
 
